@@ -24,3 +24,4 @@
 //! `clients::renew` → `token::mint`.
 
 pub mod clock;
+pub mod config;

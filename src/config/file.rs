@@ -1,0 +1,292 @@
+//! The file's shape, and how it becomes a [`Config`].
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::Deserializer;
+
+use super::source::{ConfigError, Source, Text};
+use super::values::{Addresses, Issuer, Listen, Seconds};
+use super::{ACCESS_CAP, Client, Config, Keys, Overrides, REFRESH_CAP, SESSION_CAP, Token};
+use crate::clock::Timestamp;
+
+pub(super) const DEFAULT_KEYS: &str = "keys";
+pub(super) const DEFAULT_RELOAD: i64 = 2;
+const MAX_BYTES: u64 = 16 << 20;
+
+type Access = Seconds<1, ACCESS_CAP>;
+type Refresh = Seconds<1, REFRESH_CAP>;
+type Session = Seconds<1, SESSION_CAP>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    issuer: Option<Issuer>,
+    listen: Option<Addresses>,
+    #[serde(default)]
+    keys: KeysTable,
+    #[serde(default)]
+    reload: ReloadTable,
+    ops: Option<OpsTable>,
+    #[serde(default)]
+    token: TokenTable,
+    anonymous: Option<AnonymousTable>,
+    #[serde(default)]
+    clients: Vec<ClientTable>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct KeysTable {
+    path: Option<PathBuf>,
+    jwks_max_age: Option<Seconds<0, 86_400>>,
+    #[serde(default)]
+    revoked: Vec<Text>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct ReloadTable {
+    interval: Option<Seconds<1, 3_600>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OpsTable {
+    listen: Addresses,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct TokenTable {
+    algorithm: Option<Text>,
+    audience: Option<Vec<Text>>,
+    access_lifetime: Option<Access>,
+    refresh_lifetime: Option<Refresh>,
+    session_lifetime: Option<Session>,
+    leeway: Option<Seconds<0, 60>>,
+    cache: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AnonymousTable {
+    #[serde(default)]
+    scope: Vec<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientTable {
+    id: Text,
+    secrets: Vec<Text>,
+    #[serde(default)]
+    scope: Vec<Text>,
+    audience: Option<Vec<Text>>,
+    #[serde(default)]
+    subjects: Vec<Text>,
+    #[serde(default)]
+    claims: Vec<Text>,
+    access_lifetime: Option<Access>,
+    refresh_lifetime: Option<Refresh>,
+    session_lifetime: Option<Session>,
+    #[serde(default, deserialize_with = "instant")]
+    not_before: Option<Timestamp>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { path: PathBuf::from(DEFAULT_KEYS), jwks_max_age: 300, revoked: Vec::new() }
+    }
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        TokenTable::default().into()
+    }
+}
+
+impl From<TokenTable> for Token {
+    fn from(table: TokenTable) -> Self {
+        Self {
+            algorithm: table.algorithm,
+            audience: table.audience,
+            access_lifetime: table.access_lifetime.map_or(600, |s| s.0),
+            refresh_lifetime: table.refresh_lifetime.map_or(86_400, |s| s.0),
+            session_lifetime: table.session_lifetime.map_or(30 * 86_400, |s| s.0),
+            leeway: table.leeway.map_or(5, |s| s.0),
+            cache: table.cache.unwrap_or(10_000),
+        }
+    }
+}
+
+impl From<ClientTable> for Client {
+    fn from(table: ClientTable) -> Self {
+        Self {
+            id: table.id,
+            secrets: table.secrets,
+            scope: table.scope,
+            audience: table.audience,
+            subjects: table.subjects,
+            claims: table.claims,
+            access_lifetime: table.access_lifetime.map(|s| s.0),
+            refresh_lifetime: table.refresh_lifetime.map(|s| s.0),
+            session_lifetime: table.session_lifetime.map(|s| s.0),
+            not_before: table.not_before,
+        }
+    }
+}
+
+/// Reads the file at `path`; `overrides` win over what it says.
+pub(super) fn read(path: &Path, overrides: Overrides) -> Result<Config, ConfigError> {
+    let content = content(path)?;
+    let source = Source::file(path, content.clone());
+    let file: File = toml::from_str(&content)
+        .map_err(|error| source.error_at(error.span().unwrap_or_default(), without_values(error.message())))?;
+
+    let issuer = overrides.issuer.or(file.issuer).ok_or_else(|| {
+        source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"")
+    })?;
+    let listen = match (overrides.listen, file.listen) {
+        (flag, _) if !flag.is_empty() => flag,
+        (_, Some(Addresses(written))) => written,
+        _ => vec![Listen::default()],
+    };
+    let folder = path.parent().unwrap_or(Path::new("")).join(file.keys.path.unwrap_or_else(|| DEFAULT_KEYS.into()));
+    Ok(Config {
+        issuer,
+        listen,
+        keys: Keys {
+            path: overrides.keys.unwrap_or(folder),
+            jwks_max_age: file.keys.jwks_max_age.map_or(Keys::default().jwks_max_age, |s| s.0),
+            revoked: file.keys.revoked,
+        },
+        reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
+        ops: file.ops.map(|ops| ops.listen.0),
+        token: file.token.into(),
+        anonymous: file.anonymous.map(|anonymous| anonymous.scope),
+        clients: file.clients.into_iter().map(Client::from).collect(),
+        source,
+    })
+}
+
+fn content(path: &Path) -> Result<String, ConfigError> {
+    let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
+    let length = std::fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => problem("there is no such file; `lingpai init` writes one"),
+        _ => problem(&format!("cannot be read: {error}")),
+    })?;
+    if !length.is_file() || length.len() > MAX_BYTES {
+        return Err(problem("expected a regular file of at most 16 MiB"));
+    }
+    let bytes = std::fs::read(path).map_err(|error| problem(&format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text"))
+}
+
+/// A misplaced secret must not reach a terminal or a log: the parser's words
+/// about a wrong type quote the value, so the quotation is cut out.
+fn without_values(message: &str) -> String {
+    let quoted = |kind: &str| {
+        let rest = message.strip_prefix(kind)?;
+        let (_, expected) = rest.rsplit_once("\", expected ")?;
+        Some(format!("{}, expected {expected}", kind.trim_end_matches(" \"")))
+    };
+    quoted("invalid type: string \"").or_else(|| quoted("invalid value: string \"")).unwrap_or_else(|| message.into())
+}
+
+fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Timestamp::parse_rfc3339(&text)
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::custom("expected an instant in UTC such as \"2026-11-22T00:00:00Z\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(content: &str) -> Result<Config, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lingpai.toml");
+        std::fs::write(&path, content).unwrap();
+        let prefix = format!("{}/", folder.path().display());
+        read(&path, Overrides::default()).map_err(|error| error.to_string().replace(&prefix, ""))
+    }
+
+    #[test]
+    fn defaults() {
+        let config = parse("issuer = \"https://t.example\"").unwrap();
+        assert_eq!(config.listen, [Listen::default()]);
+        assert_eq!((config.keys.jwks_max_age, config.reload_interval), (300, 2));
+        assert_eq!((config.token.access_lifetime, config.token.refresh_lifetime), (600, 86_400));
+        assert_eq!((config.token.session_lifetime, config.token.leeway), (2_592_000, 5));
+        assert_eq!(config.token.cache, 10_000);
+        assert!(config.anonymous.is_none() && config.ops.is_none() && config.clients.is_empty());
+        assert!(config.keys.path.ends_with("keys") && config.keys.path.is_absolute());
+    }
+
+    /// Every mistake is one line that names the place and what would be right.
+    #[test]
+    fn mistakes() {
+        let cases = [
+            ("listen = \"127.0.0.1:1\"", "lingpai.toml: `issuer` is missing"),
+            ("issuer = \"http://t.example\"", "lingpai.toml:1:10: the issuer is http on a host"),
+            ("issuer = 5", "lingpai.toml:1:10: invalid type: integer `5`, expected an https URL"),
+            ("issuer = \"https://t.example\"\nissuers = 1", "lingpai.toml:2:1: unknown field `issuers`"),
+            ("issuer = \"https://t.example\"\nlisten = []", "lingpai.toml:2:10: expected 1 to 16 addresses"),
+            ("issuer = \"https://t.example\"\nlisten = \"x\"", "lingpai.toml:2:10: expected an address"),
+            ("issuer = \"https://t.example\"\nlisten = [\"x\"]", "lingpai.toml:2:11: expected an address"),
+            ("[token]\naccess_lifetime = \"25h\"", "lingpai.toml:2:19: expected a duration from 1s to 1d"),
+            ("[token]\naccess_lifetime = \"0s\"", "lingpai.toml:2:19: expected a duration from 1s to 1d"),
+            ("[token]\naccess_lifetime = 600", "lingpai.toml:2:19: invalid type: integer `600`, expected a duration"),
+            ("[token]\nrefresh_lifetime = \"91d\"", "lingpai.toml:2:20: expected a duration from 1s to 90d"),
+            ("[token]\nsession_lifetime = \"366d\"", "lingpai.toml:2:20: expected a duration from 1s to 365d"),
+            ("[token]\nleeway = \"61s\"", "lingpai.toml:2:10: expected a duration from 0s to 60s"),
+            ("[token]\ncache = -1", "lingpai.toml:2:9: invalid value: integer `-1`, expected u32"),
+            ("[reload]\ninterval = \"0s\"", "lingpai.toml:2:12: expected a duration from 1s to 1h"),
+            ("[ops]", "lingpai.toml:1:1: missing field `listen`"),
+            ("[[clients]]\nsecrets = []", "lingpai.toml:1:1: missing field `id`"),
+            ("[[clients]]\nid = \"a\"", "lingpai.toml:1:1: missing field `secrets`"),
+            ("[[clients]]\nid = \"a\"\nsecrets = []\nnot_before = \"x\"", "lingpai.toml:4:14: expected an instant"),
+            ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`, expected `scope`"),
+            ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected a sequence"),
+            ("issuer = ", "lingpai.toml:1:"),
+            ("issuer = \"https://t.example\"\nissuer = \"https://t.example\"", "lingpai.toml:2:1: duplicate key"),
+        ];
+        for (content, expected) in cases {
+            let said = parse(content).unwrap_err();
+            assert!(said.starts_with(expected), "{content:?}\n said: {said}\n want: {expected}");
+            assert!(!said.contains('\n'), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_misplaced_secret_is_not_repeated() {
+        for content in [
+            "[[clients]]\nid = \"a\"\nsecrets = \"lps_canary\"",
+            "[token]\ncache = \"lps_canary\"",
+            "[[clients]]\nid = \"a\"\nsecrets = []\nnot_before = \"lps_canary\"",
+            "[[clients]]\nid = \"a\"\nsecrets = []\naccess_lifetime = \"lps_canary\"",
+            "clients = \"lps_canary\"",
+        ] {
+            let said = parse(content).unwrap_err();
+            assert!(!said.contains("canary"), "{said}");
+        }
+    }
+
+    #[test]
+    fn overrides_win() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lingpai.toml");
+        std::fs::write(&path, "issuer = \"https://file.example\"\nlisten = \"127.0.0.1:1\"").unwrap();
+        let overrides = Overrides {
+            issuer: Some("https://flag.example".parse().unwrap()),
+            listen: vec!["127.0.0.1:2".parse().unwrap()],
+            keys: Some("elsewhere".into()),
+        };
+        let config = read(&path, overrides).unwrap();
+        assert_eq!(config.issuer.as_str(), "https://flag.example");
+        assert_eq!(config.listen, ["127.0.0.1:2".parse().unwrap()]);
+        assert_eq!(config.keys.path, Path::new("elsewhere"));
+    }
+}

@@ -1,0 +1,174 @@
+//! Configuration: a TOML file and four environment variables become [`Config`].
+//!
+//! This room owns how settings are written, where each one came from (for
+//! messages with a line number) and which one wins: flag, environment, file,
+//! default. After it nothing reads a file of settings or the environment. What
+//! a scope or a client id *is* must not enter: those strings leave here with
+//! their place in the file ([`Text`]) and are compiled by the room that knows.
+
+mod file;
+mod source;
+mod values;
+
+use std::path::{Path, PathBuf};
+
+use crate::clock::Timestamp;
+
+pub use source::{ConfigError, Source, Text};
+pub use values::{Issuer, Listen, Seconds};
+
+/// The configuration file that is read when none is named.
+pub const DEFAULT_FILE: &str = "lingpai.toml";
+/// Hard cap on an access token's life, in seconds: 24 hours.
+pub const ACCESS_CAP: i64 = 86_400;
+/// Hard cap on a refresh token's life, in seconds: 90 days.
+pub const REFRESH_CAP: i64 = 90 * 86_400;
+/// Hard cap on a session's life, in seconds: 365 days.
+pub const SESSION_CAP: i64 = 365 * 86_400;
+
+/// Every setting, read and checked, with defaults filled in.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where the settings came from, for messages about them.
+    pub source: Source,
+    /// What tokens say in `iss`.
+    pub issuer: Issuer,
+    /// Where to accept connections.
+    pub listen: Vec<Listen>,
+    /// `[keys]`.
+    pub keys: Keys,
+    /// How often files are compared, in seconds.
+    pub reload_interval: i64,
+    /// Where the ops listener accepts connections, if there is one.
+    pub ops: Option<Vec<Listen>>,
+    /// `[token]`.
+    pub token: Token,
+    /// `[anonymous]`: the scope of tokens without credentials, if any are given.
+    pub anonymous: Option<Vec<Text>>,
+    /// `[[clients]]`, as written.
+    pub clients: Vec<Client>,
+}
+
+/// `[keys]`.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// The folder of key files.
+    pub path: PathBuf,
+    /// How long verifiers may cache the JWKS, in seconds.
+    pub jwks_max_age: i64,
+    /// The thumbprints of keys that count as absent.
+    pub revoked: Vec<Text>,
+}
+
+/// `[token]`.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// The algorithm that signs, by its JOSE name.
+    pub algorithm: Option<Text>,
+    /// The audience of tokens whose client has none of its own.
+    pub audience: Option<Vec<Text>>,
+    /// Seconds that an access token lives.
+    pub access_lifetime: i64,
+    /// Seconds that a refresh token lives.
+    pub refresh_lifetime: i64,
+    /// Seconds that a session can be refreshed.
+    pub session_lifetime: i64,
+    /// Seconds by which clocks may differ.
+    pub leeway: i64,
+    /// Verified tokens to remember. Read and checked; it has no effect yet.
+    pub cache: u32,
+}
+
+/// One of `[[clients]]`, as written.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The client's id.
+    pub id: Text,
+    /// `sha256:<64 hex digits>`, one or two.
+    pub secrets: Vec<Text>,
+    /// Scope tokens that it may have.
+    pub scope: Vec<Text>,
+    /// Audiences that it may name; absent: the service's.
+    pub audience: Option<Vec<Text>>,
+    /// Patterns of the subjects that it may name.
+    pub subjects: Vec<Text>,
+    /// Names of the extra claims that it may set.
+    pub claims: Vec<Text>,
+    /// Seconds; absent: the service's.
+    pub access_lifetime: Option<i64>,
+    /// Seconds; absent: the service's.
+    pub refresh_lifetime: Option<i64>,
+    /// Seconds; absent: the service's.
+    pub session_lifetime: Option<i64>,
+    /// Sessions that began earlier than this have ended.
+    pub not_before: Option<Timestamp>,
+}
+
+/// Settings from the command line or the environment, which win over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `LINGPAI_ISSUER` or `--issuer`.
+    pub issuer: Option<Issuer>,
+    /// `LINGPAI_LISTEN` or `--listen`; empty if neither was given.
+    pub listen: Vec<Listen>,
+    /// `LINGPAI_KEYS` or `--keys`.
+    pub keys: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads `file`; without one `./lingpai.toml` if it is there; without that,
+    /// the development defaults.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what would be right.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        match file {
+            Some(path) => file::read(path, overrides),
+            None if Path::new(DEFAULT_FILE).exists() => file::read(Path::new(DEFAULT_FILE), overrides),
+            None => Ok(Self::development(overrides)),
+        }
+    }
+
+    /// The settings of a server without a file: a loopback address, anonymous
+    /// tokens with scope `guest`, and no client yet.
+    #[must_use]
+    pub fn development(overrides: Overrides) -> Self {
+        let listen = if overrides.listen.is_empty() { vec![Listen::default()] } else { overrides.listen };
+        let at = listen.first().map_or_else(|| Listen::default().to_string(), Listen::to_string);
+        Self {
+            source: Source::development(),
+            issuer: overrides.issuer.unwrap_or_else(|| Issuer::local(&at)),
+            listen,
+            keys: Keys { path: overrides.keys.unwrap_or_else(|| PathBuf::from(file::DEFAULT_KEYS)), ..Keys::default() },
+            reload_interval: file::DEFAULT_RELOAD,
+            ops: None,
+            token: Token::default(),
+            anonymous: Some(vec![source::text("guest")]),
+            clients: Vec::new(),
+        }
+    }
+
+    /// Adds a client that is written in no file: the development client.
+    #[must_use]
+    pub fn with_client(mut self, id: &str, secret_digest: &str, scope: &[&str], subject: &str, claim: &str) -> Self {
+        self.clients.push(Client {
+            id: source::text(id),
+            secrets: vec![source::text(secret_digest)],
+            scope: scope.iter().map(|s| source::text(s)).collect(),
+            audience: None,
+            subjects: vec![source::text(subject)],
+            claims: vec![source::text(claim)],
+            access_lifetime: None,
+            refresh_lifetime: None,
+            session_lifetime: None,
+            not_before: None,
+        });
+        self
+    }
+
+    /// Whether these are the development defaults, without a file.
+    #[must_use]
+    pub fn is_development(&self) -> bool {
+        self.source.path().is_none()
+    }
+}

@@ -1,0 +1,90 @@
+//! Where a setting stands, and messages that say so.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A string and its place in the file.
+pub type Text = toml::Spanned<String>;
+
+/// A [`Text`] that stands in no file.
+pub(super) fn text(value: &str) -> Text {
+    Text::new(0..0, value.to_owned())
+}
+
+/// What the settings were read from.
+#[derive(Debug, Clone)]
+pub struct Source(Option<Arc<(PathBuf, String)>>);
+
+impl Source {
+    pub(super) fn file(path: &Path, content: String) -> Self {
+        Self(Some(Arc::new((path.to_owned(), content))))
+    }
+
+    pub(super) fn development() -> Self {
+        Self(None)
+    }
+
+    /// The file, if the settings were read from one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        self.0.as_deref().map(|(path, _)| path.as_path())
+    }
+
+    /// An error about the bytes at `span` of this source.
+    #[must_use]
+    pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        let place = self.0.as_deref().map(|(path, content)| {
+            let before = content.get(..span.start).unwrap_or(content);
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+            format!("{}:{line}:{column}", path.display())
+        });
+        ConfigError { place, message: message.into() }
+    }
+
+    /// An error about the value `at`.
+    #[must_use]
+    pub fn error(&self, at: &Text, message: impl Into<String>) -> ConfigError {
+        self.error_at(at.span(), message)
+    }
+
+    /// An error about the file as a whole.
+    #[must_use]
+    pub fn error_in_file(&self, message: impl Into<String>) -> ConfigError {
+        let place = self.path().map(|path| path.display().to_string());
+        ConfigError { place, message: message.into() }
+    }
+}
+
+/// What is wrong with a configuration: `file:line:column: what and what instead`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    place: Option<String>,
+    message: String,
+}
+
+impl ConfigError {
+    /// An error that stands in no file.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { place: None, message: message.into() }
+    }
+
+    /// The message without its place.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(place) = &self.place {
+            write!(f, "{place}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for ConfigError {}
