@@ -25,3 +25,4 @@
 
 pub mod clock;
 pub mod config;
+pub mod keys;

@@ -1,0 +1,368 @@
+//! One key: parsed once, then it signs, verifies and describes itself.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pkcs8::der::asn1::OctetStringRef;
+use pkcs8::der::{Decode, SecretDocument};
+use pkcs8::{AlgorithmIdentifierRef, ObjectIdentifier, PrivateKeyInfoRef};
+
+use super::crypto::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
+use super::crypto::{hkdf, hmac, rand::SystemRandom};
+use super::{KeyName, NoRandomness, random, sha256};
+
+const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
+const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
+const ED25519_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+
+/// The longest signature, in bytes: RS256 with a key of 4096 bits.
+pub const MAX_SIGNATURE: usize = 512;
+
+/// How a key signs access tokens (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Alg {
+    /// ECDSA on P-256 with SHA-256: every relying party that we tried accepts it.
+    #[default]
+    Es256,
+    /// Ed25519.
+    EdDsa,
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    Rs256,
+}
+
+impl Alg {
+    /// Every algorithm, in the order of their names as bytes.
+    pub const ALL: [Self; 3] = [Self::Es256, Self::EdDsa, Self::Rs256];
+
+    /// The JOSE name, as in `alg`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Es256 => "ES256",
+            Self::EdDsa => "EdDSA",
+            Self::Rs256 => "RS256",
+        }
+    }
+
+    /// The word in a key file's name.
+    #[must_use]
+    pub fn file_word(self) -> &'static str {
+        match self {
+            Self::Es256 => "es256",
+            Self::EdDsa => "eddsa",
+            Self::Rs256 => "rs256",
+        }
+    }
+
+    /// The algorithm with this JOSE name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|alg| alg.name() == name)
+    }
+}
+
+/// A key's id: its RFC 7638 thumbprint with SHA-256, in base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kid(String);
+
+impl Kid {
+    /// Reads a thumbprint of 43 base64url characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == 32).then(|| Self(text.to_owned()))
+    }
+
+    /// The thumbprint.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a signature is for. The two never share a secret or a header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// An access token, signed so that everybody can verify it.
+    Access,
+    /// A refresh token, authenticated with a secret that only holders of the
+    /// private key can derive.
+    Refresh,
+}
+
+/// The bytes of a signature.
+pub struct Signature {
+    bytes: [u8; MAX_SIGNATURE],
+    length: usize,
+}
+
+impl Signature {
+    fn copied(from: &[u8]) -> Self {
+        let mut bytes = [0; MAX_SIGNATURE];
+        let length = from.len().min(MAX_SIGNATURE);
+        for (to, from) in bytes.iter_mut().zip(from) {
+            *to = *from;
+        }
+        Self { bytes, length }
+    }
+}
+
+impl AsRef<[u8]> for Signature {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+enum Pair {
+    Es256(EcdsaKeyPair),
+    EdDsa(Ed25519KeyPair),
+    Rs256(RsaKeyPair),
+}
+
+/// A private key, parsed, with everything computed that does not change.
+pub struct Key {
+    name: KeyName,
+    kid: Kid,
+    pair: Pair,
+    public: UnparsedPublicKey<Vec<u8>>,
+    refresh: hmac::Key,
+    access_header: String,
+    refresh_header: String,
+    jwk: String,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("name", &self.name).field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    /// Parses the PEM text of a key file named `name`.
+    ///
+    /// # Errors
+    /// What is wrong with the file and what would be right.
+    pub fn from_pem(name: KeyName, pem: &str) -> Result<Self, String> {
+        let (label, document) = SecretDocument::from_pem(pem)
+            .map_err(|_| "is not PEM; expected one block that begins with -----BEGIN PRIVATE KEY-----".to_owned())?;
+        match label {
+            "PRIVATE KEY" => Self::from_pkcs8(name, document.as_bytes()),
+            "ENCRYPTED PRIVATE KEY" => {
+                Err("is encrypted; decrypt it with `openssl pkcs8 -in OLD -out NEW` and protect the file instead"
+                    .into())
+            }
+            "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
+                Err("is not PKCS#8; convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW`".into())
+            }
+            _ => Err("holds no private key; expected -----BEGIN PRIVATE KEY-----".into()),
+        }
+    }
+
+    fn from_pkcs8(name: KeyName, der: &[u8]) -> Result<Self, String> {
+        let info = PrivateKeyInfoRef::try_from(der).map_err(|_| "is not a PKCS#8 private key".to_owned())?;
+        let parts = match name.alg {
+            Alg::Es256 => es256(&info, der),
+            Alg::EdDsa => eddsa(&info, der),
+            Alg::Rs256 => rs256(&info, der),
+        }?;
+        let kid = Kid(URL_SAFE_NO_PAD.encode(sha256(parts.thumbprint_input.as_bytes())));
+        let mut jwk = parts.jwk;
+        for (member, value) in [("kid", kid.as_str()), ("alg", name.alg.name()), ("use", "sig")] {
+            jwk.insert(member.to_owned(), value.into());
+        }
+        Ok(Self {
+            access_header: header(name.alg.name(), &kid, "at+jwt"),
+            refresh_header: header("HS256", &kid, "rt+jwt"),
+            refresh: refresh_secret(parts.private_bytes, &kid)?,
+            public: parts.public,
+            pair: parts.pair,
+            jwk: serde_json::Value::from(jwk).to_string(),
+            kid,
+            name,
+        })
+    }
+
+    /// The name of the key's file.
+    #[must_use]
+    pub fn name(&self) -> KeyName {
+        self.name
+    }
+
+    /// The key's id.
+    #[must_use]
+    pub fn kid(&self) -> &Kid {
+        &self.kid
+    }
+
+    /// The first segment of every token that this key makes for `purpose`.
+    #[must_use]
+    pub fn header(&self, purpose: Purpose) -> &str {
+        match purpose {
+            Purpose::Access => &self.access_header,
+            Purpose::Refresh => &self.refresh_header,
+        }
+    }
+
+    /// The public part as a JWK (RFC 7517 §4), serialised.
+    #[must_use]
+    pub fn jwk(&self) -> &str {
+        &self.jwk
+    }
+
+    /// Signs `message`.
+    ///
+    /// # Errors
+    /// Only if the system has no random bytes to give.
+    pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Result<Signature, NoRandomness> {
+        if purpose == Purpose::Refresh {
+            return Ok(Signature::copied(hmac::sign(&self.refresh, message).as_ref()));
+        }
+        match &self.pair {
+            Pair::Es256(pair) => pair
+                .sign(&SystemRandom::new(), message)
+                .map(|signature| Signature::copied(signature.as_ref()))
+                .map_err(|_| NoRandomness),
+            Pair::EdDsa(pair) => Ok(Signature::copied(pair.sign(message).as_ref())),
+            Pair::Rs256(pair) => {
+                let mut signature =
+                    Signature { bytes: [0; MAX_SIGNATURE], length: pair.public().modulus_len().min(MAX_SIGNATURE) };
+                let out = signature.bytes.get_mut(..signature.length).unwrap_or_default();
+                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, out).map_err(|_| NoRandomness)?;
+                Ok(signature)
+            }
+        }
+    }
+
+    /// Whether `signature` is this key's for `purpose` over `message`.
+    #[must_use]
+    pub fn verifies(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> bool {
+        match purpose {
+            Purpose::Access => self.public.verify(message, signature).is_ok(),
+            Purpose::Refresh => hmac::verify(&self.refresh, message, signature).is_ok(),
+        }
+    }
+}
+
+/// What is read from the PKCS#8 structure.
+struct Parts<'a> {
+    pair: Pair,
+    public: UnparsedPublicKey<Vec<u8>>,
+    private_bytes: &'a [u8],
+    /// The required members in the order of their names (RFC 7638 §3.2).
+    thumbprint_input: String,
+    jwk: serde_json::Map<String, serde_json::Value>,
+}
+
+fn members<const N: usize>(of: [(&str, &str); N]) -> serde_json::Map<String, serde_json::Value> {
+    of.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
+}
+
+fn es256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, String> {
+    if info.algorithm.oid != EC || info.algorithm.parameters_oid() != Ok(P256) {
+        return Err("is not an EC key on P-256, which its name says; expected what \
+                    `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` writes"
+            .into());
+    }
+    let rejected = "is not a usable P-256 key; it must hold its public part too, as `openssl genpkey` writes it";
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
+        .map_err(|_| rejected.to_owned())?;
+    let inner = sec1::EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
+    let point = pair.public_key().as_ref();
+    let (Some(x), Some(y)) = (point.get(1..33), point.get(33..65)) else { return Err(rejected.into()) };
+    let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+    Ok(Parts {
+        public: UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.to_vec()),
+        private_bytes: inner.private_key,
+        thumbprint_input: format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#),
+        jwk: members([("kty", "EC"), ("crv", "P-256"), ("x", &x), ("y", &y)]),
+        pair: Pair::Es256(pair),
+    })
+}
+
+fn eddsa<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, String> {
+    if info.algorithm.oid != ED25519_OID {
+        return Err("is not an Ed25519 key, which its name says; expected what \
+                    `openssl genpkey -algorithm ed25519` writes"
+            .into());
+    }
+    let rejected = "is not a usable Ed25519 key";
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| rejected.to_owned())?;
+    let seed = <&OctetStringRef>::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
+    let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+    Ok(Parts {
+        public: UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref().to_vec()),
+        private_bytes: seed.as_bytes(),
+        thumbprint_input: format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#),
+        jwk: members([("kty", "OKP"), ("crv", "Ed25519"), ("x", &x)]),
+        pair: Pair::EdDsa(pair),
+    })
+}
+
+fn rs256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, String> {
+    if info.algorithm.oid != RSA {
+        return Err("is not an RSA key, which its name says; expected what \
+                    `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048` writes"
+            .into());
+    }
+    let rejected = "is not a usable RSA key; expected 2048 to 4096 bits, two primes and an exponent of at least 65537";
+    let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| rejected.to_owned())?;
+    let inner = pkcs1::RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
+    let n = URL_SAFE_NO_PAD.encode(inner.modulus.as_bytes());
+    let e = URL_SAFE_NO_PAD.encode(inner.public_exponent.as_bytes());
+    Ok(Parts {
+        public: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public().as_ref().to_vec()),
+        private_bytes: inner.private_exponent.as_bytes(),
+        thumbprint_input: format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
+        jwk: members([("kty", "RSA"), ("n", &n), ("e", &e)]),
+        pair: Pair::Rs256(pair),
+    })
+}
+
+/// The secret of refresh tokens: 32 bytes of HKDF-SHA256 (RFC 5869) over the
+/// private key's own bytes. Replicas with the same keys agree on it.
+fn refresh_secret(private_bytes: &[u8], kid: &Kid) -> Result<hmac::Key, String> {
+    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]);
+    let info = [b"lingpai refresh v1\0".as_slice(), kid.as_str().as_bytes()];
+    let secret = salt.extract(private_bytes);
+    let okm = secret.expand(&info, hmac::HMAC_SHA256).map_err(|_| "cannot derive its refresh secret".to_owned())?;
+    Ok(hmac::Key::from(okm))
+}
+
+fn header(alg: &str, kid: &Kid, typ: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{typ}"}}"#))
+}
+
+/// A new private key in PKCS#8.
+pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, String> {
+    let failed = |_| "the system has no random bytes to give".to_owned();
+    match alg {
+        Alg::Es256 => {
+            let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .map_err(|_| failed(NoRandomness))?;
+            SecretDocument::try_from(der.as_ref()).map_err(|_| failed(NoRandomness))
+        }
+        Alg::EdDsa => {
+            // Version 1 of the structure, without the public part: OpenSSL reads no other.
+            let seed = zeroize::Zeroizing::new(random::<32>().map_err(failed)?);
+            let inner = OctetStringRef::new(seed.as_slice()).and_then(|seed| SecretDocument::encode_msg(&seed));
+            let inner = inner.map_err(|_| failed(NoRandomness))?;
+            let algorithm = AlgorithmIdentifierRef { oid: ED25519_OID, parameters: None };
+            let info = OctetStringRef::new(inner.as_bytes()).map(|key| PrivateKeyInfoRef::new(algorithm, key));
+            info.and_then(|info| SecretDocument::encode_msg(&info)).map_err(|_| failed(NoRandomness))
+        }
+        Alg::Rs256 => Err("RSA keys are not made here; make one with `openssl genpkey -algorithm RSA -pkeyopt \
+                           rsa_keygen_bits:2048` and name it YYYY-MM-DDThh-mm-ssZ.rs256.pem"
+            .into()),
+    }
+}

@@ -1,0 +1,222 @@
+//! The schedule: which key signs, verifies and is published at an instant.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use arc_swap::ArcSwapOption;
+use std::sync::Arc;
+
+use super::jwks::Jwks;
+use super::{Alg, Key, KeyError, Kid, Purpose};
+use crate::clock::Timestamp;
+
+/// What the configuration says about keys.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// The algorithm that signs.
+    pub algorithm: Alg,
+    /// Keys that count as absent.
+    pub revoked: Vec<Kid>,
+    /// Seconds after its successor's instant that a key verifies access tokens
+    /// and is published: the longest access lifetime, and the leeway.
+    pub access_window: i64,
+    /// The same for refresh tokens.
+    pub refresh_window: i64,
+}
+
+/// What a key does at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It will sign; it is published and verifies already.
+    Upcoming,
+    /// It signs.
+    Signing,
+    /// It no longer signs, but what it signed is still accepted.
+    Retiring,
+    /// Nothing that it signed is accepted: it may be deleted.
+    Retired,
+    /// It is listed in `[keys] revoked` and counts as absent.
+    Revoked,
+}
+
+impl State {
+    /// The state's word, as `keys list` shows it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Upcoming => "upcoming",
+            Self::Signing => "signing",
+            Self::Retiring => "retiring",
+            Self::Retired => "retired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+struct Entry {
+    key: Key,
+    /// When the next key of the same algorithm starts to sign.
+    until: Option<Timestamp>,
+}
+
+/// A set of keys that never changes, and what each of them does when.
+pub struct KeyRing {
+    plan: Plan,
+    /// By instant, then by algorithm: the order of the JWKS.
+    entries: Vec<Entry>,
+    revoked: Vec<Key>,
+    by_header: HashMap<String, (Purpose, usize)>,
+    jwks: ArcSwapOption<Jwks>,
+}
+
+impl std::fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyRing").field("keys", &self.entries.len()).finish_non_exhaustive()
+    }
+}
+
+impl KeyRing {
+    /// The schedule of `keys`, which were read from `folder`.
+    ///
+    /// # Errors
+    /// If no key would sign at `now`.
+    pub fn new(keys: Vec<Key>, plan: Plan, folder: &Path, now: Timestamp) -> Result<Self, KeyError> {
+        let ring = Self::lenient(keys, plan);
+        if ring.signer(now).is_some() {
+            return Ok(ring);
+        }
+        let alg = ring.plan.algorithm;
+        let could_sign = |key: &Key| key.name().alg == alg && key.name().from <= now;
+        Err(KeyError::new(
+            folder,
+            if ring.revoked.iter().any(could_sign) {
+                format!(
+                    "`revoked` takes away every {} key that could sign; add one with `lingpai keys new` first",
+                    alg.name()
+                )
+            } else {
+                format!("holds no {} key that signs now; make one with `lingpai keys new`", alg.name())
+            },
+        ))
+    }
+
+    /// The same without the demand that a key signs now: to look at a folder.
+    #[must_use]
+    pub fn lenient(mut keys: Vec<Key>, plan: Plan) -> Self {
+        keys.sort_by_key(|key| (key.name().from, key.name().alg.file_word()));
+        let (revoked, keys): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| plan.revoked.contains(key.kid()));
+        let mut successor = HashMap::new();
+        let mut entries: Vec<_> = keys
+            .into_iter()
+            .rev()
+            .map(|key| Entry { until: successor.insert(key.name().alg, key.name().from), key })
+            .collect();
+        entries.reverse();
+        let by_header = entries
+            .iter()
+            .enumerate()
+            .flat_map(|(at, entry)| {
+                [Purpose::Access, Purpose::Refresh].map(|use_| (entry.key.header(use_).to_owned(), (use_, at)))
+            })
+            .collect();
+        Self { plan, entries, revoked, by_header, jwks: ArcSwapOption::empty() }
+    }
+
+    /// The algorithm that signs.
+    #[must_use]
+    pub fn algorithm(&self) -> Alg {
+        self.plan.algorithm
+    }
+
+    /// The key that signs at `now`: the newest of the configured algorithm whose
+    /// instant has come.
+    #[must_use]
+    pub fn signer(&self, now: Timestamp) -> Option<&Key> {
+        let newest = self.entries.iter().rev().map(|entry| &entry.key);
+        newest.into_iter().find(|key| key.name().alg == self.plan.algorithm && key.name().from <= now)
+    }
+
+    /// The key whose header segment for some purpose is, byte for byte, `header`.
+    /// It may no longer verify: [`Verifier::accepts`] says.
+    #[must_use]
+    pub fn find(&self, header: &str) -> Option<Verifier<'_>> {
+        let (purpose, at) = *self.by_header.get(header)?;
+        let entry = self.entries.get(at)?;
+        Some(Verifier { purpose, entry, window: self.window(purpose) })
+    }
+
+    /// The published keys at `now`. The bytes are built anew only when a key
+    /// has left the set.
+    #[must_use]
+    pub fn jwks(&self, now: Timestamp) -> Arc<Jwks> {
+        if let Some(jwks) = self.jwks.load().as_ref().filter(|jwks| jwks.holds_at(now)) {
+            return Arc::clone(jwks);
+        }
+        let ends = |entry: &Entry| Some(entry.until?.plus(self.plan.access_window));
+        let published = self.entries.iter().filter(|entry| ends(entry).is_none_or(|end| now < end));
+        let jwks = Arc::new(Jwks::new(
+            published.map(|entry| entry.key.jwk()),
+            self.entries.iter().filter_map(ends).filter(|end| *end <= now).max(),
+            self.entries.iter().filter_map(ends).filter(|end| *end > now).min(),
+        ));
+        self.jwks.store(Some(Arc::clone(&jwks)));
+        jwks
+    }
+
+    /// Every key and its state at `now`, revoked ones too, by instant.
+    #[must_use]
+    pub fn states(&self, now: Timestamp) -> Vec<(&Key, State)> {
+        let longest = self.plan.access_window.max(self.plan.refresh_window);
+        let state = |entry: &Entry| match entry.until {
+            _ if entry.key.name().from > now => State::Upcoming,
+            Some(until) if until.plus(longest) <= now => State::Retired,
+            Some(until) if until <= now => State::Retiring,
+            _ => State::Signing,
+        };
+        let revoked = self.revoked.iter().map(|key| (key, State::Revoked));
+        let mut all: Vec<_> = self.entries.iter().map(|entry| (&entry.key, state(entry))).chain(revoked).collect();
+        all.sort_by_key(|(key, _)| (key.name().from, key.name().alg.file_word()));
+        all
+    }
+
+    fn window(&self, purpose: Purpose) -> i64 {
+        match purpose {
+            Purpose::Access => self.plan.access_window,
+            Purpose::Refresh => self.plan.refresh_window,
+        }
+    }
+}
+
+/// A key found by the header of a token.
+pub struct Verifier<'a> {
+    purpose: Purpose,
+    entry: &'a Entry,
+    window: i64,
+}
+
+impl Verifier<'_> {
+    /// What the header says that the token is for.
+    #[must_use]
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Whether the key still verifies at `now`. Upcoming keys do, for replicas
+    /// whose clock is ahead.
+    #[must_use]
+    pub fn accepts(&self, now: Timestamp) -> bool {
+        self.entry.until.is_none_or(|until| now < until.plus(self.window))
+    }
+
+    /// Whether `signature` is the key's over `message`.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.entry.key.verifies(self.purpose, message, signature)
+    }
+
+    /// The key's id.
+    #[must_use]
+    pub fn kid(&self) -> &Kid {
+        self.entry.key.kid()
+    }
+}

@@ -1,0 +1,55 @@
+//! Keys: files, their schedule, signatures and the JWKS.
+//!
+//! The only room that touches private keys. It owns what a key file is called
+//! and may contain, which key signs at an instant, and what is published. What
+//! a token says must not enter: this room signs bytes. The cryptography is
+//! named once, as `crypto`, so that another crate with the same interface can
+//! stand in for ring.
+//!
+//! The schedule is in the files' names, so replicas with the same files agree by
+//! the clock alone. The state of a key is a function of the instant asked for,
+//! and a [`KeyRing`] never changes: a reload makes a new one and swaps it in.
+
+mod files;
+mod foreign;
+mod jwks;
+mod key;
+mod keyring;
+mod name;
+
+pub use files::{KeyError, generate, load};
+pub use foreign::verify_with_jwks;
+pub use jwks::Jwks;
+pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose, Signature};
+pub use keyring::{KeyRing, Plan, State};
+pub use name::KeyName;
+
+pub(crate) use ring as crypto;
+
+use crypto::rand::{SecureRandom, SystemRandom};
+
+/// The system has no random bytes to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRandomness;
+
+/// `N` bytes from the system's random number generator.
+///
+/// # Errors
+/// Only if the system has none to give.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+/// The SHA-256 of `bytes`.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(crypto::digest::digest(&crypto::digest::SHA256, bytes).as_ref());
+    out
+}
+
+/// How many seconds back the first key of a folder is dated, so that it signs
+/// at once on replicas whose clocks are a little behind.
+pub const FIRST_KEY_BACKDATE: i64 = 300;
