@@ -26,3 +26,4 @@
 pub mod clock;
 pub mod config;
 pub mod keys;
+pub mod token;

@@ -1,0 +1,251 @@
+//! The claims of both kinds of token, as they are written and strictly read.
+//!
+//! Strictly: every type exact, no member twice, no required one missing, every
+//! limit of a request also here. What this room wrote always reads; what
+//! somebody else signed with a stolen or a shared key must look the same.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize as DeserializeDerive, Serialize};
+
+use super::{Audiences, ClientId, ExtraClaims, Grant, Scope, Session, Subject};
+use crate::clock::Timestamp;
+use crate::config::{ACCESS_CAP, REFRESH_CAP, SESSION_CAP};
+
+/// What an access token says (RFC 9068 §2.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessClaims {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// Who may accept it.
+    pub audience: Audiences,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// From when on it is valid, if it says so.
+    pub not_before: Option<Timestamp>,
+    /// The token's id: `jti`.
+    pub id: Box<str>,
+    /// Who asked for it.
+    pub client: ClientId,
+    /// What it allows.
+    pub scope: Scope,
+    /// Every other claim.
+    pub extra: ExtraClaims,
+}
+
+/// What a refresh token says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefreshClaims {
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When it was issued.
+    pub issued: Timestamp,
+    /// The token's id: `jti`.
+    pub id: Box<str>,
+    /// The session that it continues.
+    pub session: Session,
+}
+
+/// An access token's claims, to be written.
+pub(super) struct NewAccess<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) session: &'a Session,
+    pub(super) grant: &'a Grant<'a>,
+    pub(super) expires: Timestamp,
+    pub(super) issued: Timestamp,
+    pub(super) id: &'a str,
+}
+
+impl Serialize for NewAccess<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("iss", self.issuer)?;
+        map.serialize_entry("sub", self.session.subject.as_str())?;
+        map.serialize_entry("aud", &*self.grant.audience)?;
+        map.serialize_entry("exp", &self.expires)?;
+        map.serialize_entry("iat", &self.issued)?;
+        map.serialize_entry("jti", self.id)?;
+        map.serialize_entry("client_id", self.session.client.as_str())?;
+        if !self.grant.scope.is_empty() {
+            map.serialize_entry("scope", &*self.grant.scope)?;
+        }
+        for (name, value) in self.grant.claims.iter() {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+/// A refresh token's claims as they stand in it, to be written and read.
+#[derive(Serialize, DeserializeDerive)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WireRefresh<'a> {
+    v: u8,
+    #[serde(borrow)]
+    dialect: Cow<'a, str>,
+    #[serde(borrow)]
+    iss: Cow<'a, str>,
+    sub: Cow<'a, Subject>,
+    aud: Cow<'a, Audiences>,
+    exp: Timestamp,
+    iat: Timestamp,
+    #[serde(borrow)]
+    jti: Cow<'a, str>,
+    client_id: Cow<'a, ClientId>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    scope: Option<Cow<'a, Scope>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    claims: Option<Cow<'a, ExtraClaims>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    lifetime: Option<i64>,
+    session_start: Timestamp,
+    session_end: Timestamp,
+}
+
+const VERSION: u8 = 1;
+const DIALECT: &str = "native";
+
+impl<'a> WireRefresh<'a> {
+    pub(super) fn new(issuer: &'a str, session: &'a Session, exp: Timestamp, iat: Timestamp, jti: &'a str) -> Self {
+        Self {
+            v: VERSION,
+            dialect: DIALECT.into(),
+            iss: issuer.into(),
+            sub: Cow::Borrowed(&session.subject),
+            aud: Cow::Borrowed(&session.audience),
+            exp,
+            iat,
+            jti: jti.into(),
+            client_id: Cow::Borrowed(&session.client),
+            scope: (!session.scope.is_empty()).then_some(Cow::Borrowed(&session.scope)),
+            claims: (!session.claims.is_empty()).then_some(Cow::Borrowed(&session.claims)),
+            lifetime: session.lifetime,
+            session_start: session.start,
+            session_end: session.end,
+        }
+    }
+}
+
+/// A claim that is there has a value: `null` is none.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl RefreshClaims {
+    /// Reads the claims of a refresh token of `issuer`. None for any other shape.
+    pub(super) fn read(payload: &[u8], issuer: &str) -> Option<Self> {
+        // A derived reader would take an array of the members' values as well.
+        let wire: WireRefresh = payload.starts_with(b"{").then(|| serde_json::from_slice(payload).ok())??;
+        let right = wire.v == VERSION
+            && wire.dialect == DIALECT
+            && wire.iss == issuer
+            && is_id(&wire.jti)
+            && wire.lifetime.is_none_or(|seconds| (1..=ACCESS_CAP).contains(&seconds))
+            && within(wire.iat, wire.exp, REFRESH_CAP)
+            && within(wire.session_start, wire.session_end, SESSION_CAP)
+            && wire.session_start <= wire.iat
+            && wire.exp <= wire.session_end;
+        right.then(|| Self {
+            expires: wire.exp,
+            issued: wire.iat,
+            id: wire.jti.into(),
+            session: Session {
+                client: wire.client_id.into_owned(),
+                subject: wire.sub.into_owned(),
+                scope: wire.scope.map(Cow::into_owned).unwrap_or_default(),
+                audience: wire.aud.into_owned(),
+                claims: wire.claims.map(Cow::into_owned).unwrap_or_default(),
+                lifetime: wire.lifetime,
+                start: wire.session_start,
+                end: wire.session_end,
+            },
+        })
+    }
+}
+
+impl AccessClaims {
+    /// Reads the claims of an access token of `issuer`. None for any other shape.
+    pub(super) fn read(payload: &[u8], issuer: &str) -> Option<Self> {
+        let mut deserializer = serde_json::Deserializer::from_slice(payload);
+        let claims = deserializer.deserialize_map(AccessVisitor { issuer }).ok()?;
+        deserializer.end().ok()?;
+        within(claims.issued, claims.expires, ACCESS_CAP).then_some(claims)
+    }
+}
+
+fn within(start: Timestamp, end: Timestamp, cap: i64) -> bool {
+    (1..=cap).contains(&end.since(start))
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+struct AccessVisitor<'i> {
+    issuer: &'i str,
+}
+
+impl<'de> Visitor<'de> for AccessVisitor<'_> {
+    type Value = AccessClaims;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the claims of an access token")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AccessClaims, A::Error> {
+        let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Cow<str>>, None, None, None, None);
+        let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Cow<str>>, None, None);
+        let mut extra = ExtraClaims::default();
+        while let Some(name) = members.next_key::<Cow<str>>()? {
+            match &*name {
+                "iss" => once(&mut iss, &mut members)?,
+                "sub" => once(&mut sub, &mut members)?,
+                "aud" => once(&mut aud, &mut members)?,
+                "exp" => once(&mut exp, &mut members)?,
+                "iat" => once(&mut iat, &mut members)?,
+                "nbf" => once(&mut nbf, &mut members)?,
+                "jti" => once(&mut jti, &mut members)?,
+                "client_id" => once(&mut client_id, &mut members)?,
+                "scope" => once(&mut scope, &mut members)?,
+                other => {
+                    let value = members.next_value()?;
+                    extra.read_from_token(other, value).map_err(de::Error::custom)?;
+                }
+            }
+        }
+        if required(iss, "iss")? != self.issuer {
+            return Err(de::Error::custom("another issuer"));
+        }
+        let id = required(jti, "jti")?;
+        if !is_id(&id) {
+            return Err(de::Error::custom("an id of 1 to 255 visible ASCII characters"));
+        }
+        Ok(AccessClaims {
+            subject: required(sub, "sub")?,
+            audience: required(aud, "aud")?,
+            expires: required(exp, "exp")?,
+            issued: required(iat, "iat")?,
+            not_before: nbf,
+            id: id.into(),
+            client: required(client_id, "client_id")?,
+            scope: scope.unwrap_or_default(),
+            extra,
+        })
+    }
+}
+
+fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(slot: &mut Option<T>, members: &mut A) -> Result<(), A::Error> {
+    if slot.replace(members.next_value()?).is_some() {
+        return Err(de::Error::custom("a claim twice"));
+    }
+    Ok(())
+}
+
+fn required<T, E: de::Error>(slot: Option<T>, name: &'static str) -> Result<T, E> {
+    slot.ok_or_else(|| E::missing_field(name))
+}

@@ -1,0 +1,81 @@
+//! Issuing: claims, one buffer, one signature.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::claims::{NewAccess, WireRefresh};
+use super::{Grant, MAX_TOKEN, Session};
+use crate::clock::Timestamp;
+use crate::keys::{Key, KeyRing, NoRandomness, Purpose, random};
+
+/// An access token and the refresh token beside it.
+#[derive(Debug)]
+pub struct Pair {
+    /// The access token.
+    pub access: String,
+    /// The refresh token.
+    pub refresh: String,
+    /// When the access token ends.
+    pub expires: Timestamp,
+    /// The access token's id.
+    pub id: String,
+}
+
+/// Why no token was issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MintError {
+    /// No key signs at this instant.
+    NoKey,
+    /// A token would be longer than [`MAX_TOKEN`].
+    TooLarge,
+    /// The system has no random bytes to give.
+    NoRandomness,
+}
+
+impl From<NoRandomness> for MintError {
+    fn from(_: NoRandomness) -> Self {
+        Self::NoRandomness
+    }
+}
+
+/// Issues what `grant` allows of `session`, which must not have ended.
+///
+/// # Errors
+/// See [`MintError`].
+pub fn mint(
+    keys: &KeyRing,
+    issuer: &str,
+    session: &Session,
+    grant: &Grant<'_>,
+    now: Timestamp,
+) -> Result<Pair, MintError> {
+    let key = keys.signer(now).ok_or(MintError::NoKey)?;
+    let ids = random::<32>()?;
+    let (access_id, refresh_id) = ids.split_at(16);
+    let (access_id, refresh_id) = (URL_SAFE_NO_PAD.encode(access_id), URL_SAFE_NO_PAD.encode(refresh_id));
+
+    let expires = now.plus(grant.access_lifetime).min(session.end);
+    let claims = NewAccess { issuer, session, grant, expires, issued: now, id: &access_id };
+    let access = compact(key, Purpose::Access, &claims)?;
+
+    let refresh_expires = now.plus(grant.refresh_lifetime).min(session.end);
+    let claims = WireRefresh::new(issuer, session, refresh_expires, now, &refresh_id);
+    let refresh = compact(key, Purpose::Refresh, &claims)?;
+    Ok(Pair { access, refresh, expires, id: access_id })
+}
+
+/// Header, claims and signature in one buffer (RFC 7515 §7.1).
+fn compact(key: &Key, purpose: Purpose, claims: &impl Serialize) -> Result<String, MintError> {
+    let mut json = Vec::with_capacity(512);
+    serde_json::to_writer(&mut json, claims).map_err(|_| MintError::TooLarge)?;
+    let header = key.header(purpose);
+    let mut token = String::with_capacity(header.len() + json.len() * 4 / 3 + 96);
+    token.push_str(header);
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(&json, &mut token);
+    let signature = key.sign(purpose, token.as_bytes())?;
+    token.push('.');
+    URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+    if token.len() > MAX_TOKEN { Err(MintError::TooLarge) } else { Ok(token) }
+}

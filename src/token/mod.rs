@@ -1,0 +1,27 @@
+//! The domain: what tokens say, how they are made, read and renewed.
+//!
+//! This room owns the claims and their limits, the two kinds of token and the
+//! order in which a token is checked. No poem, no files and no clock may enter;
+//! `now` is a parameter. What a client may have is decided in `clients`.
+//!
+//! A string from a request is a [`Compact`] until [`verify`] has made it a
+//! [`Verified`]; nothing else can, and only that type gives the claims away.
+
+mod claims;
+mod extra;
+mod mint;
+mod names;
+mod scope;
+mod session;
+mod verify;
+
+pub use claims::{AccessClaims, RefreshClaims};
+pub use extra::{ClaimValue, ExtraClaims, RESERVED, Scalar};
+pub use mint::{MintError, Pair, mint};
+pub use names::{Audience, Audiences, ClientId, Subject};
+pub use scope::{Scope, ScopeToken};
+pub use session::{Grant, Session};
+pub use verify::{Compact, Kind, Rejection, Verified, Verifying, examine, verify};
+
+/// The longest token that is issued or read, in bytes.
+pub const MAX_TOKEN: usize = 8_192;

@@ -1,0 +1,188 @@
+//! Who: client, subject, audience.
+
+use std::borrow::Borrow;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A string with a grammar, made only by a constructor that checks it.
+macro_rules! checked_string {
+    ($(#[$doc:meta])* $name:ident, $expected:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// What a right value looks like, to end a sentence with.
+            pub const EXPECTED: &'static str = $expected;
+
+            /// Checks `text`.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                let check: fn(&str) -> bool = $check;
+                check(text).then(|| Self(text.into()))
+            }
+
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> Self {
+                value.0.into()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = &'static str;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::parse(&text).ok_or(Self::EXPECTED)
+            }
+        }
+    };
+}
+pub(super) use checked_string;
+
+checked_string!(
+    /// A client's id (RFC 6749 §2.2).
+    ClientId,
+    "1 to 64 characters of A-Z a-z 0-9 . _ ~ -",
+    |text| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-');
+        (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+    }
+);
+
+checked_string!(
+    /// Whom a token is about (RFC 7519 §4.1.2).
+    Subject,
+    "1 to 255 visible ASCII characters",
+    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+);
+
+checked_string!(
+    /// Who may accept a token (RFC 7519 §4.1.3).
+    Audience,
+    "1 to 255 characters, none of them a control character",
+    |text| !text.is_empty() && text.len() <= 1_020 && text.chars().count() <= 255 && !text.contains(char::is_control)
+);
+
+impl ClientId {
+    /// The client of tokens that were given without credentials.
+    pub const ANONYMOUS: &'static str = "anonymous";
+
+    /// The client of tokens that were given without credentials.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self(Self::ANONYMOUS.into())
+    }
+
+    /// Whether this is [`ClientId::anonymous`].
+    #[must_use]
+    pub fn is_anonymous(&self) -> bool {
+        &*self.0 == Self::ANONYMOUS
+    }
+}
+
+/// A client is a subject too: the one of its own tokens.
+impl From<&ClientId> for Subject {
+    fn from(client: &ClientId) -> Self {
+        Self(client.0.clone())
+    }
+}
+
+/// One to eight audiences, none of them twice, in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audiences(Vec<Audience>);
+
+impl Audiences {
+    /// The most audiences that a token may name.
+    pub const MAX: usize = 8;
+
+    /// Duplicates collapse. None for no audience and for more than eight.
+    #[must_use]
+    pub fn collect(audiences: impl IntoIterator<Item = Audience>) -> Option<Self> {
+        let mut all: Vec<Audience> = Vec::new();
+        for audience in audiences {
+            if !all.contains(&audience) {
+                all.push(audience);
+            }
+        }
+        (1..=Self::MAX).contains(&all.len()).then_some(Self(all))
+    }
+
+    /// Whether `audience` is among them.
+    #[must_use]
+    pub fn contains(&self, audience: &str) -> bool {
+        self.0.iter().any(|one| one.as_str() == audience)
+    }
+
+    /// Those that are also in `other`; None if there is none.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Option<Self> {
+        Self::collect(self.0.iter().filter(|one| other.contains(one.as_str())).cloned())
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Audience> {
+        self.0.iter()
+    }
+}
+
+/// A string when there is one, else an array (RFC 7519 §4.1.3).
+impl Serialize for Audiences {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [one] => one.as_str().serialize(serializer),
+            many => serializer.collect_seq(many.iter().map(Audience::as_str)),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Audiences {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> serde::de::Visitor<'de> for OneOrMany {
+            type Value = Audiences;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an audience or an array of 1 to 8")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Audiences, E> {
+                Audience::parse(text).map(|one| Audiences(vec![one])).ok_or_else(|| E::custom(Audience::EXPECTED))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Audiences, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = items.next_element()? {
+                    all.push(one);
+                    if all.len() > Audiences::MAX {
+                        break;
+                    }
+                }
+                let length = all.len();
+                let unique = Audiences::collect(all).filter(|unique| unique.0.len() == length);
+                unique.ok_or_else(|| serde::de::Error::custom("expected 1 to 8 different audiences"))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}

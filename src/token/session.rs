@@ -1,0 +1,57 @@
+//! What a refresh token carries and what an access token is given.
+
+use std::borrow::Cow;
+
+use super::{Audiences, ClientId, ExtraClaims, Scope, Subject};
+use crate::clock::Timestamp;
+
+/// A session: all that is needed to issue again. A refresh token carries it,
+/// and a refresh never widens it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Who asked.
+    pub client: ClientId,
+    /// Whom the tokens are about.
+    pub subject: Subject,
+    /// What was granted at the start.
+    pub scope: Scope,
+    /// Who was to accept the tokens at the start.
+    pub audience: Audiences,
+    /// The extra claims that were granted at the start.
+    pub claims: ExtraClaims,
+    /// The access lifetime that was asked for, in seconds, if one was.
+    pub lifetime: Option<i64>,
+    /// When the session began.
+    pub start: Timestamp,
+    /// When it ends, without leeway.
+    pub end: Timestamp,
+}
+
+/// What one access token of a session is given: the session's, or less.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant<'s> {
+    /// What the token allows.
+    pub scope: Cow<'s, Scope>,
+    /// Who may accept it.
+    pub audience: Cow<'s, Audiences>,
+    /// Its extra claims.
+    pub claims: Cow<'s, ExtraClaims>,
+    /// Seconds that it lives, at most.
+    pub access_lifetime: i64,
+    /// Seconds that the refresh token beside it lives, at most.
+    pub refresh_lifetime: i64,
+}
+
+impl<'s> Grant<'s> {
+    /// All of `session`.
+    #[must_use]
+    pub fn whole(session: &'s Session, access_lifetime: i64, refresh_lifetime: i64) -> Self {
+        Self {
+            scope: Cow::Borrowed(&session.scope),
+            audience: Cow::Borrowed(&session.audience),
+            claims: Cow::Borrowed(&session.claims),
+            access_lifetime,
+            refresh_lifetime,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Checking: the header is looked up, then the signature, then the claims.
+//!
+//! The first failure speaks, and nothing after it is done: no claim is parsed
+//! before its signature is good.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::{AccessClaims, MAX_TOKEN, RefreshClaims};
+use crate::clock::Timestamp;
+use crate::keys::{KeyRing, MAX_SIGNATURE, Purpose};
+
+/// Three segments with dots between, not yet believed.
+#[derive(Clone, Copy)]
+pub struct Compact<'t> {
+    message: &'t str,
+    header: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+}
+
+impl<'t> Compact<'t> {
+    /// Cuts a token (RFC 7515 §7.1). None if it has not three segments or is
+    /// longer than [`MAX_TOKEN`].
+    #[must_use]
+    pub fn parse(token: &'t str) -> Option<Self> {
+        if token.len() > MAX_TOKEN {
+            return None;
+        }
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, payload) = message.split_once('.')?;
+        (!payload.contains('.')).then_some(Self { message, header, payload, signature })
+    }
+}
+
+/// What a token must agree with.
+#[derive(Debug, Clone, Copy)]
+pub struct Verifying<'a> {
+    /// Whose tokens are accepted.
+    pub issuer: &'a str,
+    /// Seconds by which clocks may differ.
+    pub leeway: i64,
+    /// The current second.
+    pub now: Timestamp,
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// Its header is none that a key here would write.
+    UnknownHeader,
+    /// It is of the other kind.
+    WrongKind,
+    /// Its key no longer verifies.
+    RetiredKey,
+    /// Its signature is not its key's.
+    BadSignature,
+    /// Its claims have another shape or issuer.
+    BadClaims,
+    /// It has ended.
+    Expired,
+    /// It is not valid yet.
+    NotYetValid,
+}
+
+impl Rejection {
+    /// One word for the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::UnknownHeader => "unknown_header",
+            Self::WrongKind => "wrong_kind",
+            Self::RetiredKey => "retired_key",
+            Self::BadSignature => "bad_signature",
+            Self::BadClaims => "bad_claims",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+        }
+    }
+}
+
+/// The claims of a token that was checked. Only [`verify`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<K>(K);
+
+impl<K> Verified<K> {
+    /// The claims.
+    #[must_use]
+    pub fn claims(&self) -> &K {
+        &self.0
+    }
+
+    /// The claims, taken.
+    #[must_use]
+    pub fn into_claims(self) -> K {
+        self.0
+    }
+}
+
+/// The two kinds of token.
+pub trait Kind: Sized + sealed::Read {}
+
+impl Kind for AccessClaims {}
+impl Kind for RefreshClaims {}
+
+mod sealed {
+    use super::{Purpose, Timestamp};
+
+    pub trait Read: Sized {
+        const PURPOSE: Purpose;
+        fn read_claims(payload: &[u8], issuer: &str) -> Option<Self>;
+        /// When it ends, and from when on it is valid.
+        fn validity(&self) -> (Timestamp, Timestamp);
+    }
+}
+
+impl sealed::Read for AccessClaims {
+    const PURPOSE: Purpose = Purpose::Access;
+
+    fn read_claims(payload: &[u8], issuer: &str) -> Option<Self> {
+        Self::read(payload, issuer)
+    }
+
+    fn validity(&self) -> (Timestamp, Timestamp) {
+        (self.expires, self.not_before.map_or(self.issued, |nbf| nbf.max(self.issued)))
+    }
+}
+
+impl sealed::Read for RefreshClaims {
+    const PURPOSE: Purpose = Purpose::Refresh;
+
+    fn read_claims(payload: &[u8], issuer: &str) -> Option<Self> {
+        Self::read(payload, issuer)
+    }
+
+    fn validity(&self) -> (Timestamp, Timestamp) {
+        (self.expires, self.issued)
+    }
+}
+
+/// Checks `token` with `keys`.
+///
+/// # Errors
+/// The first check that failed.
+pub fn verify<K: Kind>(token: Compact<'_>, keys: &KeyRing, with: Verifying<'_>) -> Result<Verified<K>, Rejection> {
+    let key = keys.find(token.header).ok_or(Rejection::UnknownHeader)?;
+    if key.purpose() != K::PURPOSE {
+        return Err(Rejection::WrongKind);
+    }
+    if !key.accepts(with.now) {
+        return Err(Rejection::RetiredKey);
+    }
+    // The decoder asks for room in whole groups of three bytes.
+    let mut signature = [0; MAX_SIGNATURE + 2];
+    let length = URL_SAFE_NO_PAD.decode_slice(token.signature, &mut signature).map_err(|_| Rejection::BadSignature)?;
+    let signature = signature.get(..length).ok_or(Rejection::BadSignature)?;
+    if !key.verifies(token.message.as_bytes(), signature) {
+        return Err(Rejection::BadSignature);
+    }
+    let payload = URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| Rejection::BadClaims)?;
+    examine(&payload, with).map(Verified)
+}
+
+/// Checks the claims of a token whose signature somebody else has checked: their
+/// shape and issuer, then their times.
+///
+/// # Errors
+/// The first check that failed.
+pub fn examine<K: Kind>(payload: &[u8], with: Verifying<'_>) -> Result<K, Rejection> {
+    let claims = K::read_claims(payload, with.issuer).ok_or(Rejection::BadClaims)?;
+    let (expires, valid_from) = claims.validity();
+    if with.now >= expires.plus(with.leeway) {
+        return Err(Rejection::Expired);
+    }
+    if valid_from > with.now.plus(with.leeway) {
+        return Err(Rejection::NotYetValid);
+    }
+    Ok(claims)
+}
