@@ -23,6 +23,7 @@
 //! `GET /token` goes `token::verify`; `PUT /token` goes `token::verify` →
 //! `clients::renew` → `token::mint`.
 
+pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod keys;

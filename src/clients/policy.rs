@@ -1,0 +1,196 @@
+//! The policy: an order and a client in, a grant or the refused part out.
+
+use std::borrow::Cow;
+
+use super::{Client, Registry};
+use crate::clock::Timestamp;
+use crate::token::{Audience, Audiences, ExtraClaims, Grant, Scope, ScopeToken, Session, Subject};
+
+/// What a request asks for. What is `None` was not said.
+#[derive(Debug, Clone, Default)]
+pub struct Order {
+    /// Scope tokens, as listed.
+    pub scope: Option<Vec<ScopeToken>>,
+    /// Audiences, as listed.
+    pub audience: Option<Vec<Audience>>,
+    /// Whom the token is to be about.
+    pub subject: Option<Subject>,
+    /// Seconds that access tokens are to live.
+    pub lifetime: Option<i64>,
+    /// Extra claims.
+    pub claims: Option<ExtraClaims>,
+}
+
+/// The part of an order that is not allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// This scope token.
+    Scope(ScopeToken),
+    /// This audience.
+    Audience(Audience),
+    /// This subject.
+    Subject(Subject),
+    /// This extra claim.
+    Claim(String),
+    /// This member, which a request without credentials may not use.
+    Anonymous(&'static str),
+    /// The lifetime: this many seconds are the most.
+    Lifetime(i64),
+}
+
+/// Decides what `client` gets of `order`: all of it, or nothing.
+///
+/// # Errors
+/// The first part that is refused, in the order of the members.
+pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp) -> Result<Session, Refusal> {
+    if client.id.is_anonymous() {
+        let members = [
+            ("audience", order.audience.is_some()),
+            ("subject", order.subject.is_some()),
+            ("claims", order.claims.is_some()),
+        ];
+        if let Some((member, _)) = members.into_iter().find(|(_, used)| *used) {
+            return Err(Refusal::Anonymous(member));
+        }
+    }
+    let scope = match order.scope {
+        None => client.scope.clone(),
+        Some(asked) => {
+            if let Some(refused) = asked.iter().find(|token| !client.scope.contains(token.as_str())) {
+                return Err(Refusal::Scope(refused.clone()));
+            }
+            // A subset of a scope that has at most 64 tokens.
+            Scope::collect(asked).unwrap_or_default()
+        }
+    };
+    let audience = match order.audience {
+        None => client.audience.clone(),
+        Some(asked) => {
+            if let Some(refused) = asked.iter().find(|one| !client.audience.contains(one.as_str())) {
+                return Err(Refusal::Audience(refused.clone()));
+            }
+            Audiences::collect(asked).unwrap_or_else(|| client.audience.clone())
+        }
+    };
+    let subject = order.subject.unwrap_or_else(|| Subject::from(&client.id));
+    if !may_be_about(registry, client, &subject) {
+        return Err(Refusal::Subject(subject));
+    }
+    let claims = order.claims.unwrap_or_default();
+    if let Some((refused, _)) = claims.iter().find(|(name, _)| !client.may_claim(name)) {
+        return Err(Refusal::Claim(refused.to_owned()));
+    }
+    if order.lifetime.is_some_and(|seconds| seconds > client.lifetimes.access) {
+        return Err(Refusal::Lifetime(client.lifetimes.access));
+    }
+    Ok(Session {
+        client: client.id.clone(),
+        subject,
+        scope,
+        audience,
+        claims,
+        lifetime: order.lifetime,
+        start: now,
+        end: now.plus(client.lifetimes.session),
+    })
+}
+
+/// Why a session is not continued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Its client is gone.
+    ClientGone,
+    /// Its client may no longer name its subject.
+    SubjectGone,
+    /// Its client may no longer name any of its audiences.
+    AudienceGone,
+    /// It began before its client's `not_before`.
+    NotBefore,
+    /// Its time is over.
+    Over,
+}
+
+impl Ended {
+    /// One word for the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ClientGone => "client_gone",
+            Self::SubjectGone => "subject_gone",
+            Self::AudienceGone => "audience_gone",
+            Self::NotBefore => "session_before_not_before",
+            Self::Over => "session_ended",
+        }
+    }
+}
+
+/// A session that goes on, and what it now gets.
+#[derive(Debug)]
+pub struct Renewal {
+    /// The session, with its end as it is now.
+    pub session: Session,
+    scope: Scope,
+    audience: Audiences,
+    claims: ExtraClaims,
+    access_lifetime: i64,
+    refresh_lifetime: i64,
+}
+
+impl Renewal {
+    /// Narrows the new access token to `asked`.
+    ///
+    /// # Errors
+    /// The first scope token that the session never had or the client may no
+    /// longer have.
+    pub fn narrow(&mut self, asked: Vec<ScopeToken>) -> Result<(), Refusal> {
+        if let Some(refused) = asked.iter().find(|token| !self.scope.contains(token.as_str())) {
+            return Err(Refusal::Scope(refused.clone()));
+        }
+        self.scope = Scope::collect(asked).unwrap_or_default();
+        Ok(())
+    }
+
+    /// What the new access token is given.
+    #[must_use]
+    pub fn grant(&self) -> Grant<'_> {
+        Grant {
+            scope: Cow::Borrowed(&self.scope),
+            audience: Cow::Borrowed(&self.audience),
+            claims: Cow::Borrowed(&self.claims),
+            access_lifetime: self.access_lifetime,
+            refresh_lifetime: self.refresh_lifetime,
+        }
+    }
+}
+
+/// Looks at `session` and its client again.
+///
+/// # Errors
+/// Why the session has ended.
+pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Result<Renewal, Ended> {
+    let client = registry.client(&session.client).ok_or(Ended::ClientGone)?;
+    if client.not_before.is_some_and(|not_before| not_before > session.start) {
+        return Err(Ended::NotBefore);
+    }
+    session.end = session.end.min(session.start.plus(client.lifetimes.session));
+    if now >= session.end {
+        return Err(Ended::Over);
+    }
+    if !may_be_about(registry, client, &session.subject) {
+        return Err(Ended::SubjectGone);
+    }
+    let audience = session.audience.within(&client.audience).ok_or(Ended::AudienceGone)?;
+    Ok(Renewal {
+        scope: session.scope.intersect(&client.scope),
+        audience,
+        claims: session.claims.filtered(|name| client.may_claim(name)),
+        access_lifetime: session.lifetime.unwrap_or(i64::MAX).min(client.lifetimes.access),
+        refresh_lifetime: client.lifetimes.refresh,
+        session,
+    })
+}
+
+fn may_be_about(registry: &Registry, client: &Client, subject: &Subject) -> bool {
+    let name = subject.as_str();
+    name == client.id.as_str() || (!registry.is_client(name) && client.may_name(subject))
+}

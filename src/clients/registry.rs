@@ -1,0 +1,267 @@
+//! The registry: what the configuration says about clients, compiled.
+
+use std::collections::HashMap;
+
+use super::secret::SecretDigest;
+use crate::clock::Timestamp;
+use crate::config::{self, Config, ConfigError, Source, Text};
+use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
+
+const MAX_SECRETS: usize = 2;
+const MAX_PATTERNS: usize = 64;
+const MAX_CLAIMS: usize = 64;
+
+/// Seconds that tokens and sessions live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An access token.
+    pub access: i64,
+    /// A refresh token.
+    pub refresh: i64,
+    /// A session.
+    pub session: i64,
+}
+
+/// A client and what it may have.
+#[derive(Debug)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    /// One or two digests; the free place holds one that nothing matches.
+    secrets: [SecretDigest; MAX_SECRETS],
+    /// All the scope that it may have.
+    pub scope: Scope,
+    /// All the audiences that it may name.
+    pub audience: Audiences,
+    subjects: Vec<Pattern>,
+    claims: Vec<Box<str>>,
+    /// How long its tokens and sessions live.
+    pub lifetimes: Lifetimes,
+    /// Sessions that began earlier have ended.
+    pub not_before: Option<Timestamp>,
+}
+
+/// `user:*` or `user:7`.
+#[derive(Debug)]
+enum Pattern {
+    Exactly(Box<str>),
+    /// Longer than this and beginning with it.
+    Prefix(Box<str>),
+}
+
+impl Client {
+    /// Whether one of the patterns allows `subject`.
+    #[must_use]
+    pub(super) fn may_name(&self, subject: &Subject) -> bool {
+        let subject = subject.as_str();
+        self.subjects.iter().any(|pattern| match pattern {
+            Pattern::Exactly(text) => subject == &**text,
+            Pattern::Prefix(prefix) => subject.strip_prefix(&**prefix).is_some_and(|rest| !rest.is_empty()),
+        })
+    }
+
+    /// Whether it may set the extra claim `name`.
+    #[must_use]
+    pub(super) fn may_claim(&self, name: &str) -> bool {
+        self.claims.iter().any(|claim| &**claim == name)
+    }
+}
+
+/// Every client, and the anonymous one if there is one.
+#[derive(Debug, Default)]
+pub struct Registry {
+    clients: HashMap<ClientId, Client>,
+    anonymous: Option<Client>,
+    longest: Lifetimes,
+}
+
+impl Registry {
+    /// Compiles what `config` says.
+    ///
+    /// # Errors
+    /// The first value that is not as it should be, with its place.
+    pub fn compile(config: &Config) -> Result<Self, ConfigError> {
+        let source = &config.source;
+        let service_audience =
+            match &config.token.audience {
+                Some(written) => audiences(source, written)?,
+                None => Audience::parse(config.issuer.as_str()).and_then(|one| Audiences::collect([one])).ok_or_else(
+                    || source.error_in_file("the issuer is too long to be the default audience; set [token] audience"),
+                )?,
+            };
+        let service = Lifetimes {
+            access: config.token.access_lifetime,
+            refresh: config.token.refresh_lifetime,
+            session: config.token.session_lifetime,
+        };
+        let mut clients = HashMap::with_capacity(config.clients.len());
+        for written in &config.clients {
+            let client = client(source, written, &service_audience, service)?;
+            if clients.insert(client.id.clone(), client).is_some() {
+                return Err(source.error(&written.id, "another client has this id; ids must be unique"));
+            }
+        }
+        let anonymous = match &config.anonymous {
+            Some(written) => Some(Client {
+                id: ClientId::anonymous(),
+                secrets: [SecretDigest::UNMATCHED; MAX_SECRETS],
+                scope: scope(source, written)?,
+                audience: service_audience,
+                subjects: Vec::new(),
+                claims: Vec::new(),
+                lifetimes: service,
+                not_before: None,
+            }),
+            None => None,
+        };
+        let longest = clients.values().map(|client| client.lifetimes).fold(service, |a, b| Lifetimes {
+            access: a.access.max(b.access),
+            refresh: a.refresh.max(b.refresh),
+            session: a.session.max(b.session),
+        });
+        Ok(Self { clients, anonymous, longest })
+    }
+
+    /// The client with this id and secret. An unknown id takes the same time as
+    /// a wrong secret.
+    #[must_use]
+    pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Client> {
+        let given = SecretDigest::of(secret);
+        let client = self.clients.get(id);
+        let nobody = [SecretDigest::UNMATCHED; MAX_SECRETS];
+        let expected = client.map_or(&nobody, |client| &client.secrets);
+        // Both are always compared, so that the time does not tell which one matched.
+        let matches = expected.iter().fold(false, |any, digest| digest.equals(&given) | any);
+        client.filter(|_| matches)
+    }
+
+    /// The client of tokens without credentials, if such tokens are given.
+    #[must_use]
+    pub fn anonymous(&self) -> Option<&Client> {
+        self.anonymous.as_ref()
+    }
+
+    /// The client with this id, the anonymous one too.
+    #[must_use]
+    pub(super) fn client(&self, id: &ClientId) -> Option<&Client> {
+        if id.is_anonymous() { self.anonymous() } else { self.clients.get(id) }
+    }
+
+    /// Whether `name` is the id of a client, which nobody else may be called.
+    #[must_use]
+    pub(super) fn is_client(&self, name: &str) -> bool {
+        name == ClientId::ANONYMOUS || self.clients.contains_key(name)
+    }
+
+    /// The longest lifetimes over the service and all clients.
+    #[must_use]
+    pub fn longest(&self) -> Lifetimes {
+        self.longest
+    }
+
+    /// How many clients there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.clients.len()
+    }
+
+    /// Whether there is no client.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.clients.is_empty()
+    }
+}
+
+fn client(
+    source: &Source,
+    written: &config::Client,
+    service_audience: &Audiences,
+    service: Lifetimes,
+) -> Result<Client, ConfigError> {
+    let id = ClientId::parse(written.id.get_ref())
+        .ok_or_else(|| source.error(&written.id, format!("expected a client id: {}", ClientId::EXPECTED)))?;
+    if id.is_anonymous() {
+        return Err(source.error(&written.id, "the id `anonymous` is reserved for tokens without credentials"));
+    }
+    Ok(Client {
+        secrets: secrets(source, written)?,
+        scope: scope(source, &written.scope)?,
+        audience: match &written.audience {
+            Some(own) => audiences(source, own)?,
+            None => service_audience.clone(),
+        },
+        subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?,
+        claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?,
+        lifetimes: Lifetimes {
+            access: written.access_lifetime.unwrap_or(service.access),
+            refresh: written.refresh_lifetime.unwrap_or(service.refresh),
+            session: written.session_lifetime.unwrap_or(service.session),
+        },
+        not_before: written.not_before,
+        id,
+    })
+}
+
+fn secrets(source: &Source, written: &config::Client) -> Result<[SecretDigest; MAX_SECRETS], ConfigError> {
+    let mut places = [SecretDigest::UNMATCHED; MAX_SECRETS];
+    if written.secrets.is_empty() || written.secrets.len() > MAX_SECRETS {
+        return Err(source.error(&written.id, "expected one secret, or two while one is being replaced"));
+    }
+    for (place, text) in places.iter_mut().zip(&written.secrets) {
+        *place = SecretDigest::parse(text.get_ref())
+            .filter(|digest| !digest.equals(&SecretDigest::UNMATCHED))
+            .ok_or_else(|| source.error(text, format!("expected {}", SecretDigest::EXPECTED)))?;
+    }
+    Ok(places)
+}
+
+fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
+    let tokens = at_most(source, written, Scope::MAX, "scope tokens", |text| {
+        ScopeToken::parse(text).ok_or(format!("expected a scope token: {}", ScopeToken::EXPECTED))
+    })?;
+    Scope::collect(tokens).ok_or_else(|| source.error_in_file("too many scope tokens"))
+}
+
+fn audiences(source: &Source, written: &[Text]) -> Result<Audiences, ConfigError> {
+    let all = at_most(source, written, Audiences::MAX, "audiences", |text| {
+        Audience::parse(text).ok_or(format!("expected an audience: {}", Audience::EXPECTED))
+    })?;
+    Audiences::collect(all).ok_or_else(|| source.error_in_file("`audience` is empty; name one or leave the line out"))
+}
+
+fn pattern(text: &str) -> Result<Pattern, String> {
+    let (fixed, prefix) = text.strip_suffix('*').map_or((text, false), |rest| (rest, true));
+    let right = fixed.len() <= 255 && fixed.bytes().all(|b| b.is_ascii_graphic() && b != b'*') && !text.is_empty();
+    match (right, prefix) {
+        (false, _) => {
+            Err("expected a subject such as \"user:7\" or a pattern such as \"user:*\": visible ASCII, with \
+                           `*` only at the end"
+                .into())
+        }
+        (true, true) => Ok(Pattern::Prefix(fixed.into())),
+        (true, false) => Ok(Pattern::Exactly(fixed.into())),
+    }
+}
+
+fn claim_name(text: &str) -> Result<Box<str>, String> {
+    if RESERVED.contains(&text) {
+        return Err(format!("`{text}` is a reserved claim, which no client may set; choose another name"));
+    }
+    if text.is_empty() || text.chars().count() > 255 {
+        return Err("expected a claim's name: 1 to 255 characters".into());
+    }
+    Ok(text.into())
+}
+
+fn at_most<T>(
+    source: &Source,
+    written: &[Text],
+    limit: usize,
+    what: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, ConfigError> {
+    if let Some(first_too_many) = written.get(limit) {
+        return Err(source.error(first_too_many, format!("expected at most {limit} {what}")));
+    }
+    written.iter().map(|text| read(text.get_ref()).map_err(|problem| source.error(text, problem))).collect()
+}

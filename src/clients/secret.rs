@@ -1,0 +1,117 @@
+//! Client secrets: 256 random bits, kept as their SHA-256.
+//!
+//! Because they are random, a plain hash is as safe as a slow one: there is
+//! nothing to guess. A slow one would be the cost of every request, and a lever
+//! for whoever sends wrong secrets.
+
+use std::fmt::Write as _;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
+
+use crate::keys::{NoRandomness, random, sha256};
+
+/// The SHA-256 of a secret's bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct SecretDigest([u8; 32]);
+
+impl SecretDigest {
+    /// What stands where there is no secret: nobody knows what hashes to it.
+    pub const UNMATCHED: Self = Self([0; 32]);
+    /// How a digest is written, to end a sentence with.
+    pub const EXPECTED: &'static str = "\"sha256:\" and 64 lower-case hex digits, the SHA-256 of the secret; \
+                                        `lingpai client add` makes both";
+
+    /// Reads `sha256:<64 hex digits>`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64)?.as_bytes();
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(hex.chunks_exact(2)) {
+            let digit = |b: u8| match b {
+                b'0'..=b'9' => Some(b - b'0'),
+                b'a'..=b'f' => Some(b - b'a' + 10),
+                _ => None,
+            };
+            let [high, low] = pair else { return None };
+            *byte = digit(*high)? << 4 | digit(*low)?;
+        }
+        Some(Self(digest))
+    }
+
+    /// Writes `sha256:<64 hex digits>`.
+    #[must_use]
+    pub fn written(&self) -> String {
+        let mut text = String::from("sha256:");
+        for byte in self.0 {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
+    }
+
+    /// The digest of `secret`.
+    #[must_use]
+    pub fn of(secret: &[u8]) -> Self {
+        Self(sha256(secret))
+    }
+
+    /// Compares in constant time.
+    #[must_use]
+    pub fn equals(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+/// A secret that was just made, to be shown once.
+pub struct NewSecret(Zeroizing<String>);
+
+impl NewSecret {
+    /// `lps_` and 43 base64url characters.
+    ///
+    /// # Errors
+    /// Only if the system has no random bytes to give.
+    pub fn generate() -> Result<Self, NoRandomness> {
+        let bytes = Zeroizing::new(random::<32>()?);
+        Ok(Self(Zeroizing::new(format!("lps_{}", URL_SAFE_NO_PAD.encode(bytes.as_slice())))))
+    }
+
+    /// The secret.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Its digest, for the configuration.
+    #[must_use]
+    pub fn digest(&self) -> SecretDigest {
+        SecretDigest::of(self.0.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests() {
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(SecretDigest::of(b"abc").written(), abc);
+        assert!(SecretDigest::parse(abc).unwrap().equals(&SecretDigest::of(b"abc")));
+        assert!(!SecretDigest::parse(abc).unwrap().equals(&SecretDigest::of(b"abd")));
+        let short = abc.get(..70).unwrap();
+        for wrong in ["", "sha256:", short, &abc.to_uppercase(), &abc.replace("sha256", "sha512"), &format!("{abc}0")] {
+            assert!(SecretDigest::parse(wrong).is_none(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn new_secrets() {
+        let (one, two) = (NewSecret::generate().unwrap(), NewSecret::generate().unwrap());
+        assert_ne!(one.reveal(), two.reveal());
+        assert_eq!(one.reveal().len(), 47);
+        assert!(one.reveal().starts_with("lps_"));
+        assert!(one.digest().equals(&SecretDigest::of(one.reveal().as_bytes())));
+    }
+}
