@@ -26,5 +26,7 @@
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod http;
 pub mod keys;
+pub mod telemetry;
 pub mod token;

@@ -1,0 +1,280 @@
+//! Bodies: size, then media type, then form (contract of the token endpoint).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::time::Duration;
+
+use poem::error::ReadBodyError;
+use poem::http::HeaderMap;
+use poem::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+// Its `Type` has an `is_empty` that would hide a string's own, so it is not imported.
+use poem_openapi::types;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
+use serde_json::error::Category;
+
+use super::problem::Problem;
+use super::{MAX_BODY, query};
+
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// A member of a JSON object, and what a right value looks like.
+pub(super) struct Member {
+    pub(super) name: &'static str,
+    pub(super) expected: &'static str,
+}
+
+/// A JSON object whose members are all optional, read straight from bytes.
+pub(super) trait Form: Default + Send {
+    /// The type that describes it in the specification.
+    type Schema: types::Type;
+    /// What the body is for.
+    const DESCRIPTION: &'static str;
+    /// Every member there is.
+    const MEMBERS: &'static [Member];
+    /// Reads the value of `member`, which is one of [`Form::MEMBERS`].
+    fn read<'de, A: MapAccess<'de>>(&mut self, member: &str, value: &mut A) -> Result<(), A::Error>;
+}
+
+/// The body of a request; the default where there are no bytes.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+impl<'a, T: Form> ApiExtractor<'a> for JsonBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <T::Schema as types::Type>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: Some(T::DESCRIPTION),
+            content: vec![MetaMediaType {
+                content_type: "application/json",
+                schema: <T::Schema as types::Type>::schema_ref(),
+            }],
+            required: false,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = receive(request.headers(), body).await?;
+        if bytes.is_empty() {
+            query::refuse_credentials(request.uri())?;
+            return Ok(Self(T::default()));
+        }
+        if !is_json(request.headers()) {
+            return Err(Problem::UnsupportedMediaType.into());
+        }
+        query::refuse_credentials(request.uri())?;
+        Ok(Self(parse(&bytes).map_err(Problem::bad)?))
+    }
+}
+
+async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > MAX_BODY) {
+        return Err(Problem::PayloadTooLarge);
+    }
+    let body = body.take().map_err(|_| Problem::Internal("body_taken_twice"))?;
+    match tokio::time::timeout(ARRIVAL, body.into_bytes_limit(MAX_BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes.into()),
+        Ok(Err(ReadBodyError::PayloadTooLarge)) => Err(Problem::PayloadTooLarge),
+        Ok(Err(_)) => Err(Problem::bad("the body ended before it was complete, or is not framed as announced")),
+        Err(_) => Err(Problem::RequestTimeout),
+    }
+}
+
+/// `application/json`, with no parameter or with `charset=utf-8`, not encoded.
+fn is_json(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(written), None) = (types.next(), types.next()) else { return false };
+    let Ok(written) = written.to_str() else { return false };
+    let mut parts = written.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let utf8 = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        name.eq_ignore_ascii_case("charset") && bare.eq_ignore_ascii_case("utf-8")
+    };
+    let parameters_right = match (parts.next(), parts.next()) {
+        (None, _) => true,
+        (Some(one), None) => utf8(one),
+        _ => false,
+    };
+    media.eq_ignore_ascii_case("application/json") && parameters_right && !headers.contains_key(CONTENT_ENCODING)
+}
+
+/// Where reading stands, so that an error can name the member.
+enum At {
+    Object,
+    Member(&'static Member),
+    Twice(&'static str),
+    Unknown(String),
+}
+
+/// Reads a JSON object. The error is a sentence for people.
+pub(super) fn parse<T: Form>(bytes: &[u8]) -> Result<T, String> {
+    let at = RefCell::new(At::Object);
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read = json.deserialize_map(Object { form: T::default(), at: &at });
+    let error = match read.and_then(|form| json.end().map(|()| form)) {
+        Ok(form) => return Ok(form),
+        Err(error) => error,
+    };
+    Err(match (error.classify(), &*at.borrow()) {
+        (Category::Data, At::Object) => "the body must be a JSON object".to_owned(),
+        (Category::Data, At::Member(member)) => format!("{} must be {}", member.name, member.expected),
+        (Category::Data, At::Twice(name)) => format!("{name} must be there at most once"),
+        (Category::Data, At::Unknown(name)) => {
+            let known: Vec<_> = T::MEMBERS.iter().map(|member| member.name).collect();
+            format!("there is no member {name:?}; there is {}", known.join(", "))
+        }
+        _ => format!("the body is not valid JSON at line {}, column {}", error.line(), error.column()),
+    })
+}
+
+struct Object<'a, T> {
+    form: T,
+    at: &'a RefCell<At>,
+}
+
+impl<'de, T: Form> Visitor<'de> for Object<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<T, A::Error> {
+        let mut seen = 0_u32;
+        while let Some(name) = members.next_key::<std::borrow::Cow<str>>()? {
+            let Some((index, member)) = T::MEMBERS.iter().enumerate().find(|(_, member)| member.name == name) else {
+                self.at.replace(At::Unknown(name.chars().take(64).collect()));
+                return Err(A::Error::custom("unknown"));
+            };
+            if seen & (1 << index) != 0 {
+                self.at.replace(At::Twice(member.name));
+                return Err(A::Error::custom("twice"));
+            }
+            seen |= 1 << index;
+            self.at.replace(At::Member(member));
+            self.form.read(member.name, &mut members)?;
+            self.at.replace(At::Object);
+        }
+        Ok(self.form)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::http::HeaderValue;
+
+    use super::super::wire::{CreateToken, RefreshToken};
+    use super::*;
+
+    #[test]
+    fn media_types() {
+        let with = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(CONTENT_TYPE, HeaderValue::from_str(value).unwrap());
+            }
+            headers
+        };
+        for right in [
+            "application/json",
+            "APPLICATION/JSON",
+            "application/json;charset=utf-8",
+            "application/json ; charset=UTF-8",
+            "application/json; charset=\"utf-8\"",
+            "application/json;Charset=Utf-8",
+        ] {
+            assert!(is_json(&with(&[right])), "{right}");
+        }
+        for wrong in [
+            "",
+            "text/plain",
+            "application/json;",
+            "application/jsonx",
+            "application/json; charset=latin1",
+            "application/json; charset=utf-8; charset=utf-8",
+            "application/json; v=1",
+            "application/*",
+            "application/json, application/json",
+            "application/x-www-form-urlencoded",
+            "application/json; charset",
+        ] {
+            assert!(!is_json(&with(&[wrong])), "{wrong}");
+        }
+        assert!(!is_json(&with(&[])));
+        assert!(!is_json(&with(&["application/json", "application/json"])));
+        let mut encoded = with(&["application/json"]);
+        encoded.insert(CONTENT_ENCODING, HeaderValue::from_static("identity"));
+        assert!(!is_json(&encoded));
+    }
+
+    #[test]
+    fn mistakes_name_the_member() {
+        let deep = "[".repeat(100_000);
+        let cases: [(&str, &str); 24] = [
+            ("[]", "the body must be a JSON object"),
+            ("null", "the body must be a JSON object"),
+            ("\"x\"", "the body must be a JSON object"),
+            ("{", "the body is not valid JSON at line 1, column 1"),
+            ("{} x", "the body is not valid JSON at line 1, column 4"),
+            ("{\"scope\":[\"a\"],}", "the body is not valid JSON at line 1"),
+            ("\u{feff}{}", "the body is not valid JSON at line 1"),
+            ("{\"scopes\":1}", "there is no member \"scopes\"; there is client_id, client_secret, scope, audience"),
+            ("{\"scope\":[\"a\"],\"scope\":[\"b\"]}", "scope must be there at most once"),
+            ("{\"scope\":[\"a\"],\"sc\\u006fpe\":[\"b\"]}", "scope must be there at most once"),
+            ("{\"scope\":null}", "scope must be an array of 1 to 64 scope tokens"),
+            ("{\"scope\":[]}", "scope must be an array"),
+            ("{\"scope\":\"a b\"}", "scope must be an array"),
+            ("{\"scope\":[\"a b\"]}", "scope must be an array"),
+            ("{\"scope\":[1]}", "scope must be an array"),
+            ("{\"audience\":[\"\"]}", "audience must be an array of 1 to 8"),
+            ("{\"subject\":\"a b\"}", "subject must be 1 to 255 visible ASCII characters"),
+            ("{\"subject\":null}", "subject must be 1 to 255"),
+            ("{\"lifetime\":0}", "lifetime must be an integer of seconds, 1 or more"),
+            ("{\"lifetime\":1.0}", "lifetime must be an integer"),
+            ("{\"lifetime\":99999999999999999999}", "lifetime must be an integer"),
+            ("{\"claims\":{\"exp\":1}}", "claims must be an object"),
+            ("{\"claims\":{\"a\":{\"b\":1}}}", "claims must be an object"),
+            (&deep, "the body must be a JSON object"),
+        ];
+        for (body, expected) in cases {
+            let said = parse::<CreateToken>(body.as_bytes()).unwrap_err();
+            assert!(said.starts_with(expected), "{}\n said: {said}", body.get(..60).unwrap_or(body));
+        }
+        let nested = format!("{{\"claims\":{{\"a\":{}", "[".repeat(30_000));
+        let said = parse::<CreateToken>(nested.as_bytes()).unwrap_err();
+        assert!(said.starts_with("claims must be"), "{said}");
+        assert!(parse::<CreateToken>(b"{\"scope\":[\"\xff\"]}").is_err());
+        assert!(parse::<RefreshToken>(b"{\"audience\":[\"a\"]}").unwrap_err().contains("there is scope"));
+    }
+
+    #[test]
+    fn duplicates_collapse_and_limits_hold() {
+        let list = |n: usize| (0..n).map(|i| format!("\"s{i}\"")).collect::<Vec<_>>().join(",");
+        let scope = |n| parse::<CreateToken>(format!("{{\"scope\":[{}]}}", list(n)).as_bytes());
+        assert_eq!(scope(64).unwrap().order.scope.unwrap().len(), 64);
+        assert!(scope(65).is_err());
+        let audience = |n| parse::<CreateToken>(format!("{{\"audience\":[{}]}}", list(n)).as_bytes());
+        assert!(audience(8).is_ok() && audience(9).is_err());
+        let twice = parse::<CreateToken>(b"{\"scope\":[\"b\",\"a\",\"b\"]}").unwrap().order.scope.unwrap();
+        assert_eq!(twice.iter().map(ScopeToken::as_str).collect::<Vec<_>>(), ["b", "a"]);
+    }
+
+    use crate::token::ScopeToken;
+}

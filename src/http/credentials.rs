@@ -1,0 +1,161 @@
+//! The `Authorization` header: cut here, believed elsewhere.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use poem::http::header::AUTHORIZATION;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaSecurityScheme, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+use zeroize::Zeroizing;
+
+use super::problem::Problem;
+
+const BASIC: &str = "basic";
+const BEARER: &str = "bearer";
+const TOKEN: &str = "token";
+
+const NO_SCHEME: MetaSecurityScheme = MetaSecurityScheme {
+    ty: "http",
+    description: None,
+    name: None,
+    key_in: None,
+    scheme: None,
+    bearer_format: None,
+    flows: None,
+    openid_connect_url: None,
+};
+
+/// What the header of a request holds.
+enum Field<'r> {
+    Absent,
+    /// A scheme and what follows it after spaces.
+    One(&'r str, &'r str),
+    /// Bytes outside visible ASCII, or no scheme and value with spaces between.
+    Malformed,
+}
+
+fn field(request: &Request) -> Result<Field<'_>, Problem> {
+    let mut fields = request.headers().get_all(AUTHORIZATION).iter();
+    let Some(value) = fields.next() else { return Ok(Field::Absent) };
+    if fields.next().is_some() {
+        return Err(Problem::bad("Authorization must be there at most once"));
+    }
+    let text = value.to_str().ok().filter(|text| !text.contains('\t'));
+    Ok(match text.and_then(|text| text.split_once(' ')) {
+        Some((scheme, rest)) => Field::One(scheme, rest.trim_start_matches(' ')),
+        None => Field::Malformed,
+    })
+}
+
+/// What a client presents in the header (RFC 7617).
+pub(super) enum ClientAuth {
+    /// Nothing.
+    Absent,
+    /// An id and a secret.
+    Basic(Zeroizing<String>, Zeroizing<Vec<u8>>),
+    /// Something else.
+    Malformed,
+}
+
+fn basic(scheme: &str, encoded: &str) -> Option<ClientAuth> {
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+    let colon = pair.iter().position(|b| *b == b':')?;
+    let (id, secret) = pair.split_at_checked(colon)?;
+    let id = Zeroizing::new(String::from_utf8(id.to_vec()).ok()?);
+    Some(ClientAuth::Basic(id, Zeroizing::new(secret.get(1..)?.to_vec())))
+}
+
+impl<'a> ApiExtractor<'a> for ClientAuth {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            BASIC,
+            MetaSecurityScheme { scheme: Some("basic"), description: Some("The client's id and secret."), ..NO_SCHEME },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BASIC]
+    }
+
+    fn has_security_fallback() -> bool {
+        true
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
+        Ok(match field(request)? {
+            Field::Absent => Self::Absent,
+            Field::One(scheme, encoded) => basic(scheme, encoded).unwrap_or(Self::Malformed),
+            Field::Malformed => Self::Malformed,
+        })
+    }
+}
+
+/// The token that a request presents (RFC 6750 §2.1).
+pub(super) enum Presented {
+    /// None.
+    Absent,
+    /// This.
+    Token(Zeroizing<String>),
+    /// Something else.
+    Malformed,
+}
+
+/// `Token`, `Toekn` and `Bearer` in any case, then one token.
+fn token(scheme: &str, text: &str) -> Presented {
+    let known = ["token", "toekn", "bearer"].into_iter().any(|one| scheme.eq_ignore_ascii_case(one));
+    let token68 = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    if known && !text.is_empty() && text.bytes().all(token68) {
+        Presented::Token(Zeroizing::new(text.to_owned()))
+    } else {
+        Presented::Malformed
+    }
+}
+
+impl<'a> ApiExtractor<'a> for Presented {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        registry.create_security_scheme(
+            BEARER,
+            MetaSecurityScheme {
+                scheme: Some("bearer"),
+                bearer_format: Some("JWT"),
+                description: Some("A token, as `Authorization: Bearer …`."),
+                ..NO_SCHEME
+            },
+        );
+        registry.create_security_scheme(
+            TOKEN,
+            MetaSecurityScheme {
+                ty: "apiKey",
+                name: Some("Authorization"),
+                key_in: Some("header"),
+                description: Some("A token, as `Token …`: type the word, a space and the token."),
+                ..NO_SCHEME
+            },
+        );
+    }
+
+    fn security_schemes() -> Vec<&'static str> {
+        vec![BEARER, TOKEN]
+    }
+
+    async fn from_request(request: &'a Request, _: &mut RequestBody, _: ExtractParamOptions<()>) -> poem::Result<Self> {
+        Ok(match field(request)? {
+            Field::Absent => Self::Absent,
+            Field::One(scheme, text) => token(scheme, text),
+            Field::Malformed => Self::Malformed,
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! HTTP: the dialects, their wire types, the one table of errors and the
+//! specification.
+//!
+//! The only room that names poem (beside the transport's one conversion). It
+//! decodes requests into the domain's words and encodes what the domain answers.
+//! A rule about clients, tokens or keys must not enter.
+
+mod body;
+mod credentials;
+mod native;
+mod problem;
+mod public;
+mod query;
+mod reply;
+mod shell;
+mod spec;
+mod state;
+mod wire;
+
+use std::sync::Arc;
+
+use poem::endpoint::BoxEndpoint;
+use poem::{EndpointExt, Response, Route};
+use poem_openapi::OpenApiService;
+
+pub use state::{Snapshot, State};
+
+/// Bodies over this many bytes are answered with 413.
+pub const MAX_BODY: usize = 64 << 10;
+
+type Api = (native::Native, public::Public);
+
+fn service(state: &Arc<State>) -> OpenApiService<Api, ()> {
+    let api = (native::Native::new(Arc::clone(state)), public::Public::new(Arc::clone(state)));
+    spec::describe(OpenApiService::new(api, "lingpai", env!("CARGO_PKG_VERSION")))
+}
+
+/// Every route, inside the shell that gives each answer its shape.
+#[must_use]
+pub fn routes(state: &Arc<State>) -> BoxEndpoint<'static, Response> {
+    let service = service(state);
+    let assets = public::Assets::new(&service);
+    let allowed = shell::Allowed::of::<Api>(public::Assets::PATHS);
+    let routes = assets.mount(Route::new()).nest("/", service);
+    shell::Shell::new(routes.map_to_response(), allowed).boxed()
+}
+
+/// The `OpenAPI` document.
+#[must_use]
+pub fn specification(format: SpecFormat) -> String {
+    let service = service(&Arc::new(State::empty()));
+    match format {
+        SpecFormat::Json => service.spec(),
+        SpecFormat::Yaml => service.spec_yaml(),
+    }
+}
+
+/// How the document is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpecFormat {
+    /// `application/json`.
+    Json,
+    /// `application/yaml`.
+    Yaml,
+}

@@ -1,0 +1,193 @@
+//! The native dialect: `/token`.
+
+use std::sync::Arc;
+
+use poem::http::{HeaderName, HeaderValue};
+use poem_openapi::{OpenApi, Tags};
+
+use super::body::JsonBody;
+use super::credentials::{ClientAuth, Presented};
+use super::problem::{Challenge, Failure, Problem, WithBody, WithQuestion};
+use super::query::{AskedAudience, AskedScope};
+use super::reply::Reply;
+use super::state::{Snapshot, State};
+use super::wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
+use crate::clients::{self, Client, Ended, Refusal};
+use crate::clock::Timestamp;
+use crate::token::{self, AccessClaims, Compact, Grant, Kind, MintError, RefreshClaims, Rejection, Session, Verified};
+
+const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");
+const CLIENT: HeaderName = HeaderName::from_static("x-token-client");
+const SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
+
+#[derive(Tags)]
+enum Tag {
+    /// Create, inspect and refresh tokens.
+    Token,
+}
+
+pub(super) struct Native {
+    state: Arc<State>,
+}
+
+impl Native {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+#[expect(clippy::unused_async, reason = "poem-openapi takes async handlers")]
+#[OpenApi(tag = "Tag::Token")]
+impl Native {
+    /// Create a token
+    ///
+    /// Issues an access token and a refresh token to a client, which presents its id and secret as HTTP Basic or as
+    /// members of the body; without either, an anonymous token where the service gives such tokens.
+    #[oai(path = "/token", method = "post", operation_id = "createToken")]
+    async fn create(
+        &self,
+        body: JsonBody<CreateToken>,
+        auth: ClientAuth,
+    ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
+        let (snapshot, now) = self.state.now();
+        let CreateToken { client_id, client_secret, order } = body.0;
+        let client = match (auth, client_id, client_secret) {
+            (ClientAuth::Absent, None, None) => snapshot.registry.anonymous(),
+            (ClientAuth::Absent, Some(id), Some(secret)) => snapshot.registry.authenticate(&id, secret.as_bytes()),
+            (ClientAuth::Absent, Some(_), None) => return Err(one_without_the_other("client_secret", "client_id")),
+            (ClientAuth::Absent, None, Some(_)) => return Err(one_without_the_other("client_id", "client_secret")),
+            (ClientAuth::Basic(id, secret), None, None) => snapshot.registry.authenticate(&id, &secret),
+            (ClientAuth::Malformed, None, None) => None,
+            _ => {
+                let message = "client_id and client_secret must not be in the body beside an Authorization header";
+                return Err(Problem::bad(message).into());
+            }
+        };
+        let client: &Client = client.ok_or(Problem::Unauthorized(Challenge::Basic, "client_authentication"))?;
+        let session = clients::decide(&snapshot.registry, client, order, now).map_err(refused)?;
+        let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
+        let grant = Grant::whole(&session, access_lifetime, client.lifetimes.refresh);
+        Ok(issue(&snapshot, &session, &grant, now)?)
+    }
+
+    /// Inspect a token
+    ///
+    /// Describes the access token in the `Authorization` header, if it is valid; with `scope` and `audience` also
+    /// answers whether it allows that and is for them. Without `audience`, tokens meant for others are accepted too.
+    #[oai(path = "/token", method = "get", operation_id = "inspectToken")]
+    async fn inspect(
+        &self,
+        /// A scope token that the access token must have, else 403; repeat it for more.
+        scope: AskedScope,
+        /// Whom the access token must be for, else 401.
+        audience: AskedAudience,
+        presented: Presented,
+    ) -> Result<Reply<TokenInfo>, Failure<WithQuestion>> {
+        let (snapshot, now) = self.state.now();
+        let verified: Verified<AccessClaims> = verify(presented, &snapshot, now)?;
+        let claims = verified.into_claims();
+        if audience.0.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
+            let challenge = Challenge::InvalidToken(Some("the token is for another audience"));
+            return Err(Problem::Unauthorized(challenge, "other_audience").into());
+        }
+        if let Some(lacking) = scope.0.iter().find(|token| !claims.scope.contains(token.as_str())) {
+            let message = format!("the token does not have the scope {lacking}");
+            return Err(Problem::Forbidden(message, Some(Challenge::InsufficientScope)).into());
+        }
+        let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("claim_not_a_header"));
+        let (for_subject, for_client) = (header(claims.subject.as_str())?, header(claims.client.as_str())?);
+        let for_scope = header(claims.scope.as_str())?;
+        let reply = Reply::json(&describe(claims))?;
+        Ok(reply.header(SUBJECT, for_subject).header(CLIENT, for_client).header(SCOPE, for_scope))
+    }
+
+    /// Refresh a token
+    ///
+    /// Exchanges the refresh token in the `Authorization` header for a new pair. The client is looked up again: what
+    /// it may no longer have is left out. The old refresh token stays good until it ends.
+    #[oai(path = "/token", method = "put", operation_id = "refreshToken")]
+    async fn refresh(
+        &self,
+        body: JsonBody<RefreshToken>,
+        presented: Presented,
+    ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
+        let (snapshot, now) = self.state.now();
+        let verified: Verified<RefreshClaims> = verify(presented, &snapshot, now)?;
+        let session = verified.into_claims().session;
+        let mut renewal = clients::renew(&snapshot.registry, session, now).map_err(ended)?;
+        if let Some(asked) = body.0.scope {
+            renewal.narrow(asked).map_err(refused)?;
+        }
+        Ok(issue(&snapshot, &renewal.session, &renewal.grant(), now)?)
+    }
+}
+
+fn verify<K: Kind>(presented: Presented, snapshot: &Snapshot, now: Timestamp) -> Result<Verified<K>, Problem> {
+    let text = match presented {
+        Presented::Absent => return Err(Problem::Unauthorized(Challenge::Token, "no_token")),
+        Presented::Malformed => {
+            return Err(Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_authorization"));
+        }
+        Presented::Token(text) => text,
+    };
+    let malformed = Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_token");
+    let compact = Compact::parse(&text).ok_or(malformed)?;
+    token::verify(compact, &snapshot.keys, snapshot.verifying(now)).map_err(|rejection| {
+        let description = match rejection {
+            Rejection::Expired => Some("the token has expired"),
+            Rejection::NotYetValid => Some("the token is not yet valid"),
+            _ => None,
+        };
+        Problem::Unauthorized(Challenge::InvalidToken(description), rejection.word())
+    })
+}
+
+fn issue(
+    snapshot: &Snapshot,
+    session: &Session,
+    grant: &Grant<'_>,
+    now: Timestamp,
+) -> Result<Reply<TokenPair>, Problem> {
+    let pair = token::mint(&snapshot.keys, &snapshot.issuer, session, grant, now).map_err(|error| match error {
+        MintError::TooLarge => {
+            Problem::bad("the token would be longer than 8192 bytes; ask for less scope, audience or claims")
+        }
+        MintError::NoKey => Problem::Unavailable("no_key_signs"),
+        MintError::NoRandomness => Problem::Internal("no_randomness"),
+    })?;
+    Reply::json(&TokenPair { value: pair.access, refresh: pair.refresh, expire: pair.expires.iso_millis() })
+}
+
+fn describe(claims: AccessClaims) -> TokenInfo {
+    let value = |value| serde_json::to_value(value).unwrap_or_default();
+    TokenInfo {
+        expire: claims.expires.iso_millis(),
+        scope: claims.scope.iter().map(str::to_owned).collect(),
+        subject: claims.subject.into(),
+        client: claims.client.into(),
+        audience: claims.audience.iter().map(ToString::to_string).collect(),
+        issued: claims.issued.iso_millis(),
+        id: claims.id.into(),
+        claims: claims.extra.iter().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
+    }
+}
+
+fn one_without_the_other(missing: &str, there: &str) -> Failure<WithBody> {
+    Problem::bad(format!("{missing} must be there beside {there}")).into()
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let message = match refusal {
+        Refusal::Scope(token) => format!("the scope {token} is not allowed"),
+        Refusal::Audience(audience) => format!("the audience {audience} is not allowed"),
+        Refusal::Subject(subject) => format!("the subject {subject} is not allowed"),
+        Refusal::Claim(name) => format!("the claim {name} is not allowed"),
+        Refusal::Anonymous(member) => format!("{member} is not allowed without credentials"),
+        Refusal::Lifetime(most) => return Problem::bad(format!("lifetime must be at most {most} seconds")),
+    };
+    Problem::Forbidden(message, None)
+}
+
+fn ended(why: Ended) -> Problem {
+    Problem::Unauthorized(Challenge::InvalidToken(None), why.word())
+}

@@ -1,0 +1,314 @@
+//! The one table of errors: every status of 400 or more is made here.
+
+use std::borrow::Cow;
+use std::marker::PhantomData;
+
+use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use poem::http::{HeaderValue, StatusCode};
+use poem::{IntoResponse, Response};
+use poem_openapi::ApiResponse;
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type;
+
+use super::wire::ApiError;
+
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Problem {
+    /// Which member is wrong, and what would be right.
+    BadRequest(Cow<'static, str>),
+    /// The cause is for the log; the answer is always the same.
+    Unauthorized(Challenge, &'static str),
+    /// What is not allowed.
+    Forbidden(String, Option<Challenge>),
+    NotFound,
+    /// The methods that are allowed.
+    MethodNotAllowed(HeaderValue),
+    RequestTimeout,
+    PayloadTooLarge,
+    UriTooLong,
+    UnsupportedMediaType,
+    HeadersTooLarge,
+    /// The cause is for the log.
+    Internal(&'static str),
+    /// The cause is for the log.
+    Unavailable(&'static str),
+}
+
+/// How to authenticate, and what was wrong with the attempt (RFC 9110 §11.6.1,
+/// RFC 6750 §3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Challenge {
+    /// At POST: with a client's id and secret.
+    Basic,
+    /// At GET and PUT: with a token; none was presented.
+    Token,
+    /// The token that was presented is not accepted; maybe with a description.
+    InvalidToken(Option<&'static str>),
+    /// The token lacks a scope that was asked about.
+    InsufficientScope,
+}
+
+/// Status, name, what it says if nothing else is said, what it means.
+type Row = (StatusCode, &'static str, &'static str, &'static str);
+
+const fn row(problem: &Problem) -> Row {
+    match problem {
+        Problem::BadRequest(_) => (
+            StatusCode::BAD_REQUEST,
+            "BadRequest",
+            "",
+            "The request is malformed. The message names the member that is wrong and says what would be right.",
+        ),
+        Problem::Unauthorized(..) => (
+            StatusCode::UNAUTHORIZED,
+            "Unauthorized",
+            "authentication failed",
+            "Authentication failed. The body is the same for every cause; `WWW-Authenticate` says how to authenticate.",
+        ),
+        Problem::Forbidden(..) => (
+            StatusCode::FORBIDDEN,
+            "Forbidden",
+            "",
+            "Authenticated, but not allowed. The message names what is not allowed.",
+        ),
+        Problem::NotFound => (StatusCode::NOT_FOUND, "NotFound", "there is nothing at this path", "No such path."),
+        Problem::MethodNotAllowed(_) => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            "this path does not take this method; `Allow` lists those that it does",
+            "The path does not take this method.",
+        ),
+        Problem::RequestTimeout => (
+            StatusCode::REQUEST_TIMEOUT,
+            "RequestTimeout",
+            "the request took too long to arrive",
+            "The request took too long to arrive.",
+        ),
+        Problem::PayloadTooLarge => (
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "PayloadTooLarge",
+            "the body is larger than 65536 bytes",
+            "The body is larger than 65536 bytes.",
+        ),
+        Problem::UriTooLong => (
+            StatusCode::URI_TOO_LONG,
+            "UriTooLong",
+            "the request target is longer than 8192 bytes",
+            "The request target is longer than 8192 bytes.",
+        ),
+        Problem::UnsupportedMediaType => (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "UnsupportedMediaType",
+            "the body must be application/json in UTF-8, without a content encoding",
+            "The body is not `application/json` in UTF-8, or has a content encoding.",
+        ),
+        Problem::HeadersTooLarge => (
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "HeadersTooLarge",
+            "the request head is larger than 16384 bytes",
+            "The request head is larger than 16384 bytes.",
+        ),
+        Problem::Internal(_) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalServerError",
+            "the server failed; its log has the details under this request's id",
+            "The server failed.",
+        ),
+        Problem::Unavailable(_) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "ServiceUnavailable",
+            "the service cannot answer at the moment",
+            "The service cannot answer at the moment. `Retry-After` says when to try again.",
+        ),
+    }
+}
+
+/// Why, for the log. Rides on the response; from a closed set.
+#[derive(Clone, Copy)]
+pub(super) struct Cause(pub(super) &'static str);
+
+impl Problem {
+    /// A 400 that says `message`.
+    pub(super) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::BadRequest(message.into())
+    }
+
+    fn cause(&self) -> &'static str {
+        match self {
+            Self::Unauthorized(_, cause) | Self::Internal(cause) | Self::Unavailable(cause) => cause,
+            other => row(other).1,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, name, standard, _) = row(&self);
+        let cause = Cause(self.cause());
+        let mut response = Response::default();
+        response.set_status(status);
+        response.set_data(cause);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, JSON);
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        let mut message = Cow::Borrowed(standard);
+        match self {
+            Self::BadRequest(said) => message = said,
+            Self::Unauthorized(challenge, _) => challenge.write(headers),
+            Self::Forbidden(said, challenge) => {
+                message = said.into();
+                if let Some(challenge) = challenge {
+                    challenge.write(headers);
+                }
+            }
+            Self::MethodNotAllowed(allowed) => _ = headers.insert(ALLOW, allowed),
+            Self::Unavailable(_) => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
+            _ => {}
+        }
+        let body = ApiError { name: name.to_owned(), message: message.into_owned(), stack: Vec::new() };
+        response.set_body(serde_json::to_vec(&body).unwrap_or_default());
+        response
+    }
+}
+
+impl Challenge {
+    fn write(self, headers: &mut poem::http::HeaderMap) {
+        let parameters = match self {
+            Self::Basic => {
+                let basic = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
+                headers.insert(WWW_AUTHENTICATE, basic);
+                return;
+            }
+            Self::Token => "",
+            Self::InvalidToken(None) => ", error=\"invalid_token\"",
+            Self::InvalidToken(Some(description)) => {
+                &format!(", error=\"invalid_token\", error_description=\"{description}\"")
+            }
+            Self::InsufficientScope => ", error=\"insufficient_scope\"",
+        };
+        for scheme in ["Bearer", "Token"] {
+            if let Ok(value) = HeaderValue::from_str(&format!("{scheme} realm=\"lingpai\"{parameters}")) {
+                headers.append(WWW_AUTHENTICATE, value);
+            }
+        }
+    }
+}
+
+impl From<Problem> for poem::Error {
+    fn from(problem: Problem) -> Self {
+        Self::from_response(problem.into_response())
+    }
+}
+
+/// The problem that a framework's error stands for. Its words stay inside.
+impl From<StatusCode> for Problem {
+    fn from(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::PayloadTooLarge,
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Self::UnsupportedMediaType,
+            status if status.is_client_error() => Self::bad("the request is malformed"),
+            _ => Self::Internal("framework"),
+        }
+    }
+}
+
+/// The failures of one operation, for its signature and the specification.
+pub(super) struct Failure<Of>(Problem, PhantomData<fn() -> Of>);
+
+/// Which problems an operation has, beside those of every path.
+pub(super) trait Fails {
+    const PROBLEMS: &'static [Problem];
+}
+
+/// An operation that takes credentials and a body.
+pub(super) struct WithBody;
+/// An operation that takes a token and a question.
+pub(super) struct WithQuestion;
+/// An operation that takes nothing.
+pub(super) struct WithNothing;
+
+const MALFORMED: Problem = Problem::BadRequest(Cow::Borrowed(""));
+const REFUSED: Problem = Problem::Forbidden(String::new(), None);
+const UNKNOWN: Problem = Problem::Unauthorized(Challenge::Token, "");
+
+impl Fails for WithBody {
+    const PROBLEMS: &'static [Problem] = &[
+        MALFORMED,
+        UNKNOWN,
+        REFUSED,
+        Problem::RequestTimeout,
+        Problem::PayloadTooLarge,
+        Problem::UriTooLong,
+        Problem::UnsupportedMediaType,
+        Problem::HeadersTooLarge,
+    ];
+}
+
+impl Fails for WithQuestion {
+    const PROBLEMS: &'static [Problem] = &[MALFORMED, UNKNOWN, REFUSED, Problem::UriTooLong, Problem::HeadersTooLarge];
+}
+
+impl Fails for WithNothing {
+    const PROBLEMS: &'static [Problem] = &[];
+}
+
+impl<Of> From<Problem> for Failure<Of> {
+    fn from(problem: Problem) -> Self {
+        Self(problem, PhantomData)
+    }
+}
+
+impl<Of> From<Failure<Of>> for poem::Error {
+    fn from(failure: Failure<Of>) -> Self {
+        failure.0.into()
+    }
+}
+
+impl<Of: Fails> ApiResponse for Failure<Of> {
+    fn meta() -> MetaResponses {
+        let content = || vec![MetaMediaType { content_type: "application/json", schema: ApiError::schema_ref() }];
+        let header = |name: &str, text: &str| MetaHeader {
+            name: name.to_owned(),
+            description: Some(text.to_owned()),
+            required: true,
+            deprecated: false,
+            schema: String::schema_ref(),
+        };
+        let mut responses: Vec<_> = Of::PROBLEMS
+            .iter()
+            .map(|problem| {
+                let (status, _, _, description) = row(problem);
+                let headers = match problem {
+                    Problem::Unauthorized(..) => {
+                        vec![header("WWW-Authenticate", "How to authenticate (RFC 9110 §11.6.1).")]
+                    }
+                    _ => Vec::new(),
+                };
+                MetaResponse {
+                    description,
+                    status: Some(status.as_u16()),
+                    status_range: None,
+                    content: content(),
+                    headers,
+                }
+            })
+            .collect();
+        responses.push(MetaResponse {
+            description: "The server failed, or cannot answer at the moment (503, with `Retry-After`).",
+            status: None,
+            status_range: Some("5XX".to_owned()),
+            content: content(),
+            headers: Vec::new(),
+        });
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        ApiError::register(registry);
+    }
+}

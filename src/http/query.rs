@@ -1,0 +1,205 @@
+//! Queries: read strictly, because a typo must not answer a policy question.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+use poem::http::Uri;
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaParamIn, MetaSchemaRef};
+// Its `Type` has an `is_empty` that would hide a string's own, so it is not imported.
+use poem_openapi::types;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
+
+use super::problem::Problem;
+use crate::token::{Audience, Scope, ScopeToken};
+
+/// Never in a query, where logs and histories keep it (RFC 6750 §5.3).
+const CREDENTIALS: [&str; 5] = ["access_token", "token", "refresh", "client_id", "client_secret"];
+
+/// Refuses credentials in the query of any path.
+pub(super) fn refuse_credentials(uri: &Uri) -> Result<(), Problem> {
+    for (name, _) in pairs(uri) {
+        if let Some(name) = CREDENTIALS.into_iter().find(|one| decode(name).as_deref() == Some(*one)) {
+            return Err(Problem::bad(format!("{name} must not be in the query, where logs would keep it")));
+        }
+    }
+    Ok(())
+}
+
+fn pairs(uri: &Uri) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let query = uri.query().filter(|query| !query.is_empty());
+    query.into_iter().flat_map(|query| query.split('&')).map(|pair| match pair.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (pair, None),
+    })
+}
+
+/// `application/x-www-form-urlencoded`, with nothing let pass that is not well formed.
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    let escapes_right = text.split('%').skip(1).all(|rest| {
+        let mut digits = rest.bytes();
+        let hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());
+        hex(digits.next()) && hex(digits.next())
+    });
+    if !escapes_right {
+        return None;
+    }
+    if text.contains('+') {
+        return Some(percent_decode_str(&text.replace('+', " ")).decode_utf8().ok()?.into_owned().into());
+    }
+    percent_decode_str(text).decode_utf8().ok()
+}
+
+#[derive(Default)]
+struct Question {
+    scope: Vec<ScopeToken>,
+    audience: Option<Audience>,
+}
+
+fn question(uri: &Uri) -> Result<Question, Problem> {
+    let mut question = Question::default();
+    for (name, value) in pairs(uri) {
+        let name = decode(name).unwrap_or_default();
+        let value = value.and_then(decode);
+        match &*name {
+            "scope" => {
+                let token = value.as_deref().and_then(ScopeToken::parse).ok_or_else(|| {
+                    Problem::bad(format!(
+                        "scope must be one scope token, {}; repeat scope for more",
+                        ScopeToken::EXPECTED
+                    ))
+                })?;
+                question.scope.push(token);
+                if question.scope.len() > Scope::MAX {
+                    return Err(Problem::bad("scope must be there at most 64 times"));
+                }
+            }
+            "audience" if question.audience.is_some() => {
+                return Err(Problem::bad("audience must be there at most once"));
+            }
+            "audience" => {
+                let audience = value.as_deref().and_then(Audience::parse);
+                let expected = || Problem::bad(format!("audience must be {}", Audience::EXPECTED));
+                question.audience = Some(audience.ok_or_else(expected)?);
+            }
+            _ => {
+                refuse_credentials(uri)?;
+                return Err(Problem::bad("the query has an unknown or empty parameter; there is scope and audience"));
+            }
+        }
+    }
+    Ok(question)
+}
+
+/// `scope`: what the token must allow, each in a parameter of its own.
+pub(super) struct AskedScope(pub(super) Vec<ScopeToken>);
+
+impl<'a> ApiExtractor<'a> for AskedScope {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = Vec<String>;
+    type ParamRawType = Vec<String>;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(<Vec<String> as types::Type>::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        Ok(Self(question(request.uri())?.scope))
+    }
+}
+
+/// `audience`: whom the token must be for.
+pub(super) struct AskedAudience(pub(super) Option<Audience>);
+
+impl<'a> ApiExtractor<'a> for AskedAudience {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(<String as types::Type>::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        Ok(Self(question(request.uri())?.audience))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(query: &str) -> Result<(Vec<String>, Option<String>), Problem> {
+        let question = question(&format!("/token{query}").parse().unwrap())?;
+        Ok((question.scope.into_iter().map(String::from).collect(), question.audience.map(String::from)))
+    }
+
+    #[test]
+    fn questions() {
+        assert_eq!(ask(""), Ok((vec![], None)));
+        assert_eq!(ask("?"), Ok((vec![], None)));
+        assert_eq!(ask("?scope=a&scope=b%3Ac"), Ok((vec!["a".into(), "b:c".into()], None)));
+        assert_eq!(ask("?audience=https%3A%2F%2Fa.example"), Ok((vec![], Some("https://a.example".into()))));
+        assert_eq!(ask("?audience=two+words%20here"), Ok((vec![], Some("two words here".into()))));
+        assert_eq!(ask("?s%63ope=a"), Ok((vec!["a".into()], None)));
+    }
+
+    #[test]
+    fn typos_answer_nothing() {
+        for wrong in [
+            "?scopes=a",
+            "?Scope=a",
+            "?scope",
+            "?scope=",
+            "?scope=a+b",
+            "?scope=a%20b",
+            "?scope=a&",
+            "?&scope=a",
+            "?=a",
+            "?scope=%",
+            "?scope=%4",
+            "?scope=%zz",
+            "?scope=%ff",
+            "?scope=%22",
+            "?audience=",
+            "?audience=a&audience=a",
+            "?audience=%ff",
+            "?audience=%00",
+            "?scope[]=a",
+            "?scope=a;scope=b&x=1",
+            "?scope=a&sc%6fpes=b",
+        ] {
+            assert!(matches!(ask(wrong), Err(Problem::BadRequest(_))), "{wrong}");
+        }
+        assert!(ask(&format!("?{}", ["scope=a"; 64].join("&"))).is_ok());
+        assert!(ask(&format!("?{}", ["scope=a"; 65].join("&"))).is_err());
+    }
+
+    #[test]
+    fn credentials_in_any_query() {
+        for name in ["access_token", "token", "refresh", "client_id", "client_secret", "t%6Fken"] {
+            for query in [format!("?{name}=x"), format!("?{name}"), format!("?a=1&{name}=")] {
+                assert!(refuse_credentials(&format!("/docs{query}").parse().unwrap()).is_err(), "{query}");
+            }
+        }
+        assert_eq!(refuse_credentials(&"/docs?tokens=1&Token=2".parse().unwrap()), Ok(()));
+    }
+}

@@ -1,0 +1,177 @@
+//! The shell: what happens to every request before and after its handler.
+//!
+//! Read [`Shell::call`] from top to bottom: it is the order in which the
+//! contract lists what is refused first. Whatever happens inside, an answer
+//! leaves with a request id, and an error in the one shape.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use poem::http::header::{ALLOW, CONTENT_LENGTH};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
+use poem_openapi::OpenApi;
+
+use super::problem::{Cause, Problem};
+use super::query;
+use crate::keys::random;
+use crate::telemetry;
+
+const MAX_HEAD: usize = 16 << 10;
+const MAX_TARGET: usize = 8 << 10;
+/// The longest that a request may take from its head to its answer.
+const WHOLE: Duration = Duration::from_secs(30);
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Every path, and its methods as `Allow` lists them.
+pub(super) struct Allowed(HashMap<String, (Vec<Method>, HeaderValue)>);
+
+impl Allowed {
+    /// The paths of the API `A`, and `pages`, which can only be read.
+    pub(super) fn of<A: OpenApi>(pages: impl IntoIterator<Item = &'static str>) -> Self {
+        let mut paths: HashMap<String, Vec<Method>> = HashMap::new();
+        for path in A::meta().into_iter().flat_map(|api| api.paths) {
+            let methods = path.operations.into_iter().map(|operation| operation.method);
+            paths.entry(path.path).or_default().extend(methods);
+        }
+        for page in pages {
+            paths.entry(page.to_owned()).or_default().push(Method::GET);
+        }
+        let with_header = |(path, mut methods): (String, Vec<Method>)| {
+            methods.push(Method::OPTIONS);
+            if methods.contains(&Method::GET) {
+                methods.push(Method::HEAD);
+            }
+            methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+            let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            (path, (methods, HeaderValue::try_from(listed).unwrap_or(HeaderValue::from_static(""))))
+        };
+        Self(paths.into_iter().map(with_header).collect())
+    }
+}
+
+pub(super) struct Shell<E> {
+    inner: E,
+    allowed: Allowed,
+    ids: RequestIds,
+}
+
+impl<E: Endpoint<Output = Response>> Shell<E> {
+    pub(super) fn new(inner: E, allowed: Allowed) -> Self {
+        Self { inner, allowed, ids: RequestIds::new() }
+    }
+
+    /// What is refused, or answered, before any handler sees the request.
+    fn admit(&self, request: &mut Request) -> Result<Option<Response>, Problem> {
+        if head_length(request) > MAX_HEAD {
+            return Err(Problem::HeadersTooLarge);
+        }
+        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET) {
+            return Err(Problem::UriTooLong);
+        }
+        let (methods, allow) = self.allowed.0.get(request.uri().path()).ok_or(Problem::NotFound)?;
+        if !methods.contains(request.method()) {
+            return Err(Problem::MethodNotAllowed(allow.clone()));
+        }
+        if request.method() == Method::OPTIONS {
+            let mut response = Response::default();
+            response.set_status(StatusCode::NO_CONTENT);
+            response.headers_mut().insert(ALLOW, allow.clone());
+            return Ok(Some(response));
+        }
+        // The handlers that take a body look at the query themselves, after it.
+        if !matches!(*request.method(), Method::POST | Method::PUT) {
+            query::refuse_credentials(request.uri())?;
+        }
+        if request.method() == Method::HEAD {
+            request.set_method(Method::GET);
+        }
+        Ok(None)
+    }
+
+    async fn handle(&self, request: Request) -> Response {
+        let inside = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        match tokio::time::timeout(WHOLE, inside).await {
+            Ok(Ok(Ok(response))) => response,
+            Ok(Ok(Err(error))) if error.is_from_response() => error.into_response(),
+            Ok(Ok(Err(error))) => Problem::from(error.status()).into_response(),
+            Ok(Err(_)) => Problem::Internal("panic").into_response(),
+            Err(_) => Problem::RequestTimeout.into_response(),
+        }
+    }
+}
+
+impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
+    type Output = Response;
+
+    async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let id = self.ids.of(request.headers());
+        let method = request.method().clone();
+        let path = request.uri().path_and_query().cloned();
+        let admitted = self.admit(&mut request);
+        let known = !matches!(admitted, Err(Problem::NotFound));
+        let mut response = match admitted {
+            Ok(None) => self.handle(request).await,
+            Ok(Some(response)) => response,
+            Err(problem) => problem.into_response(),
+        };
+        if let Some(Cause(cause)) = response.data().copied() {
+            // A path that is no route, and a method that is none, are a caller's words.
+            let path = path.as_ref().filter(|_| known).map_or("", |target| target.path());
+            let method = if method.is_safe() || known { method.as_str() } else { "" };
+            telemetry::refused(id.to_str().unwrap_or_default(), method, path, response.status().as_u16(), cause);
+        }
+        if method == Method::HEAD {
+            response = without_body(response).await;
+        }
+        response.headers_mut().insert(REQUEST_ID, id);
+        Ok(response)
+    }
+}
+
+/// HEAD is GET without the body, and says how long it would be.
+async fn without_body(mut response: Response) -> Response {
+    if let Ok(body) = response.take_body().into_bytes().await
+        && !body.is_empty()
+    {
+        response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+    }
+    response.set_body(Body::empty());
+    response
+}
+
+/// The bytes of the request line and the fields, as HTTP/1.1 writes them.
+fn head_length(request: &Request) -> usize {
+    let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
+    let line = request.method().as_str().len() + target + " HTTP/1.1\r\n ".len();
+    request.headers().iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
+}
+
+/// Request ids: the caller's if it is well formed, else one that no other
+/// process makes.
+struct RequestIds {
+    process: u64,
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new() -> Self {
+        Self { process: u64::from_ne_bytes(random().unwrap_or_default()), count: AtomicU64::new(0) }
+    }
+
+    fn of(&self, headers: &HeaderMap) -> HeaderValue {
+        let mut inbound = headers.get_all(REQUEST_ID).iter();
+        let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._-".contains(b);
+        match (inbound.next(), inbound.next()) {
+            (Some(id), None) if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(allowed) => id.clone(),
+            _ => {
+                let count = self.count.fetch_add(1, Ordering::Relaxed);
+                let text = format!("{:016x}-{count:x}", self.process);
+                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
+            }
+        }
+    }
+}
