@@ -28,5 +28,6 @@ pub mod clock;
 pub mod config;
 pub mod http;
 pub mod keys;
+pub mod server;
 pub mod telemetry;
 pub mod token;
