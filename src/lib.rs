@@ -8,21 +8,23 @@
 //!
 //! | room | owns |
 //! | --- | --- |
-//! | `cli` | the command line: parse, call, print |
-//! | `app` | the composition root: a configuration becomes what runs |
-//! | `server` | the transport: connections, time-outs, the end of the process |
-//! | `http` | poem: the dialects, wire types, errors, the specification |
-//! | `clients` | who may ask for what: registry, secrets, policy |
-//! | `token` | the domain: claims, scope, mint, verify, sessions |
-//! | `keys` | private keys: files, schedule, signatures, JWKS |
-//! | `config` | settings: file and environment become typed parts |
-//! | `telemetry` | the log |
-//! | `clock` | the time, which everything else is told |
+//! | [`cli`] | the command line: parse, call, print |
+//! | [`app`] | the composition root: a configuration becomes what runs |
+//! | [`server`] | the transport: connections, time-outs, the end of the process |
+//! | [`http`] | poem: the dialects, wire types, errors, the specification |
+//! | [`clients`] | who may ask for what: registry, secrets, policy |
+//! | [`token`] | the domain: claims, scope, mint, verify, sessions |
+//! | [`keys`] | private keys: files, schedule, signatures, JWKS |
+//! | [`config`] | settings: file and environment become typed parts |
+//! | [`telemetry`] | the log |
+//! | [`clock`] | the time, which everything else is told |
 //!
 //! `POST /token` goes `http::native` → `clients::decide` → `token::mint`;
 //! `GET /token` goes `token::verify`; `PUT /token` goes `token::verify` →
 //! `clients::renew` → `token::mint`.
 
+pub mod app;
+pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;

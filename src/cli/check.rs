@@ -1,0 +1,40 @@
+//! `lingpai check`
+
+use serde_json::json;
+
+use super::{Answer, Settings, complain, say, say_json};
+use crate::app;
+use crate::clock::Clock;
+
+pub(super) fn run(settings: &Settings) -> Answer {
+    let config = settings.load()?;
+    if config.is_development() {
+        super::serve::refuse_public_address(&config)?;
+    }
+    let now = Clock::system().now();
+    let snapshot = app::snapshot(&config, now)?;
+    let warnings = app::warnings(&config, &snapshot, now);
+    let signer = snapshot.keys.signer(now).map(|key| key.name().to_string()).unwrap_or_default();
+    let keys = snapshot.keys.states(now).len();
+    if settings.json {
+        say_json(&json!({
+            "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": keys,
+            "signing": signer, "warnings": warnings,
+        }));
+        return Ok(true);
+    }
+    for warning in &warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    say(&format!(
+        "good: issuer {}, {} and {}, signing with {signer}",
+        config.issuer.as_str(),
+        counted(snapshot.registry.len(), "client"),
+        counted(keys, "key"),
+    ));
+    Ok(true)
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

@@ -1,0 +1,132 @@
+//! `lingpai client`
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+
+use super::{Answer, Settings, complain, say, say_json};
+use crate::app::StartError;
+use crate::clients::{NewSecret, Registry};
+use crate::config::{Config, Issuer, Overrides};
+use crate::keys::random;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Append a client to the configuration file and print its secret once.
+    Add(AddArguments),
+}
+
+#[derive(Args)]
+pub(super) struct AddArguments {
+    /// Its id.
+    id: String,
+    /// A scope token that it may have. May be repeated.
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<String>,
+    /// An audience that it may name. May be repeated [default: the service's].
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+    /// A subject that it may name, or a pattern such as `user:*`. May be repeated.
+    #[arg(long, value_name = "PATTERN")]
+    subject: Vec<String>,
+    /// An extra claim that it may set. May be repeated.
+    #[arg(long, value_name = "CLAIM")]
+    claim: Vec<String>,
+}
+
+pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
+    let Command::Add(arguments) = command;
+    let config = settings.load()?;
+    let Some(path) = config.source.path() else {
+        return Err(StartError::new(
+            "there is no configuration file to add a client to; write one with `lingpai init`",
+        ));
+    };
+    // What is wrong already is said with its own place.
+    Registry::compile(&config)?;
+    if config.clients.iter().any(|client| client.id.get_ref() == &arguments.id) {
+        complain(&format!("{}: there is a client {:?} already; nothing was written", path.display(), arguments.id));
+        return Ok(false);
+    }
+    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
+    // The file itself, where the path is a link to it.
+    let path = fs::canonicalize(path).map_err(|error| unwritable(path, &error))?;
+    let before = fs::read_to_string(&path).map_err(|error| unwritable(&path, &error))?;
+    let after = with_client(&before, arguments, &secret.digest().written())?;
+    replace(&path, &before, &after)?;
+    if settings.json {
+        say_json(&json!({"client_id": arguments.id, "client_secret": secret.reveal()}));
+    } else {
+        say(&format!(
+            "added `{}` to {}; it has this secret, which is shown only now:\n\n  {}\n\nrestart lingpai to apply it",
+            arguments.id,
+            path.display(),
+            secret.reveal()
+        ));
+    }
+    Ok(true)
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> StartError {
+    StartError::new(format!("{}: cannot be changed: {error}; nothing was written", path.display()))
+}
+
+/// The text of the file with the client at its end; the rest stays as it is.
+fn with_client(before: &str, arguments: &AddArguments, digest: &str) -> Result<String, StartError> {
+    let mut document: DocumentMut =
+        before.parse().map_err(|_| StartError::new("the configuration file changed while it was read; try again"))?;
+    let list = |items: &[String]| value(items.iter().map(String::as_str).collect::<Array>());
+    let mut table = Table::new();
+    table.insert("id", value(arguments.id.as_str()));
+    table.insert("secrets", list(&[digest.to_owned()]));
+    for (name, items) in [
+        ("scope", &arguments.scope),
+        ("audience", &arguments.audience),
+        ("subjects", &arguments.subject),
+        ("claims", &arguments.claim),
+    ] {
+        if !items.is_empty() {
+            table.insert(name, list(items));
+        }
+    }
+    let clients = document.entry("clients").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    let Some(clients) = clients.as_array_of_tables_mut() else {
+        return Err(StartError::new("`clients` is an inline array; write each client as [[clients]] first"));
+    };
+    clients.push(table);
+    Ok(document.to_string())
+}
+
+/// Writes aside, checks what was written, then puts it in place of the old file
+/// if that is still the one that was read.
+fn replace(path: &Path, before: &str, after: &str) -> Result<(), StartError> {
+    let suffix = random::<8>().map_err(|_| StartError::new("the system has no random bytes to give"))?;
+    let aside = path.with_file_name(format!(".lingpai-{:016x}.toml", u64::from_ne_bytes(suffix)));
+    let done = write_aside(path, &aside, before, after);
+    if done.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    done
+}
+
+fn write_aside(path: &Path, aside: &Path, before: &str, after: &str) -> Result<(), StartError> {
+    let failed = |error: std::io::Error| unwritable(path, &error);
+    let mode = fs::metadata(path).map_err(failed)?.permissions();
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(aside).map_err(failed)?;
+    file.set_permissions(mode).map_err(failed)?;
+    file.write_all(after.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    let anywhere = Overrides { issuer: Some(Issuer::local("127.0.0.1")), ..Overrides::default() };
+    let checked = Config::load(Some(aside), anywhere);
+    checked
+        .and_then(|config| Registry::compile(&config).map(drop))
+        .map_err(|error| StartError::new(format!("the client was not added: {}", error.message())))?;
+    if fs::read_to_string(path).map_err(failed)? != before {
+        return Err(StartError::new(format!("{} was changed by somebody else just now; try again", path.display())));
+    }
+    fs::rename(aside, path).map_err(failed)?;
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all()).map_err(failed)
+}

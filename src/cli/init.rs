@@ -1,0 +1,85 @@
+//! `lingpai init`
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Answer, Settings, complain, say, say_json};
+use crate::app::StartError;
+use crate::clients::NewSecret;
+use crate::clock::Clock;
+use crate::config::DEFAULT_FILE;
+use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
+
+const CLIENT: &str = "first";
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The folder to write into; it is made if it is not there.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
+    let dir = &arguments.dir;
+    let file = dir.join(DEFAULT_FILE);
+    let folder = dir.join("keys");
+    if file.exists() {
+        complain(&format!("{} is already there; nothing was written", file.display()));
+        return Ok(false);
+    }
+    let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
+    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
+    let made = if keys::load(&folder)?.is_empty() {
+        let from = Clock::system().now().plus(-FIRST_KEY_BACKDATE);
+        Some(keys::generate(&folder, Alg::default(), from)?.name().to_string())
+    } else {
+        None
+    };
+    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
+    let issuer = settings.issuer.as_ref().map_or("http://127.0.0.1:8080", |issuer| issuer.as_str());
+    let content = configuration(issuer, &secret.digest().written());
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&file).map_err(failed)?;
+    out.write_all(content.as_bytes()).and_then(|()| out.sync_all()).map_err(failed)?;
+
+    if settings.json {
+        let key = made.map(|name| folder.join(name));
+        say_json(&json!({"config": file, "key": key, "client_id": CLIENT, "client_secret": secret.reveal()}));
+        return Ok(true);
+    }
+    say(&format!("wrote {}", file.display()));
+    if let Some(name) = made {
+        say(&format!("wrote {}", folder.join(name).display()));
+    }
+    say(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()));
+    say(&format!("start it with: lingpai serve --config {}", file.display()));
+    Ok(true)
+}
+
+fn configuration(issuer: &str, digest: &str) -> String {
+    format!(
+        r#"# Who issues: the https URL under which others reach this service.
+issuer = "{issuer}"
+listen = "127.0.0.1:8080"
+
+[token]
+access_lifetime  = "10m"
+refresh_lifetime = "1d"
+session_lifetime = "30d"
+
+# Tokens without credentials, and what they allow.
+# [anonymous]
+# scope = ["guest"]
+
+# Add more with `lingpai client add ID`.
+[[clients]]
+id      = "{CLIENT}"
+secrets = ["{digest}"]
+scope   = ["read", "write"]
+"#
+    )
+}

@@ -1,0 +1,145 @@
+//! `lingpai token inspect`
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{Answer, Settings, complain, say, say_json};
+use crate::app::{self, StartError};
+use crate::clients::Registry;
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::keys::{self, KeyRing, verify_with_jwks};
+use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Decode a token and verify it offline, with the keys or with a JWKS.
+    Inspect(InspectArguments),
+}
+
+#[derive(Args)]
+pub(super) struct InspectArguments {
+    /// The file that holds the token; `-` is standard input.
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// Verify with the public keys in this file instead of the key folder.
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+}
+
+pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
+    let Command::Inspect(arguments) = command;
+    let text = read(&arguments.file, MAX_TOKEN as u64 + 2)?;
+    let text = text.trim();
+    let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
+        complain("this is not a token: expected three base64url segments with dots between");
+        return Ok(false);
+    };
+    let now = Clock::system().now();
+    let verdict = match &arguments.jwks {
+        Some(jwks) => with_jwks(settings, text, &read(jwks, 1 << 20)?, &claims, now)?,
+        None => with_keys(settings, text, &header, now)?,
+    };
+    if settings.json {
+        let problem = verdict.as_ref().err();
+        say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}));
+    } else {
+        say(&format!("header {header:#}\nclaims {claims:#}"));
+        for (name, what) in [("iat", "issued "), ("exp", "expires")] {
+            if let Some(at) = claims.get(name).and_then(Value::as_i64) {
+                say(&format!("{what} {}", Timestamp::from_unix(at)));
+            }
+        }
+        match &verdict {
+            Ok(()) => say("valid"),
+            Err(problem) => say(&format!("NOT VALID: {problem}")),
+        }
+    }
+    Ok(verdict.is_ok())
+}
+
+/// What is wrong with the token, if anything is.
+type Verdict = Result<(), String>;
+
+fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) -> Result<Verdict, StartError> {
+    let config = settings.load()?;
+    let registry = Registry::compile(&config)?;
+    let ring = KeyRing::lenient(keys::load(&config.keys.path)?, app::plan(&config, &registry)?);
+    let Some(compact) = Compact::parse(text) else {
+        return Ok(Err("it is longer than 8192 bytes or has not three segments".to_owned()));
+    };
+    let with = verifying(&config, now);
+    let checked = if header.get("typ").and_then(Value::as_str) == Some("rt+jwt") {
+        token::verify::<RefreshClaims>(compact, &ring, with).map(drop)
+    } else {
+        token::verify::<AccessClaims>(compact, &ring, with).map(drop)
+    };
+    Ok(checked.map_err(|rejection| explain(rejection, config.issuer.as_str())))
+}
+
+fn with_jwks(
+    settings: &Settings,
+    text: &str,
+    jwks: &str,
+    claims: &Value,
+    now: Timestamp,
+) -> Result<Verdict, StartError> {
+    let config = settings.load()?;
+    if let Err(problem) = verify_with_jwks(text, jwks) {
+        return Ok(Err(problem.to_owned()));
+    }
+    let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    let mut with = verifying(&config, now);
+    // Where nobody has said whose tokens to accept, the token's own word is taken.
+    if config.is_development() && settings.issuer.is_none() {
+        with.issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
+    }
+    let checked = token::examine::<AccessClaims>(&payload, with).map(drop);
+    Ok(checked.map_err(|rejection| explain(rejection, with.issuer)))
+}
+
+fn verifying(config: &Config, now: Timestamp) -> Verifying<'_> {
+    Verifying { issuer: config.issuer.as_str(), leeway: config.token.leeway, now }
+}
+
+fn explain(rejection: Rejection, issuer: &str) -> String {
+    match rejection {
+        Rejection::UnknownHeader => {
+            "no key here writes this header (another service's token, or its key is gone)".into()
+        }
+        Rejection::WrongKind => "its header says that it is the other kind of token".into(),
+        Rejection::RetiredKey => "its key is retired".into(),
+        Rejection::BadSignature => "the signature is wrong".into(),
+        Rejection::BadClaims => {
+            format!("its claims have another shape than this version reads, or iss is not {issuer}")
+        }
+        Rejection::Expired => "it has expired".into(),
+        Rejection::NotYetValid => "it is not yet valid".into(),
+    }
+}
+
+fn segment(text: &str, index: usize) -> Option<Value> {
+    let bytes = URL_SAFE_NO_PAD.decode(text.split('.').nth(index)?).ok()?;
+    serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object)
+}
+
+fn read(path: &Path, most: u64) -> Result<String, StartError> {
+    let mut text = String::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(most).read_to_string(&mut text))
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(_) if path.to_string_lossy().matches('.').count() == 2 && path.to_string_lossy().starts_with("eyJ") => {
+            Err(StartError::new("that looks like a token: pass it on standard input, where no process list shows it"))
+        }
+        Err(error) => Err(StartError::new(format!("{}: cannot be read: {error}", path.display()))),
+    }
+}

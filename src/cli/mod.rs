@@ -1,0 +1,132 @@
+//! The command line: one file per command, each thin: parse, call, print.
+//!
+//! What a command computes belongs in the room that owns it. Secrets and tokens
+//! never come from the command line, where a process list would show them.
+//! Answers go to standard output, errors to standard error; the exit code is 0,
+//! 1 (the answer is no) or 2 (usage or configuration).
+
+mod check;
+mod client;
+mod init;
+mod inspect;
+mod keys;
+mod openapi;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::StartError;
+use crate::config::{Config, Issuer, Listen, Overrides};
+
+/// A stateless signed-token service: issues, checks and refreshes JWTs without storage.
+#[derive(Parser)]
+#[command(name = "lingpai", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    settings: Settings,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// Options that every command takes.
+#[derive(Args)]
+struct Settings {
+    /// The configuration file [default: ./lingpai.toml if it is there].
+    #[arg(long, global = true, env = "LINGPAI_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// What tokens say in `iss`; wins over the file.
+    #[arg(long, global = true, env = "LINGPAI_ISSUER", value_name = "URL")]
+    issuer: Option<Issuer>,
+
+    /// The folder of keys; wins over the file.
+    #[arg(long, global = true, env = "LINGPAI_KEYS", value_name = "DIR")]
+    keys: Option<PathBuf>,
+
+    /// Where to accept connections; wins over the file. May be repeated.
+    #[arg(long, global = true, env = "LINGPAI_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    listen: Vec<Listen>,
+
+    /// Answer in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+impl Settings {
+    fn load(&self) -> Result<Config, StartError> {
+        let overrides = Overrides { issuer: self.issuer.clone(), listen: self.listen.clone(), keys: self.keys.clone() };
+        Ok(Config::load(self.config.as_deref(), overrides)?)
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service (also without a command).
+    Serve,
+    /// Write a configuration, a first key and a first client; print its secret once.
+    Init(init::Arguments),
+    /// Make and show keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Add clients.
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Look at tokens.
+    #[command(subcommand)]
+    Token(inspect::Command),
+    /// Say everything that `serve` would refuse or warn about, without serving.
+    Check,
+    /// Print the `OpenAPI` document.
+    Openapi(openapi::Arguments),
+}
+
+/// Whether the answer is yes.
+type Answer = Result<bool, StartError>;
+
+/// Runs the command that this process was started with.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let settings = &cli.settings;
+    let answer = match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(settings),
+        Command::Init(arguments) => init::run(settings, &arguments),
+        Command::Keys(command) => keys::run(settings, &command),
+        Command::Client(command) => client::run(settings, &command),
+        Command::Token(command) => inspect::run(settings, &command),
+        Command::Check => check::run(settings),
+        Command::Openapi(arguments) => {
+            openapi::run(&arguments);
+            Ok(true)
+        }
+    };
+    match answer {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Prints to standard output. Nobody reading it any more is no error.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Prints `value` as JSON to standard output.
+fn say_json(value: &serde_json::Value) {
+    say(&format!("{value:#}"));
+}
+
+/// Prints an error to standard error.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "lingpai: {text}");
+}

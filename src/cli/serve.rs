@@ -1,0 +1,121 @@
+//! `lingpai serve`
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Answer, Settings, complain, say};
+use crate::app::{self, StartError};
+use crate::clients::NewSecret;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Issuer, Listen};
+use crate::http::Snapshot;
+use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
+use crate::telemetry;
+
+const DEMO: &str = "demo";
+
+pub(super) fn run(settings: &Settings) -> Answer {
+    let config = settings.load()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
+    runtime.block_on(serve(settings, config))
+}
+
+async fn serve(settings: &Settings, mut config: Config) -> Answer {
+    let clock = Clock::system();
+    if config.is_development() {
+        refuse_public_address(&config)?;
+    }
+    let listeners = app::bind(&config.listen).await?;
+    let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(Listen::Tcp).collect();
+    let addresses = bound.iter().map(Listen::to_string).collect::<Vec<_>>();
+    let first = addresses.first().cloned().unwrap_or_default();
+    let welcome = if config.is_development() {
+        if settings.issuer.is_none() {
+            config.issuer = Issuer::local(&first);
+        }
+        let (with_demo, welcome) = development(config, &first, clock.now())?;
+        config = with_demo;
+        welcome
+    } else {
+        format!("lingpai {} at http://{first}", env!("CARGO_PKG_VERSION"))
+    };
+    let snapshot = app::snapshot(&config, clock.now())?;
+    for warning in app::warnings(&config, &snapshot, clock.now()) {
+        complain(&format!("warning: {warning}"));
+    }
+    let _logs = telemetry::start();
+    let stop = stop_signal()?;
+    announce(&snapshot, &addresses, clock.now());
+    say(&welcome);
+    app::serve(app::state(snapshot, clock), listeners, stop).await;
+    tracing::info!("stopped");
+    Ok(true)
+}
+
+fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
+    let signing = snapshot.keys.signer(now).map(|key| key.kid().to_string()).unwrap_or_default();
+    let clients = snapshot.registry.len();
+    tracing::info!(listen = addresses.join(" "), issuer = snapshot.issuer, clients, signing, "serving");
+}
+
+/// Done when the process is asked to end.
+fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
+    let on = |kind| signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")));
+    let (mut terminate, mut interrupt, mut hangup) =
+        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+    Ok(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => tracing::warn!("SIGHUP: this version does not reload; restart it instead"),
+            }
+        }
+        tracing::info!("stopping");
+    })
+}
+
+/// Without a file anybody gets a token, and the demo client's secret is on the
+/// screen: only this machine may see that.
+pub(super) fn refuse_public_address(config: &Config) -> Result<(), StartError> {
+    match config.listen.iter().find(|address| !address.is_loopback()) {
+        Some(address) => Err(StartError::new(format!(
+            "{address} is not a loopback address, and without a configuration file anybody gets a token; write one \
+             with `lingpai init`, or listen on 127.0.0.1"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// The development client with a new secret, a first key if there is none, and
+/// what to print.
+fn development(config: Config, address: &str, now: Timestamp) -> Result<(Config, String), StartError> {
+    let folder = config.keys.path.clone();
+    let mut made = String::new();
+    if keys::load(&folder)?.is_empty() {
+        let key = keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?;
+        made = format!(" (made {})", key.name());
+    }
+    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
+    let digest = secret.digest().written();
+    let config = config.with_client(DEMO, &digest, &["demo:read", "demo:write"], "user:*", "tenant");
+    let welcome = format!(
+        r#"lingpai {version} at http://{address}, for development: there is no lingpai.toml.
+Keys in {folder}/{made}. Pages at http://{address}/docs
+
+  # a token for anybody
+  curl -s -X POST http://{address}/token; echo
+
+  # a token for the client `{DEMO}`, whose secret is new at every start
+  PAIR=$(curl -s -X POST -u '{DEMO}:{secret}' http://{address}/token); echo "$PAIR"
+
+  # what it says; and a new pair for its refresh token
+  curl -s -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f4)" http://{address}/token; echo
+  curl -s -X PUT -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f8)" http://{address}/token; echo
+"#,
+        version = env!("CARGO_PKG_VERSION"),
+        folder = folder.display(),
+        secret = secret.reveal(),
+    );
+    Ok((config, welcome))
+}
