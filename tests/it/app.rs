@@ -1,0 +1,273 @@
+//! A service under test: it really listens, and its clock only moves by hand.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use lingpai::clock::{Clock, Timestamp};
+use lingpai::config::{Config, Overrides};
+use lingpai::http::State;
+use serde_json::Value;
+
+/// The issuer of every service under test.
+pub const ISSUER: &str = "https://tokens.example.com";
+/// When every test begins: 2026-06-01T12:00:00Z.
+pub const START: i64 = 1_780_315_200;
+/// The secret of the client `orders`.
+pub const SECRET: &str = "lps_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
+/// The 401 of every cause.
+pub const UNAUTHORIZED: &str = r#"{"name":"Unauthorized","message":"authentication failed","stack":[]}"#;
+
+/// The configuration of most tests.
+pub fn standard() -> String {
+    let digest = lingpai::clients::SecretDigest::of(SECRET.as_bytes()).written();
+    format!(
+        r#"
+issuer = "{ISSUER}"
+[token]
+audience = ["https://api.example.com"]
+[anonymous]
+scope = ["guest"]
+[[clients]]
+id = "orders"
+secrets = ["{digest}"]
+scope = ["orders:read", "orders:write"]
+audience = ["https://orders.example.com", "https://stock.example.com"]
+subjects = ["user:*", "robot"]
+claims = ["tenant", "groups"]
+[[clients]]
+id = "billing"
+secrets = ["{digest}"]
+scope = ["bills"]
+subjects = ["*"]
+"#
+    )
+}
+
+/// A service under test.
+pub struct TestApp {
+    pub address: SocketAddr,
+    pub folder: tempfile::TempDir,
+    clock: Clock,
+    state: Arc<State>,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl TestApp {
+    /// The standard configuration, and a key for ES256.
+    pub fn start() -> Self {
+        Self::with(&standard(), &["2026-01-01T00-00-00Z.es256.pem"])
+    }
+
+    /// This configuration, and these of the keys in `tests/vectors/keys`.
+    pub fn with(config: &str, keys: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("keys")).unwrap();
+        for key in keys {
+            copy_key(key, &folder.path().join("keys").join(key));
+        }
+        let clock = Clock::manual(Timestamp::from_unix(START));
+        let config = load(folder.path(), config).unwrap();
+        let state = lingpai::app::state(lingpai::app::snapshot(&config, clock.now()).unwrap(), clock.clone());
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(lingpai::app::serve(Arc::clone(&state), vec![listener], std::future::pending()));
+        Self { address, folder, clock, state, runtime: Some(runtime) }
+    }
+
+    /// Moves the clock to `seconds` after the start of the test.
+    pub fn at(&self, seconds: i64) -> &Self {
+        self.clock.set(Timestamp::from_unix(START + seconds));
+        self
+    }
+
+    /// Replaces the configuration, as a reload does.
+    pub fn reconfigure(&self, config: &str) {
+        let config = load(self.folder.path(), config).unwrap();
+        self.state.swap(lingpai::app::snapshot(&config, self.clock.now()).unwrap());
+    }
+
+    /// Sends bytes on a new connection, and reads until the server closes it or
+    /// the answer is complete.
+    pub fn raw(&self, bytes: &[u8]) -> Answer {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        // A server that has answered already may have closed its side.
+        let _ = stream.write_all(bytes);
+        read_answer(&mut stream)
+    }
+
+    /// Sends a request with these header lines and this body.
+    pub fn send(&self, method: &str, target: &str, headers: &[&str], body: &str) -> Answer {
+        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        for header in headers {
+            let _ = write!(text, "{header}\r\n");
+        }
+        if !body.is_empty() {
+            let _ = write!(text, "Content-Length: {}\r\n", body.len());
+        }
+        text.push_str("\r\n");
+        text.push_str(body);
+        self.raw(text.as_bytes())
+    }
+
+    /// `POST /token` as the client `orders`, with a JSON body or none.
+    pub fn create(&self, body: &str) -> Answer {
+        self.create_as("orders", SECRET, body)
+    }
+
+    /// `POST /token` with HTTP Basic.
+    pub fn create_as(&self, id: &str, secret: &str, body: &str) -> Answer {
+        self.with_json("POST", &basic(id, secret), body)
+    }
+
+    fn with_json(&self, method: &str, authorization: &str, body: &str) -> Answer {
+        let headers = [authorization, "Content-Type: application/json"];
+        let used = if body.is_empty() { &headers[..1] } else { &headers[..] };
+        self.send(method, "/token", used, body)
+    }
+
+    /// `GET /token` with a query such as `?scope=a`, or none.
+    pub fn inspect(&self, token: &str, query: &str) -> Answer {
+        self.send("GET", &format!("/token{query}"), &[&format!("Authorization: Token {token}")], "")
+    }
+
+    /// `PUT /token` with a JSON body or none.
+    pub fn refresh(&self, token: &str, body: &str) -> Answer {
+        self.with_json("PUT", &format!("Authorization: Token {token}"), body)
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Writes `config` into `folder` and reads it.
+pub fn load(folder: &Path, config: &str) -> Result<Config, lingpai::config::ConfigError> {
+    let path = folder.join("lingpai.toml");
+    std::fs::write(&path, config).unwrap();
+    Config::load(Some(&path), Overrides::default())
+}
+
+/// The path of a file beside the tests.
+pub fn vectors(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)
+}
+
+/// Copies a key for tests, readable by its owner only.
+pub fn copy_key(name: &str, to: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::copy(vectors("keys").join(name), to).unwrap();
+    std::fs::set_permissions(to, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// An `Authorization` header line.
+pub fn basic(id: &str, secret: &str) -> String {
+    format!("Authorization: Basic {}", STANDARD.encode(format!("{id}:{secret}")))
+}
+
+/// A segment of a compact token, decoded.
+pub fn segment(token: &str, index: usize) -> Value {
+    let text = token.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+}
+
+/// What the server said.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Answer {
+    /// The values of every header line of this name, in any case.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The value of the one header line of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let all = self.all(name);
+        assert!(all.len() <= 1, "{name} is there {} times", all.len());
+        all.first().copied()
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    /// A string member of the body.
+    pub fn text(&self, member: &str) -> String {
+        self.json()[member].as_str().unwrap_or_else(|| panic!("no {member} in {self:?}")).to_owned()
+    }
+
+    /// Asserts an error of this status, name and message, in the one shape.
+    #[track_caller]
+    pub fn assert_error(&self, status: u16, name: &str, message: &str) -> &Self {
+        let expected = serde_json::json!({"name": name, "message": message, "stack": []});
+        assert_eq!((self.status, self.json()), (status, expected), "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{self:?}");
+        self
+    }
+
+    /// Asserts the 401 of every cause, with these challenges.
+    #[track_caller]
+    pub fn assert_unauthorized(&self, challenges: &[&str]) -> &Self {
+        assert_eq!((self.status, self.body.as_str()), (401, UNAUTHORIZED), "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.all("www-authenticate"), challenges, "{self:?}");
+        self
+    }
+
+    /// Asserts the 401 of a token that is not accepted, with this description.
+    #[track_caller]
+    pub fn assert_invalid_token(&self, description: Option<&str>) -> &Self {
+        let described = description.map_or(String::new(), |text| format!(", error_description=\"{text}\""));
+        let challenge = |scheme| format!("{scheme} realm=\"lingpai\", error=\"invalid_token\"{described}");
+        self.assert_unauthorized(&[&challenge("Bearer"), &challenge("Token")])
+    }
+}
+
+/// Reads one answer; its body ends where `Content-Length` says, or the connection.
+pub fn read_answer(stream: &mut TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 8192];
+    loop {
+        if let Some(answer) = complete(&bytes, false) {
+            return answer;
+        }
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return complete(&bytes, true).unwrap_or_else(|| panic!("no answer: {bytes:?}")),
+            Ok(read) => bytes.extend_from_slice(&chunk[..read]),
+        }
+    }
+}
+
+fn complete(bytes: &[u8], ended: bool) -> Option<Answer> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let headers: Vec<_> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let answer = Answer { status, headers, body: body.to_owned() };
+    let length = answer.header("content-length").and_then(|length| length.parse::<usize>().ok());
+    (ended || length.is_some_and(|length| body.len() >= length)).then_some(answer)
+}
