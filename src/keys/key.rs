@@ -5,8 +5,9 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pkcs8::der::asn1::OctetStringRef;
-use pkcs8::der::{Decode, SecretDocument};
+use pkcs8::der::{Decode, Encode, SecretDocument};
 use pkcs8::{AlgorithmIdentifierRef, ObjectIdentifier, PrivateKeyInfoRef};
+use zeroize::Zeroizing;
 
 use super::crypto::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
@@ -345,21 +346,22 @@ fn header(alg: &str, kid: &Kid, typ: &str) -> String {
 
 /// A new private key in PKCS#8.
 pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, String> {
-    let failed = |_| "the system has no random bytes to give".to_owned();
+    let no_randomness = || "the system has no random bytes to give".to_owned();
+    let not_encoded = |_| "cannot be encoded".to_owned();
     match alg {
         Alg::Es256 => {
             let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-                .map_err(|_| failed(NoRandomness))?;
-            SecretDocument::try_from(der.as_ref()).map_err(|_| failed(NoRandomness))
+                .map_err(|_| no_randomness())?;
+            SecretDocument::try_from(der.as_ref()).map_err(not_encoded)
         }
         Alg::EdDsa => {
             // Version 1 of the structure, without the public part: OpenSSL reads no other.
-            let seed = zeroize::Zeroizing::new(random::<32>().map_err(failed)?);
-            let inner = OctetStringRef::new(seed.as_slice()).and_then(|seed| SecretDocument::encode_msg(&seed));
-            let inner = inner.map_err(|_| failed(NoRandomness))?;
+            let seed = Zeroizing::new(random::<32>().map_err(|_| no_randomness())?);
+            let inner = OctetStringRef::new(seed.as_slice()).and_then(|seed| seed.to_der());
+            let inner = inner.map(Zeroizing::new).map_err(not_encoded)?;
             let algorithm = AlgorithmIdentifierRef { oid: ED25519_OID, parameters: None };
-            let info = OctetStringRef::new(inner.as_bytes()).map(|key| PrivateKeyInfoRef::new(algorithm, key));
-            info.and_then(|info| SecretDocument::encode_msg(&info)).map_err(|_| failed(NoRandomness))
+            let info = OctetStringRef::new(&inner).map(|key| PrivateKeyInfoRef::new(algorithm, key));
+            info.and_then(|info| SecretDocument::encode_msg(&info)).map_err(not_encoded)
         }
         Alg::Rs256 => Err("RSA keys are not made here; make one with `openssl genpkey -algorithm RSA -pkeyopt \
                            rsa_keygen_bits:2048` and name it YYYY-MM-DDThh-mm-ssZ.rs256.pem"
