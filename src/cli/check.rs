@@ -5,20 +5,27 @@ use serde_json::json;
 use super::{Answer, Settings, complain, say, say_json};
 use crate::app;
 use crate::clock::Clock;
+use crate::keys;
 
 pub(super) fn run(settings: &Settings) -> Answer {
     let config = settings.load()?;
     if config.is_development() {
         super::serve::refuse_public_address(&config)?;
+        if keys::load(&config.keys.path)?.is_empty() {
+            complain(
+                "warning: there is no lingpai.toml and no key; `serve` will make a key and use development defaults",
+            );
+            return Ok(true);
+        }
     }
     let now = Clock::system().now();
     let snapshot = app::snapshot(&config, now)?;
     let warnings = app::warnings(&config, &snapshot, now);
     let signer = snapshot.keys.signer(now).map(|key| key.name().to_string()).unwrap_or_default();
-    let keys = snapshot.keys.states(now).len();
+    let count = snapshot.keys.states(now).len();
     if settings.json {
         say_json(&json!({
-            "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": keys,
+            "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": count,
             "signing": signer, "warnings": warnings,
         }));
         return Ok(true);
@@ -30,7 +37,7 @@ pub(super) fn run(settings: &Settings) -> Answer {
         "good: issuer {}, {} and {}, signing with {signer}",
         config.issuer.as_str(),
         counted(snapshot.registry.len(), "client"),
-        counted(keys, "key"),
+        counted(count, "key"),
     ));
     Ok(true)
 }
