@@ -20,7 +20,7 @@ mod wire;
 use std::sync::Arc;
 
 use poem::endpoint::BoxEndpoint;
-use poem::{EndpointExt, Response, Route};
+use poem::{EndpointExt, IntoEndpoint, Response};
 use poem_openapi::OpenApiService;
 
 pub use state::{Snapshot, State};
@@ -38,11 +38,9 @@ fn service(state: &Arc<State>) -> OpenApiService<Api, ()> {
 /// Every route, inside the shell that gives each answer its shape.
 #[must_use]
 pub fn routes(state: &Arc<State>) -> BoxEndpoint<'static, Response> {
-    let service = service(state);
-    let assets = public::Assets::new(&service);
-    let allowed = shell::Allowed::of::<Api>(public::Assets::PATHS);
-    let routes = assets.mount(Route::new()).nest("/", service);
-    shell::Shell::new(routes.map_to_response(), allowed).boxed()
+    let pages = public::Pages::new(&service(state), service(state).into_endpoint());
+    let allowed = shell::Allowed::of::<Api>(pages.paths());
+    shell::Shell::new(pages, allowed).boxed()
 }
 
 /// The `OpenAPI` document.

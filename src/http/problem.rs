@@ -200,7 +200,11 @@ impl Challenge {
 
 impl From<Problem> for poem::Error {
     fn from(problem: Problem) -> Self {
-        Self::from_response(problem.into_response())
+        let cause = Cause(problem.cause());
+        let mut error = Self::from_response(problem.into_response());
+        // What rides on the response itself is lost on the way.
+        error.set_data(cause);
+        error
     }
 }
 

@@ -1,11 +1,12 @@
 //! What everybody may read: keys, health, the specification and its pages.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use poem::endpoint::make_sync;
+use hyper::body::Bytes;
 use poem::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
-use poem::http::{HeaderMap, HeaderValue, StatusCode};
-use poem::{Request, Response, Route};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use poem::{Endpoint, Request, Response};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
 use super::problem::{Failure, JSON, Problem, WithNothing};
@@ -79,47 +80,57 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// Pages that never change while the process runs, each in one buffer.
-pub(super) struct Assets {
-    json: String,
-    yaml: String,
-    docs: String,
+/// Pages that never change while the process runs, each in one buffer, before
+/// the endpoint that answers everything else.
+pub(super) struct Pages<E> {
+    pages: HashMap<&'static str, Page>,
+    others: E,
 }
 
-impl Assets {
-    pub(super) const PATHS: [&'static str; 4] = ["/", "/docs", "/openapi.json", "/openapi.yaml"];
+struct Page {
+    headers: HeaderMap,
+    body: Bytes,
+}
 
-    pub(super) fn new<A: OpenApi>(service: &OpenApiService<A, ()>) -> Self {
-        Self { json: service.spec(), yaml: service.spec_yaml(), docs: service.swagger_ui_html() }
-    }
-
-    pub(super) fn mount(self, route: Route) -> Route {
+impl<E> Pages<E> {
+    /// The pages that describe `service`, before `others`.
+    pub(super) fn new<A: OpenApi>(service: &OpenApiService<A, ()>, others: E) -> Self {
         let yaml = HeaderValue::from_static("application/yaml");
         let html = HeaderValue::from_static("text/html; charset=utf-8");
-        route
-            .at("/", make_sync(|_| to_docs()))
-            .at("/docs", page(self.docs, html, false))
-            .at("/openapi.json", page(self.json, JSON, true))
-            .at("/openapi.yaml", page(self.yaml, yaml, true))
+        let pages = HashMap::from([
+            ("/docs", page([(CONTENT_TYPE, html)], service.swagger_ui_html())),
+            ("/openapi.json", page([(CONTENT_TYPE, JSON), (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN)], service.spec())),
+            (
+                "/openapi.yaml",
+                page([(CONTENT_TYPE, yaml), (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN)], service.spec_yaml()),
+            ),
+            // Relative, so that it also works behind a proxy that strips a prefix.
+            ("/", page([(LOCATION, HeaderValue::from_static("docs"))], String::new())),
+        ]);
+        Self { pages, others }
+    }
+
+    /// Where they are.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &'static str> {
+        self.pages.keys().copied()
     }
 }
 
-fn to_docs() -> Response {
-    let mut response = Response::default();
-    response.set_status(StatusCode::FOUND);
-    response.headers_mut().insert(LOCATION, HeaderValue::from_static("docs"));
-    response
+fn page<const N: usize>(headers: [(HeaderName, HeaderValue); N], body: String) -> Page {
+    Page { headers: headers.into_iter().collect(), body: body.into() }
 }
 
-fn page(content: String, media_type: HeaderValue, for_any_origin: bool) -> impl poem::Endpoint<Output = Response> {
-    let content = hyper::body::Bytes::from(content);
-    make_sync(move |_: Request| {
+impl<E: Endpoint<Output = Response>> Endpoint for Pages<E> {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let Some(page) = self.pages.get(request.uri().path()) else { return self.others.call(request).await };
         let mut response = Response::default();
-        response.headers_mut().insert(CONTENT_TYPE, media_type.clone());
-        if for_any_origin {
-            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN);
+        if page.headers.contains_key(LOCATION) {
+            response.set_status(StatusCode::FOUND);
         }
-        response.set_body(content.clone());
-        response
-    })
+        *response.headers_mut() = page.headers.clone();
+        response.set_body(page.body.clone());
+        Ok(response)
+    }
 }
