@@ -110,18 +110,20 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let id = self.ids.of(request.headers());
         let method = request.method().clone();
-        let path = request.uri().path_and_query().cloned();
+        let target = request.uri().path_and_query().cloned();
         let admitted = self.admit(&mut request);
-        let known = !matches!(admitted, Err(Problem::NotFound));
+        let known = !matches!(admitted, Err(Problem::NotFound | Problem::MethodNotAllowed(_)));
         let mut response = match admitted {
             Ok(None) => self.handle(request).await,
             Ok(Some(response)) => response,
             Err(problem) => problem.into_response(),
         };
         if let Some(Cause(cause)) = response.data().copied() {
-            // A path that is no route, and a method that is none, are a caller's words.
-            let path = path.as_ref().filter(|_| known).map_or("", |target| target.path());
-            let method = if method.is_safe() || known { method.as_str() } else { "" };
+            // Other paths and methods are a caller's words, which a log should not repeat.
+            let (method, path) = match &target {
+                Some(target) if known => (method.as_str(), target.path()),
+                _ => ("", ""),
+            };
             telemetry::refused(id.to_str().unwrap_or_default(), method, path, response.status().as_u16(), cause);
         }
         if method == Method::HEAD {
