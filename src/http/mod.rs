@@ -7,6 +7,7 @@
 
 mod body;
 mod credentials;
+mod docs;
 mod native;
 mod problem;
 mod public;
@@ -35,21 +36,26 @@ fn service(state: &Arc<State>) -> OpenApiService<Api, ()> {
     spec::describe(OpenApiService::new(api, "lingpai", env!("CARGO_PKG_VERSION")))
 }
 
+/// The interface without a service behind it, to describe.
+fn description() -> OpenApiService<Api, ()> {
+    service(&Arc::new(State::empty()))
+}
+
 /// Every route, inside the shell that gives each answer its shape.
 #[must_use]
 pub fn routes(state: &Arc<State>) -> BoxEndpoint<'static, Response> {
-    let pages = public::Pages::new(&service(state), service(state).into_endpoint());
-    let allowed = shell::Allowed::of::<Api>(pages.paths());
+    let pages = public::Pages::new(|| public::pages(&description()), service(state).into_endpoint());
+    let allowed = shell::Allowed::of::<Api>(public::PAGES);
     shell::Shell::new(pages, allowed).boxed()
 }
 
 /// The `OpenAPI` document.
 #[must_use]
 pub fn specification(format: SpecFormat) -> String {
-    let service = service(&Arc::new(State::empty()));
+    let document = spec::document(&description());
     match format {
-        SpecFormat::Json => service.spec(),
-        SpecFormat::Yaml => service.spec_yaml(),
+        SpecFormat::Json => spec::json(&document),
+        SpecFormat::Yaml => spec::yaml(&document),
     }
 }
 

@@ -258,7 +258,7 @@ impl Fails for WithQuestion {
 }
 
 impl Fails for WithNothing {
-    const PROBLEMS: &'static [Problem] = &[];
+    const PROBLEMS: &'static [Problem] = &[MALFORMED, Problem::UriTooLong, Problem::HeadersTooLarge];
 }
 
 impl<Of> From<Problem> for Failure<Of> {

@@ -1,16 +1,21 @@
 //! What everybody may read: keys, health, the specification and its pages.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use hyper::body::Bytes;
-use poem::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION};
+use poem::http::header::{
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY,
+};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 
+use super::docs::Docs;
 use super::problem::{Failure, JSON, Problem, WithNothing};
 use super::reply::Reply;
+use super::spec;
 use super::state::State;
 use super::wire::{Health, JwkSet};
 
@@ -57,12 +62,16 @@ impl Public {
     }
 
     /// Ask whether the process runs
+    ///
+    /// Good as long as it answers: restart it when it does not.
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth", tag = "Tag::Health")]
     async fn health(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)
     }
 
     /// Ask whether tokens can be issued
+    ///
+    /// Good while a key signs: send it no requests when it does not.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Tag::Health")]
     async fn readiness(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
         let (snapshot, now) = self.state.now();
@@ -80,57 +89,97 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// Pages that never change while the process runs, each in one buffer, before
-/// the endpoint that answers everything else.
+/// Pages that never change, before the endpoint that answers everything else.
+/// They are built when the first of them is asked for: a server that only signs
+/// never pays for them.
 pub(super) struct Pages<E> {
-    pages: HashMap<&'static str, Page>,
+    built: OnceLock<HashMap<&'static str, Page>>,
+    build: fn() -> HashMap<&'static str, Page>,
     others: E,
 }
 
-struct Page {
+/// A page, and its compressed form where that is worth it.
+pub(super) struct Page {
+    status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    gzip: Option<Bytes>,
 }
+
+/// Where they are.
+pub(super) const PAGES: [&str; 4] = ["/", "/docs", "/openapi.json", "/openapi.yaml"];
 
 impl<E> Pages<E> {
-    /// The pages that describe `service`, before `others`.
-    pub(super) fn new<A: OpenApi>(service: &OpenApiService<A, ()>, others: E) -> Self {
-        let yaml = HeaderValue::from_static("application/yaml");
-        let html = HeaderValue::from_static("text/html; charset=utf-8");
-        let pages = HashMap::from([
-            ("/docs", page([(CONTENT_TYPE, html)], service.swagger_ui_html())),
-            ("/openapi.json", page([(CONTENT_TYPE, JSON), (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN)], service.spec())),
-            (
-                "/openapi.yaml",
-                page([(CONTENT_TYPE, yaml), (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN)], service.spec_yaml()),
-            ),
-            // Relative, so that it also works behind a proxy that strips a prefix.
-            ("/", page([(LOCATION, HeaderValue::from_static("docs"))], String::new())),
-        ]);
-        Self { pages, others }
-    }
-
-    /// Where they are.
-    pub(super) fn paths(&self) -> impl Iterator<Item = &'static str> {
-        self.pages.keys().copied()
+    /// The pages that `build` makes, before `others`.
+    pub(super) fn new(build: fn() -> HashMap<&'static str, Page>, others: E) -> Self {
+        Self { built: OnceLock::new(), build, others }
     }
 }
 
-fn page<const N: usize>(headers: [(HeaderName, HeaderValue); N], body: String) -> Page {
-    Page { headers: headers.into_iter().collect(), body: body.into() }
+/// The pages that describe `service`.
+pub(super) fn pages<A: OpenApi>(service: &OpenApiService<A, ()>) -> HashMap<&'static str, Page> {
+    let document = spec::document(service);
+    let docs = Docs::new(&document, &service.swagger_ui_html());
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    let yaml = HeaderValue::from_static("application/yaml");
+    let public = |media_type| [(CONTENT_TYPE, media_type), (ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN)];
+    let policy = HeaderValue::from_str(&docs.policy).unwrap_or(HeaderValue::from_static("default-src 'none'"));
+    let mut page = Page::new([(CONTENT_TYPE, html), (CONTENT_SECURITY_POLICY, policy)], docs.html);
+    page.gzip = Some(docs.gzip.into());
+    // Relative, so that it also works behind a proxy that strips a prefix.
+    let mut redirect = Page::new([(LOCATION, HeaderValue::from_static("docs"))], String::new());
+    redirect.status = StatusCode::FOUND;
+    HashMap::from([
+        ("/", redirect),
+        ("/docs", page),
+        ("/openapi.json", Page::new(public(JSON), spec::json(&document))),
+        ("/openapi.yaml", Page::new(public(yaml), spec::yaml(&document))),
+    ])
+}
+
+impl Page {
+    fn new<const N: usize>(headers: [(HeaderName, HeaderValue); N], body: String) -> Self {
+        Self { status: StatusCode::OK, headers: headers.into_iter().collect(), body: body.into(), gzip: None }
+    }
+
+    fn response(&self, request: &HeaderMap) -> Response {
+        let mut response = Response::default();
+        response.set_status(self.status);
+        *response.headers_mut() = self.headers.clone();
+        let Some(gzip) = &self.gzip else {
+            response.set_body(self.body.clone());
+            return response;
+        };
+        response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if takes_gzip(request) {
+            response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            response.set_body(gzip.clone());
+        } else {
+            response.set_body(self.body.clone());
+        }
+        response
+    }
+}
+
+/// Whether `Accept-Encoding` lists gzip with a weight above zero (RFC 9110 §12.5.3).
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let listed = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    listed.flat_map(|list| list.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let refused = weight.trim().trim_start_matches("q=").parse().is_ok_and(|weight: f32| weight <= 0.0);
+        name.trim().eq_ignore_ascii_case("gzip") && !refused
+    })
 }
 
 impl<E: Endpoint<Output = Response>> Endpoint for Pages<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let Some(page) = self.pages.get(request.uri().path()) else { return self.others.call(request).await };
-        let mut response = Response::default();
-        if page.headers.contains_key(LOCATION) {
-            response.set_status(StatusCode::FOUND);
+        let path = request.uri().path();
+        if !PAGES.contains(&path) {
+            return self.others.call(request).await;
         }
-        *response.headers_mut() = page.headers.clone();
-        response.set_body(page.body.clone());
-        Ok(response)
+        let page = self.built.get_or_init(self.build).get(path).ok_or(Problem::NotFound)?;
+        Ok(page.response(request.headers()))
     }
 }

@@ -3,3 +3,4 @@
 
 mod app;
 mod create;
+mod openapi;
