@@ -36,6 +36,12 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+impl From<std::io::Error> for StartError {
+    fn from(error: std::io::Error) -> Self {
+        Self(format!("the file cannot be changed: {error}"))
+    }
+}
+
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
         Self(error.to_string())

@@ -1,7 +1,6 @@
 //! `lingpai client`
 
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
@@ -11,8 +10,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use super::{Answer, Settings, complain, say, say_json};
 use crate::app::StartError;
 use crate::clients::{NewSecret, Registry};
-use crate::config::{Config, Issuer, Overrides};
-use crate::keys::random;
+use crate::config::{self, Config, Issuer, Overrides};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -40,15 +38,15 @@ pub(super) struct AddArguments {
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let Command::Add(arguments) = command;
-    let config = settings.load()?;
-    let Some(path) = config.source.path() else {
+    let loaded = settings.load()?;
+    let Some(path) = loaded.source.path() else {
         return Err(StartError::new(
             "there is no configuration file to add a client to; write one with `lingpai init`",
         ));
     };
     // What is wrong already is said with its own place.
-    Registry::compile(&config)?;
-    if config.clients.iter().any(|client| client.id.get_ref() == &arguments.id) {
+    Registry::compile(&loaded)?;
+    if loaded.clients.iter().any(|client| client.id.get_ref() == &arguments.id) {
         complain(&format!("{}: there is a client {:?} already; nothing was written", path.display(), arguments.id));
         return Ok(false);
     }
@@ -57,7 +55,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let path = fs::canonicalize(path).map_err(|error| unwritable(path, &error))?;
     let before = fs::read_to_string(&path).map_err(|error| unwritable(&path, &error))?;
     let after = with_client(&before, arguments, &secret.digest().written())?;
-    replace(&path, &before, &after)?;
+    config::replace(&path, after.as_bytes(), |written| check(written, &path, &before))?;
     if settings.json {
         say_json(&json!({"client_id": arguments.id, "client_secret": secret.reveal()}));
     } else {
@@ -101,32 +99,14 @@ fn with_client(before: &str, arguments: &AddArguments, digest: &str) -> Result<S
     Ok(document.to_string())
 }
 
-/// Writes aside, checks what was written, then puts it in place of the old file
-/// if that is still the one that was read.
-fn replace(path: &Path, before: &str, after: &str) -> Result<(), StartError> {
-    let suffix = random::<8>().map_err(|_| StartError::new("the system has no random bytes to give"))?;
-    let aside = path.with_file_name(format!(".lingpai-{:016x}.toml", u64::from_ne_bytes(suffix)));
-    let done = write_aside(path, &aside, before, after);
-    if done.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    done
-}
-
-fn write_aside(path: &Path, aside: &Path, before: &str, after: &str) -> Result<(), StartError> {
-    let failed = |error: std::io::Error| unwritable(path, &error);
-    let mode = fs::metadata(path).map_err(failed)?.permissions();
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(aside).map_err(failed)?;
-    file.set_permissions(mode).map_err(failed)?;
-    file.write_all(after.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+/// Checks what was written, and that the file is still the one that was read.
+fn check(written: &Path, path: &Path, before: &str) -> Result<(), StartError> {
     let anywhere = Overrides { issuer: Some(Issuer::local("127.0.0.1")), ..Overrides::default() };
-    let checked = Config::load(Some(aside), anywhere);
-    checked
+    Config::load(Some(written), anywhere)
         .and_then(|config| Registry::compile(&config).map(drop))
         .map_err(|error| StartError::new(format!("the client was not added: {}", error.message())))?;
-    if fs::read_to_string(path).map_err(failed)? != before {
+    if fs::read_to_string(path)? != before {
         return Err(StartError::new(format!("{} was changed by somebody else just now; try again", path.display())));
     }
-    fs::rename(aside, path).map_err(failed)?;
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all()).map_err(failed)
+    Ok(())
 }

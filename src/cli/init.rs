@@ -1,9 +1,8 @@
 //! `lingpai init`
 
-use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -12,7 +11,7 @@ use super::{Answer, Settings, complain, say, say_json};
 use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
-use crate::config::DEFAULT_FILE;
+use crate::config::{self, DEFAULT_FILE};
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
 
 const CLIENT: &str = "first";
@@ -25,7 +24,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
-    let dir = &arguments.dir;
+    let here = arguments.dir == Path::new(".");
+    let dir = if here { Path::new("") } else { arguments.dir.as_path() };
     let file = dir.join(DEFAULT_FILE);
     let folder = dir.join("keys");
     if file.exists() {
@@ -33,7 +33,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         return Ok(false);
     }
     let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
-    DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o755).create(&arguments.dir).map_err(failed)?;
     let made = if keys::load(&folder)?.is_empty() {
         let from = Clock::system().now().plus(-FIRST_KEY_BACKDATE);
         Some(keys::generate(&folder, Alg::default(), from)?.name().to_string())
@@ -43,8 +43,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
     let issuer = settings.issuer.as_ref().map_or("http://127.0.0.1:8080", |issuer| issuer.as_str());
     let content = configuration(issuer, &secret.digest().written());
-    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&file).map_err(failed)?;
-    out.write_all(content.as_bytes()).and_then(|()| out.sync_all()).map_err(failed)?;
+    config::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 
     if settings.json {
         let key = made.map(|name| folder.join(name));
@@ -56,7 +55,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         say(&format!("wrote {}", folder.join(name).display()));
     }
     say(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()));
-    say(&format!("start it with: lingpai serve --config {}", file.display()));
+    let config = if here { String::new() } else { format!(" --config {}", file.display()) };
+    say(&format!("start it with: lingpai serve{config}"));
     Ok(true)
 }
 

@@ -9,6 +9,7 @@
 mod file;
 mod source;
 mod values;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ use crate::clock::Timestamp;
 
 pub use source::{ConfigError, Source, Text};
 pub use values::{Issuer, Listen, Seconds};
+pub use write::{create, replace};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lingpai.toml";

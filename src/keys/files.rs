@@ -1,17 +1,18 @@
 //! The folder of key files: reading all of it with every check, and adding one.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use pkcs8::LineEnding;
 use zeroize::Zeroizing;
 
 use super::key::new_pkcs8;
-use super::{Alg, Key, KeyName, random};
+use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
+use crate::config;
 
 /// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
 const MAX_FILE: u64 = 16 << 10;
@@ -122,24 +123,9 @@ pub fn generate(folder: &Path, alg: Alg, from: Timestamp) -> Result<Key, KeyErro
         .mode(0o700)
         .create(folder)
         .map_err(|error| KeyError::new(folder, format!("cannot be made: {error}")))?;
-    write_new(folder, &path, pem.as_bytes()).map_err(|error| match error.kind() {
+    config::create(&path, pem.as_bytes(), 0o600).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => problem("is already there; nothing was written".into()),
         _ => problem(format!("cannot be written: {error}")),
     })?;
     Ok(key)
-}
-
-/// Writes aside, then links to the final name, which fails if it is taken.
-fn write_new(folder: &Path, path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let suffix = random::<8>().map_err(|_| std::io::Error::other("no random bytes"))?;
-    let aside = folder.join(format!(".new-{:016x}", u64::from_ne_bytes(suffix)));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::hard_link(&aside, path)
-    })();
-    let removed = fs::remove_file(&aside);
-    written.and(removed)?;
-    File::open(folder)?.sync_all()
 }

@@ -1,0 +1,80 @@
+//! Writing a file whole or not at all, so that no reader ever sees half of one.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Writes a new file with this mode.
+///
+/// # Errors
+/// `AlreadyExists` if there is one by that name; it is left alone.
+pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    // A link fails if the name is taken; a rename would not.
+    aside(path, content, mode, |written| fs::hard_link(written, path).and_then(|()| fs::remove_file(written)))
+}
+
+/// Replaces the content of a file and keeps its mode, if `check` likes what was
+/// written, at the path where it was written.
+///
+/// # Errors
+/// What the system or `check` refused; the file is then as it was.
+pub fn replace<E: From<io::Error>>(
+    path: &Path,
+    content: &[u8],
+    check: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let mode = fs::metadata(path)?.permissions().mode();
+    aside(path, content, mode, |written| {
+        check(written)?;
+        Ok(fs::rename(written, path)?)
+    })
+}
+
+/// Writes beside `path`, under a name that begins with a dot, and lets `place`
+/// put it where it belongs.
+fn aside<E: From<io::Error>>(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    place: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let aside = folder.join(PathBuf::from(format!(".lingpai-{:016x}", RandomState::new().hash_one(path))));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
+        file.write_all(content)?;
+        file.set_permissions(Permissions::from_mode(mode))?;
+        file.sync_all()
+    });
+    let placed = written.map_err(E::from).and_then(|()| place(&aside));
+    if placed.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    placed?;
+    Ok(File::open(folder)?.sync_all()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_or_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"one", 0o640).unwrap();
+        assert_eq!(create(&path, b"two", 0o640).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let refuse = |_: &Path| Err(io::Error::other("no"));
+        assert!(replace(&path, b"two", refuse).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"one");
+        replace(&path, b"two", |written| {
+            assert_eq!(fs::read(written)?, b"two");
+            Ok::<_, io::Error>(())
+        })
+        .unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
