@@ -1,0 +1,202 @@
+//! What a token costs beyond its signature: `cargo bench --bench token`, a
+//! minute; with `-- --quick`, some seconds.
+//!
+//! First each step alone, by criterion: time for one operation. Then the two
+//! ratios that the project promises: `mint / sign`, at most 1.25, and
+//! `verify / verify bare`, at most 1.15. Both sides of a ratio take turns in
+//! short batches, so that whatever else the machine does falls on both, and the
+//! median of the ratios counts. Nothing here fails because it is slow.
+//!
+//! Bare is ring alone, with the same key over the same signing input. `mint` is
+//! the pair: an access token and the refresh token beside it.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement prints, and stops when it is wrong")]
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use criterion::Criterion;
+use lingpai::clock::Timestamp;
+use lingpai::keys::{Alg, Key, KeyName, KeyRing, Plan};
+use lingpai::token::{
+    AccessClaims, Audience, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, Pair, RefreshClaims, Scope,
+    Session, Subject, Verifying, mint, verify,
+};
+use pkcs8::SecretDocument;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
+    Signature, UnparsedPublicKey,
+};
+
+const ISSUER: &str = "https://tokens.example.com";
+/// 2026-06-01T12:00:00Z
+const NOW: i64 = 1_780_315_200;
+/// Operations of one side before it is the other's turn.
+const BATCH: u32 = 32;
+
+fn main() {
+    let says = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+        .nresamples(10_000)
+        .configure_from_args();
+    let subjects = [(Alg::Es256, "es256"), (Alg::EdDsa, "eddsa")].map(|(alg, word)| Subjects::new(alg, word));
+    for subject in &subjects {
+        subject.steps(&mut criterion);
+    }
+    criterion.final_summary();
+    if says("--bench") {
+        println!("medians of ratios, in turns of {BATCH} operations:");
+        for subject in &subjects {
+            subject.ratios(if says("--quick") { 100 } else { 1_500 });
+        }
+    }
+}
+
+/// What is measured for one algorithm.
+struct Subjects {
+    alg: Alg,
+    bare: Bare,
+    public: UnparsedPublicKey<Vec<u8>>,
+    keys: KeyRing,
+    session: Session,
+    pair: Pair,
+    /// The signing input of the access token, and its bare signature.
+    message: String,
+    signature: Signature,
+}
+
+enum Bare {
+    Es256(EcdsaKeyPair, SystemRandom),
+    EdDsa(Ed25519KeyPair),
+}
+
+impl Bare {
+    fn sign(&self, message: &str) -> Signature {
+        match self {
+            Self::Es256(pair, random) => pair.sign(random, message.as_bytes()).unwrap(),
+            Self::EdDsa(pair) => pair.sign(message.as_bytes()),
+        }
+    }
+}
+
+impl Subjects {
+    fn new(alg: Alg, word: &str) -> Self {
+        let name = format!("2026-01-01T00-00-00Z.{word}.pem");
+        let file = format!("{}/tests/vectors/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+        let pem = std::fs::read_to_string(file).unwrap();
+        let (_, der) = SecretDocument::from_pem(&pem).unwrap();
+        let (bare, public) = if alg == Alg::EdDsa {
+            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.as_bytes()).unwrap();
+            let public = UnparsedPublicKey::new(&ED25519 as _, pair.public_key().as_ref().to_vec());
+            (Bare::EdDsa(pair), public)
+        } else {
+            let random = SystemRandom::new();
+            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.as_bytes(), &random).unwrap();
+            let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED as _, pair.public_key().as_ref().to_vec());
+            (Bare::Es256(pair, random), public)
+        };
+        let key = Key::from_pem(name.parse::<KeyName>().unwrap(), &pem).unwrap();
+        let keys = KeyRing::lenient(vec![key], Plan { algorithm: alg, ..Plan::default() });
+        let session = session();
+        let pair = new_pair(&keys, &session);
+        let (message, _) = pair.access.rsplit_once('.').unwrap();
+        let (message, signature) = (message.to_owned(), bare.sign(message));
+        Self { alg, bare, public, keys, session, pair, message, signature }
+    }
+
+    fn sign_bare(&self) {
+        black_box(self.bare.sign(black_box(&self.message)));
+    }
+
+    fn mint(&self) {
+        black_box(new_pair(&self.keys, black_box(&self.session)));
+    }
+
+    fn verify_bare(&self) {
+        self.public.verify(black_box(self.message.as_bytes()), self.signature.as_ref()).unwrap();
+    }
+
+    fn verify<K: Kind>(&self, token: &str) {
+        let with = Verifying { issuer: ISSUER, leeway: 60, now: Timestamp::from_unix(NOW) };
+        black_box(verify::<K>(Compact::parse(black_box(token)).unwrap(), &self.keys, with).unwrap());
+    }
+
+    fn verify_access(&self) {
+        self.verify::<AccessClaims>(&self.pair.access);
+    }
+
+    fn verify_refresh(&self) {
+        self.verify::<RefreshClaims>(&self.pair.refresh);
+    }
+
+    fn steps(&self, criterion: &mut Criterion) {
+        let mut group = criterion.benchmark_group(self.alg.name());
+        group.bench_function("sign bare", |b| b.iter(|| self.sign_bare()));
+        group.bench_function("mint", |b| b.iter(|| self.mint()));
+        group.bench_function("verify bare", |b| b.iter(|| self.verify_bare()));
+        group.bench_function("verify access", |b| b.iter(|| self.verify_access()));
+        group.bench_function("verify refresh", |b| b.iter(|| self.verify_refresh()));
+        group.finish();
+    }
+
+    fn ratios(&self, turns: usize) {
+        self.ratio("mint / sign bare", 1.25, turns, || self.sign_bare(), || self.mint());
+        self.ratio("verify / verify bare", 1.15, turns, || self.verify_bare(), || self.verify_access());
+    }
+
+    fn ratio(&self, what: &str, goal: f64, turns: usize, bare: impl Fn(), whole: impl Fn()) {
+        let (mut bares, mut wholes, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for turn in 0..turns {
+            let (bare, whole) = if turn % 2 == 0 {
+                let first = micros(&bare);
+                (first, micros(&whole))
+            } else {
+                let first = micros(&whole);
+                (micros(&bare), first)
+            };
+            bares.push(bare);
+            wholes.push(whole);
+            ratios.push(whole / bare);
+        }
+        let (bare, whole, ratio) = (median(bares), median(wholes), median(ratios));
+        let (name, tokens) = (self.alg.name(), self.message.len());
+        println!("{name:5}  {what:20}  {ratio:.3}  (goal {goal}; {whole:.2} / {bare:.2} µs, {tokens} bytes signed)");
+    }
+}
+
+fn session() -> Session {
+    let client = ClientId::parse("orders-frontend").unwrap();
+    let scope = Scope::parse("orders:read orders:write").unwrap();
+    let now = Timestamp::from_unix(NOW);
+    Session {
+        subject: Subject::from(&client),
+        client,
+        scope,
+        audience: Audiences::collect(Audience::parse("https://orders.example.com")).unwrap(),
+        claims: ExtraClaims::default(),
+        lifetime: None,
+        start: now,
+        end: now.plus(30 * 86_400),
+    }
+}
+
+fn new_pair(keys: &KeyRing, session: &Session) -> Pair {
+    mint(keys, ISSUER, session, &Grant::whole(session, 600, 86_400), Timestamp::from_unix(NOW)).unwrap()
+}
+
+/// Microseconds for one operation, of a batch.
+fn micros(operation: impl Fn()) -> f64 {
+    let start = Instant::now();
+    for _ in 0..BATCH {
+        operation();
+    }
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(BATCH)
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of.get(of.len() / 2).copied().unwrap_or_default()
+}
