@@ -20,8 +20,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use poem::endpoint::BoxEndpoint;
-use poem::{EndpointExt, IntoEndpoint, Response};
+use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::OpenApiService;
 
 pub use state::{Snapshot, State};
@@ -43,10 +42,10 @@ fn description() -> OpenApiService<Api, ()> {
 
 /// Every route, inside the shell that gives each answer its shape.
 #[must_use]
-pub fn routes(state: &Arc<State>) -> BoxEndpoint<'static, Response> {
+pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
     let pages = public::Pages::new(|| public::pages(&description()), service(state).into_endpoint());
     let allowed = shell::Allowed::of::<Api>(public::PAGES);
-    shell::Shell::new(pages, allowed).boxed()
+    shell::Shell::new(pages, allowed)
 }
 
 /// The `OpenAPI` document.

@@ -102,29 +102,6 @@ pub enum Purpose {
     Refresh,
 }
 
-/// The bytes of a signature.
-pub struct Signature {
-    bytes: [u8; MAX_SIGNATURE],
-    length: usize,
-}
-
-impl Signature {
-    fn copied(from: &[u8]) -> Self {
-        let mut bytes = [0; MAX_SIGNATURE];
-        let length = from.len().min(MAX_SIGNATURE);
-        for (to, from) in bytes.iter_mut().zip(from) {
-            *to = *from;
-        }
-        Self { bytes, length }
-    }
-}
-
-impl AsRef<[u8]> for Signature {
-    fn as_ref(&self) -> &[u8] {
-        self.bytes.get(..self.length).unwrap_or_default()
-    }
-}
-
 enum Pair {
     Es256(EcdsaKeyPair),
     EdDsa(Ed25519KeyPair),
@@ -225,24 +202,20 @@ impl Key {
     ///
     /// # Errors
     /// Only if the system has no random bytes to give.
-    pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Result<Signature, NoRandomness> {
+    pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         if purpose == Purpose::Refresh {
-            return Ok(Signature::copied(hmac::sign(&self.refresh, message).as_ref()));
+            return Ok(hmac::sign(&self.refresh, message).as_ref().to_vec());
         }
-        match &self.pair {
-            Pair::Es256(pair) => pair
-                .sign(&SystemRandom::new(), message)
-                .map(|signature| Signature::copied(signature.as_ref()))
-                .map_err(|_| NoRandomness),
-            Pair::EdDsa(pair) => Ok(Signature::copied(pair.sign(message).as_ref())),
+        let random = SystemRandom::new();
+        let signature = match &self.pair {
+            Pair::Es256(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
+            Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rs256(pair) => {
-                let mut signature =
-                    Signature { bytes: [0; MAX_SIGNATURE], length: pair.public().modulus_len().min(MAX_SIGNATURE) };
-                let out = signature.bytes.get_mut(..signature.length).unwrap_or_default();
-                pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, out).map_err(|_| NoRandomness)?;
-                Ok(signature)
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map(|()| signature)
             }
-        }
+        };
+        signature.map_err(|_| NoRandomness)
     }
 
     /// Whether `signature` is this key's for `purpose` over `message`.

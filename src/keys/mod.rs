@@ -20,7 +20,7 @@ mod name;
 pub use files::{KeyError, generate, load};
 pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
-pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose, Signature};
+pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};
 pub use keyring::{KeyRing, Plan, State};
 pub use name::KeyName;
 
