@@ -185,13 +185,11 @@ impl Server {
             text
         });
         let mut server = Self { child: Some(child), address: String::new(), lines, errors, watchdog };
-        match server.lines.recv_timeout(LIMIT) {
-            Ok(first) => {
-                let (_, address) = first.split_once("at http://").unwrap_or_else(|| panic!("no address in {first}"));
-                address.split(',').next().unwrap().clone_into(&mut server.address);
-            }
-            Err(_) => panic!("it did not start: {}", server.errors.join().unwrap()),
-        }
+        let Ok(first) = server.lines.recv_timeout(LIMIT) else {
+            panic!("it did not start: {}", server.errors.join().unwrap());
+        };
+        let (_, address) = first.split_once("at http://").unwrap_or_else(|| panic!("no address in {first}"));
+        address.split(',').next().unwrap().clone_into(&mut server.address);
         server
     }
 
@@ -381,7 +379,7 @@ fn what_serve_refuses() {
     for (before, after, place) in [
         ("[anonymous]", "[anonymus]", ":5:2: unknown field `anonymus`"),
         ("[token]", "[token]\nleeway = \"1h\"", ":4:10: expected a duration from 0s to 60s"),
-        ("\"bills\"", "\"b i l l s\"", ":16:10: expected a scope token"),
+        ("\"bills\"", "\"b i l l s\"", ":17:10: expected a scope token"),
         ("[token]", "[token]\nalgorithm = \"HS256\"", ":4:13: expected an algorithm"),
     ] {
         home.write("bad.toml", &standard().replace(before, after));
@@ -490,30 +488,29 @@ fn every_address_is_served() {
     assert_eq!(first["listen"].as_str().unwrap().split(' ').count(), 2, "{first}");
 }
 
+/// One client stopped within the head, one within the body, and one says nothing.
 #[test]
-fn a_signal_ends_it_in_bounded_time_with_success() {
-    let home = Home::standard();
-    for name in ["TERM", "INT"] {
-        let server = home.serve(&[]);
-        // One client stopped within the head, one within the body, and one says nothing.
-        let open: Vec<_> = [
-            &b"POST /token HT"[..],
-            b"POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: \
-            application/json\r\nContent-Length: 9\r\n\r\n{",
-            b"",
-        ]
-        .map(|bytes| {
-            let mut stream = server.connect();
-            stream.write_all(bytes).unwrap();
-            stream
-        })
-        .into();
-        // An answer on a later connection shows that those were accepted.
-        assert_eq!(server.create("orders", SECRET).status, 200);
-        let ran = server.stop(name);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        drop(open);
-    }
+fn it_ends_in_bounded_time_whatever_its_clients_do() {
+    let server = Home::standard().serve(&[]);
+    let body = "POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    let open = ["POST /token HT", body, ""].map(|begun| {
+        let mut stream = server.connect();
+        stream.write_all(begun.as_bytes()).unwrap();
+        stream
+    });
+    // An answer on a later connection shows that those were accepted.
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    let ran = server.stop("TERM");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    drop(open);
+}
+
+#[test]
+fn an_interrupt_ends_it_too() {
+    let server = Home::standard().serve(&[]);
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    let ran = server.stop("INT");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
 #[test]
@@ -592,35 +589,56 @@ fn keys_new_does_not_say_that_an_older_key_signs() {
     assert!(!ran.assert(0).out.contains("signs now"), "{ran:?}");
 }
 
-#[test]
-fn client_add_keeps_the_file() {
-    let added = "[[clients]]\nid = \"shop\"\n";
-    for before in [
-        standard(),
-        "# first line\n\n".to_owned() + &standard().replace("[anonymous]", "  # guests\n[ anonymous ]  # why\t\n"),
-        standard() + "\n# the last word\n",
-        standard().trim_end().to_owned(),
-        format!("issuer = '{ISSUER}' # no client yet\n"),
-        standard() + "[reload]\ninterval = \"3s\" # after the clients\n",
-        standard().replace('\n', "\r\n"),
-    ] {
-        let home = Home::standard();
-        let path = home.write("lingpai.toml", &before);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let ran =
-            home.run(&["client", "add", "shop", "--scope", "a", "--scope", "b", "--subject", "user:*", "--claim", "t"]);
-        let secret = ran.assert(0).secret();
-        let after = home.text("lingpai.toml");
-        let appended = after.strip_prefix(before.trim_end()).unwrap_or_else(|| panic!("{before}\nbecame\n{after}"));
-        assert!(appended.replace('\r', "").contains(added), "{appended}");
-        assert!(!after.contains(&secret) && after.contains(&SecretDigest::of(secret.as_bytes()).written()));
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        assert_eq!(home.names("."), ["keys", "lingpai.toml"]);
-        home.run(&["check"]).assert(0);
-    }
+/// Adds a client to `before`, and asserts that all of it still stands before what was added.
+#[track_caller]
+fn assert_appended(before: &str) {
+    let home = Home::standard();
+    let path = home.write("lingpai.toml", before);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let lists = ["--scope", "a", "--scope", "b", "--subject", "user:*", "--claim", "t"];
+    let ran = home.run(&[&["client", "add", "shop"], &lists[..]].concat());
+    let (secret, after) = (ran.assert(0).secret(), home.text("lingpai.toml"));
+    let digest = SecretDigest::of(secret.as_bytes()).written();
+    assert!(!after.contains(&secret), "{after}");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
+    assert_eq!(home.names("."), ["keys", "lingpai.toml"]);
+    home.run(&["check"]).assert(0);
+    let kept = after.strip_prefix(before.trim_end());
+    let appended = kept.unwrap_or_else(|| panic!("{before:?}\nbecame\n{after:?}"));
+    let added = format!(
+        "[[clients]]\nid = \"shop\"\nsecrets = [\"{digest}\"]\nscope = [\"a\", \"b\"]\nsubjects = [\"user:*\"]\nclaims = [\"t\"]\n"
+    );
+    assert_eq!(appended.trim_start(), added);
 }
 
-/// The last words of a file stay where they are: the client comes after them.
+#[test]
+fn client_add_keeps_the_file() {
+    assert_appended(&standard());
+    assert_appended(standard().trim_end());
+    assert_appended(&format!("issuer = '{ISSUER}' # no client yet\n"));
+    let commented = standard().replace("[anonymous]", "  # guests\n[ anonymous ]  # why\t\n");
+    assert_appended(&format!("# first line\n\n{}", commented.replace("\"bills\"", "\n  \"bills\", # all\n")));
+}
+
+#[test]
+fn client_add_comes_after_the_last_comment() {
+    assert_appended(&(standard() + "\n# the last word\n"));
+}
+
+#[test]
+fn client_add_comes_after_the_last_table() {
+    assert_appended(&(standard() + "[reload]\ninterval = \"3s\" # after the clients\n"));
+}
+
+#[test]
+fn client_add_keeps_the_ends_of_lines() {
+    let home = Home::standard();
+    let before = standard().replace('\n', "\r\n");
+    home.write("lingpai.toml", &before);
+    home.run(&["client", "add", "shop"]).assert(0);
+    assert!(home.text("lingpai.toml").starts_with(before.trim_end()), "{:?}", home.text("lingpai.toml"));
+}
+
 #[test]
 fn client_add_works_after_a_restart() {
     let home = Home::standard();
@@ -658,7 +676,7 @@ fn client_add_refuses() {
     }
     // What is wrong already is said with its own place, and is not made worse.
     home.write("elsewhere.toml", &standard().replace("\"bills\"", "\"\""));
-    home.run(&["client", "add", "shop"]).assert_refused(2, &["lingpai.toml:15:10: expected a scope token"]);
+    home.run(&["client", "add", "shop"]).assert_refused(2, &["lingpai.toml:17:10: expected a scope token"]);
     home.write("elsewhere.toml", &standard());
     // The link stays a link, and the file behind it has the client.
     home.run(&["client", "add", "shop"]).assert(0);
@@ -765,12 +783,11 @@ fn token_inspect_refuses() {
     home.run(&["token", "inspect", "gone"]).assert_refused(2, &["gone: cannot be read"]);
     home.run_with_input(&["token", "inspect", "--jwks", "gone"], token.as_bytes()).assert_refused(2, &["gone: "]);
 
-    let huge = format!("{token}{}", "A".repeat(10 << 20));
     for garbage in ["", "\n", "a", "a.b.c", "..", "eyJ9.eyJ9.", "{\"value\":\"x\"}", &"A".repeat(10 << 20)] {
         let ran = home.run_with_input(&["token", "inspect"], garbage.as_bytes());
         ran.assert_refused(1, &["this is not a token"]);
     }
-    let ran = home.run_with_input(&["token", "inspect"], huge.as_bytes());
+    let ran = home.run_with_input(&["token", "inspect"], (token + &"A".repeat(10 << 20)).as_bytes());
     assert!(ran.assert(1).out.contains("longer than 8192 bytes"), "{ran:?}");
 }
 
@@ -926,7 +943,6 @@ fn no_secret_and_no_token_is_printed_or_logged() {
     let pair = server.create("orders", SECRET);
     let (value, refresh) = (pair.text("value"), pair.text("refresh"));
     let requests = with_canaries(&value, &refresh);
-    let least = requests.len() / 2;
     for request in requests {
         let mut stream = server.connect();
         stream.write_all(request.replacen("Host:", "Connection: close\r\nHost:", 1).as_bytes()).unwrap();
@@ -935,7 +951,36 @@ fn no_secret_and_no_token_is_printed_or_logged() {
     // The 401 is the same for all of them.
     assert_eq!(server.create("orders", "CANARY").body, UNAUTHORIZED);
     let parts: Vec<_> = value.split('.').chain(refresh.split('.')).collect();
-    assert_silent(server, &[&["CANARY", SECRET, "lps_"], &parts[..]].concat(), least);
+    assert_silent(server, &[&["CANARY", SECRET, "lps_"], &parts[..]].concat(), 20);
+}
+
+/// "internals go to the log, under the request's id"
+#[test]
+fn every_refusal_is_logged_under_its_id() {
+    let server = Home::standard().serve(&[]);
+    let body = "{\"scope\":[\"x\"]}";
+    let basic = basic("orders", SECRET);
+    let cases = [
+        ("a-404", "GET /nowhere", "", "", 404),
+        ("a-405", "POST /healthz", "", "", 405),
+        ("a-400", "GET /token?access_token=x", "", "", 400),
+        ("b-400", "POST /token", "Content-Type: application/json\r\n", "{", 400),
+        ("a-401", "POST /token", "Authorization: Basic x\r\n", "", 401),
+        ("b-401", "GET /token", "Authorization: Token x\r\n", "", 401),
+        ("a-403", "POST /token", &format!("{basic}\r\nContent-Type: application/json\r\n"), body, 403),
+    ];
+    for (id, line, headers, body, status) in cases {
+        let length = body.len();
+        let head = format!(
+            "{line} HTTP/1.1\r\nHost: a\r\nX-Request-Id: {id}\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+        );
+        let answer = server.raw(head.as_bytes());
+        assert_eq!((answer.status, answer.header("x-request-id")), (status, Some(id)), "{answer:?}");
+    }
+    let ran = server.stop("TERM");
+    let logged: Vec<Value> = ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let silent: Vec<_> = cases.iter().filter(|case| !logged.iter().any(|line| line["request_id"] == case.0)).collect();
+    assert!(silent.is_empty(), "not logged: {silent:?}\n{}", ran.err);
 }
 
 /// What a caller puts in place of the method is a caller's word too.

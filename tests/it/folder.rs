@@ -1,6 +1,7 @@
 //! The folder of keys: what it may hold, and what each key does when.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -73,7 +74,6 @@ fn a_name_of_another_form_is_refused() {
         put(&path, &vector(ES256), 0o600);
         assert_refused(folder.path(), &path, FORM);
     }
-    use std::os::unix::ffi::OsStrExt as _;
     let folder = tempdir().unwrap();
     let path = folder.path().join(std::ffi::OsStr::from_bytes(b"2026-01-01T00-00-00Z.es256.\xff.pem"));
     put(&path, &vector(ES256), 0o600);
@@ -140,11 +140,14 @@ fn what_is_not_one_private_key_is_refused() {
     }
 }
 
+/// Puts something at a path.
+type Make<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn what_is_not_a_regular_file_is_refused() {
     let fifo = |path: &Path| assert!(Command::new("mkfifo").args(["-m", "600"]).arg(path).status().unwrap().success());
     let socket = |path: &Path| drop(std::os::unix::net::UnixListener::bind(path).unwrap());
-    let cases: [(&dyn Fn(&Path), &str); 6] = [
+    let cases: [(Make, &str); 6] = [
         (&|path| fs::create_dir(path).unwrap(), "is not a regular file"),
         (&fifo, "is not a regular file"),
         (&socket, "cannot be opened"),
