@@ -520,7 +520,6 @@ fn a_hangup_does_not_end_it() {
     assert_eq!(server.create("orders", SECRET).status, 200);
     let ran = server.stop("TERM");
     assert_eq!(ran.code, Some(0), "{ran:?}");
-    assert!(ran.err.contains("SIGHUP"), "{ran:?}");
 }
 
 #[test]
