@@ -2,6 +2,7 @@
 //! knows every room.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -121,19 +122,26 @@ pub fn warnings(config: &Config, snapshot: &Snapshot, now: Timestamp) -> Vec<Str
     all
 }
 
+/// The addresses that this version can listen on.
+///
+/// # Errors
+/// The first address that it cannot.
+pub fn sockets(listen: &[Listen]) -> Result<Vec<SocketAddr>, StartError> {
+    let socket = |address: &Listen| match address {
+        Listen::Tcp(socket) => Ok(*socket),
+        _ => Err(StartError(format!("cannot listen on {address}: this version listens on IP addresses only"))),
+    };
+    listen.iter().map(socket).collect()
+}
+
 /// Opens every address in `listen`.
 ///
 /// # Errors
 /// The first address that cannot be opened.
 pub async fn bind(listen: &[Listen]) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::with_capacity(listen.len());
-    for address in listen {
-        let Listen::Tcp(socket) = address else {
-            return Err(StartError::new(format!(
-                "cannot listen on {address}: this version listens on IP addresses only"
-            )));
-        };
-        let listener = TcpListener::bind(socket).await;
+    for address in sockets(listen)? {
+        let listener = TcpListener::bind(address).await;
         listeners.push(listener.map_err(|error| StartError::new(format!("cannot listen on {address}: {error}")))?);
     }
     Ok(listeners)

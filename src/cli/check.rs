@@ -18,6 +18,7 @@ pub(super) fn run(settings: &Settings) -> Answer {
             return Ok(true);
         }
     }
+    app::sockets(&config.listen)?;
     let now = Clock::system().now();
     let snapshot = app::snapshot(&config, now)?;
     let warnings = app::warnings(&config, &snapshot, now);

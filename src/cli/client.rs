@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+use toml_edit::{Array, DocumentMut, Table, value};
 
 use super::{Answer, Settings, complain, say, say_json};
 use crate::app::StartError;
@@ -73,14 +73,17 @@ fn unwritable(path: &Path, error: &std::io::Error) -> StartError {
     StartError::new(format!("{}: cannot be changed: {error}; nothing was written", path.display()))
 }
 
-/// The text of the file with the client at its end; the rest stays as it is.
+/// The text of the file and the client after it; what was there stays as it is.
 fn with_client(before: &str, arguments: &AddArguments, digest: &str) -> Result<String, StartError> {
-    let mut document: DocumentMut =
+    let document: DocumentMut =
         before.parse().map_err(|_| StartError::new("the configuration file changed while it was read; try again"))?;
+    if document.get("clients").is_some_and(|clients| !clients.is_array_of_tables()) {
+        return Err(StartError::new("`clients` is an inline array; write each client as [[clients]] first"));
+    }
     let list = |items: &[String]| value(items.iter().map(String::as_str).collect::<Array>());
-    let mut table = Table::new();
-    table.insert("id", value(arguments.id.as_str()));
-    table.insert("secrets", list(&[digest.to_owned()]));
+    let mut client = Table::new();
+    client.insert("id", value(arguments.id.as_str()));
+    client.insert("secrets", list(&[digest.to_owned()]));
     for (name, items) in [
         ("scope", &arguments.scope),
         ("audience", &arguments.audience),
@@ -88,15 +91,13 @@ fn with_client(before: &str, arguments: &AddArguments, digest: &str) -> Result<S
         ("claims", &arguments.claim),
     ] {
         if !items.is_empty() {
-            table.insert(name, list(items));
+            client.insert(name, list(items));
         }
     }
-    let clients = document.entry("clients").or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    let Some(clients) = clients.as_array_of_tables_mut() else {
-        return Err(StartError::new("`clients` is an inline array; write each client as [[clients]] first"));
-    };
-    clients.push(table);
-    Ok(document.to_string())
+    let end_of_line = if before.contains("\r\n") { "\r\n" } else { "\n" };
+    let gap = if before.is_empty() || before.ends_with('\n') { "\n" } else { "\n\n" };
+    let added = format!("{gap}[[clients]]\n{client}").replace('\n', end_of_line);
+    Ok(format!("{before}{added}"))
 }
 
 /// Checks what was written, and that the file is still the one that was read.

@@ -12,7 +12,7 @@ use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
 use crate::config::{self, DEFAULT_FILE};
-use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
+use crate::keys::{self, Alg, FIRST_KEY_BACKDATE, KeyRing, Plan};
 
 const CLIENT: &str = "first";
 
@@ -28,17 +28,16 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let dir = if here { Path::new("") } else { arguments.dir.as_path() };
     let file = dir.join(DEFAULT_FILE);
     let folder = dir.join("keys");
-    if file.exists() {
+    if file.symlink_metadata().is_ok() {
         complain(&format!("{} is already there; nothing was written", file.display()));
         return Ok(false);
     }
     let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
     DirBuilder::new().recursive(true).mode(0o755).create(&arguments.dir).map_err(failed)?;
-    let made = if keys::load(&folder)?.is_empty() {
-        let from = Clock::system().now().plus(-FIRST_KEY_BACKDATE);
-        Some(keys::generate(&folder, Alg::default(), from)?.name().to_string())
-    } else {
-        None
+    let now = Clock::system().now();
+    let made = match KeyRing::lenient(keys::load(&folder)?, Plan::default()).signer(now) {
+        Some(_) => None,
+        None => Some(keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name().to_string()),
     };
     let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
     let issuer = settings.issuer.as_ref().map_or("http://127.0.0.1:8080", |issuer| issuer.as_str());

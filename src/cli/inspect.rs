@@ -35,14 +35,14 @@ pub(super) struct InspectArguments {
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let Command::Inspect(arguments) = command;
     let text = read(&arguments.file, MAX_TOKEN as u64 + 2)?;
-    let text = text.trim();
+    let text = std::str::from_utf8(&text).unwrap_or_default().trim();
     let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
         complain("this is not a token: expected three base64url segments with dots between");
         return Ok(false);
     };
     let now = Clock::system().now();
     let verdict = match &arguments.jwks {
-        Some(jwks) => with_jwks(settings, text, &read(jwks, 1 << 20)?, &claims, now)?,
+        Some(jwks) => with_jwks(settings, text, &String::from_utf8_lossy(&read(jwks, 1 << 20)?), &claims, now)?,
         None => with_keys(settings, text, &header, now)?,
     };
     if settings.json {
@@ -128,12 +128,12 @@ fn segment(text: &str, index: usize) -> Option<Value> {
     serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object)
 }
 
-fn read(path: &Path, most: u64) -> Result<String, StartError> {
-    let mut text = String::new();
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
+    let mut text = Vec::new();
     let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(most).read_to_string(&mut text)
+        std::io::stdin().lock().take(most).read_to_end(&mut text)
     } else {
-        std::fs::File::open(path).and_then(|file| file.take(most).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text))
     };
     match read {
         Ok(_) => Ok(text),

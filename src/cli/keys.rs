@@ -76,8 +76,14 @@ fn new(settings: &Settings, config: &Config, ring: &KeyRing, arguments: &NewArgu
     if settings.json {
         say_json(&json!({"file": path, "alg": alg.name(), "kid": key.kid().as_str(), "from": from.rfc3339()}));
     } else {
-        let when = if from <= now { "signs now" } else { "will sign from then on" };
-        say(&format!("wrote {}, which {when}", path.display()));
+        let ring = self::ring(config)?;
+        let now_it = match ring.states(now).into_iter().find(|(other, _)| other.kid() == key.kid()) {
+            Some((_, State::Upcoming)) => "it will sign from then on",
+            Some((_, State::Signing)) if alg == ring.algorithm() => "it signs now",
+            Some((_, State::Signing)) => "it verifies and is published; `algorithm` says that others sign",
+            _ => "it does not sign, because a later key does",
+        };
+        say(&format!("wrote {}: {now_it}", path.display()));
     }
     Ok(true)
 }

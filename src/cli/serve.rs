@@ -29,6 +29,7 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(Listen::Tcp).collect();
     let addresses = bound.iter().map(Listen::to_string).collect::<Vec<_>>();
     let first = addresses.first().cloned().unwrap_or_default();
+    let everywhere = addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(" and ");
     let welcome = if config.is_development() {
         if settings.issuer.is_none() {
             config.issuer = Issuer::local(&first);
@@ -37,7 +38,7 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
         config = with_demo;
         welcome
     } else {
-        format!("lingpai {} at http://{first}", env!("CARGO_PKG_VERSION"))
+        format!("lingpai {} at {everywhere}", env!("CARGO_PKG_VERSION"))
     };
     let snapshot = app::snapshot(&config, clock.now())?;
     for warning in app::warnings(&config, &snapshot, clock.now()) {
@@ -101,7 +102,7 @@ fn development(config: Config, address: &str, now: Timestamp) -> Result<(Config,
     let config = config.with_client(DEMO, &digest, &["demo:read", "demo:write"], "user:*", "tenant");
     let welcome = format!(
         r#"lingpai {version} at http://{address}, for development: there is no lingpai.toml.
-Keys in {folder}/{made}. Pages at http://{address}/docs
+Keys in {folder}{made}. Pages at http://{address}/docs
 
   # a token for anybody
   curl -s -X POST http://{address}/token; echo

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::secret::SecretDigest;
 use crate::clock::Timestamp;
-use crate::config::{self, Config, ConfigError, Source, Text};
+use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_SECRETS: usize = 2;
@@ -123,7 +123,7 @@ impl Registry {
     }
 
     /// The client with this id and secret. An unknown id takes the same time as
-    /// a wrong secret.
+    /// a wrong secret, and an empty secret is a wrong one.
     #[must_use]
     pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Client> {
         let given = SecretDigest::of(secret);
@@ -132,7 +132,7 @@ impl Registry {
         let expected = client.map_or(&nobody, |client| &client.secrets);
         // Both are always compared, so that the time does not tell which one matched.
         let matches = expected.iter().fold(false, |any, digest| digest.equals(&given) | any);
-        client.filter(|_| matches)
+        client.filter(|_| matches && !secret.is_empty())
     }
 
     /// The client of tokens without credentials, if such tokens are given.
@@ -204,10 +204,10 @@ fn client(
 
 fn secrets(source: &Source, written: &config::Client) -> Result<[SecretDigest; MAX_SECRETS], ConfigError> {
     let mut places = [SecretDigest::UNMATCHED; MAX_SECRETS];
-    if written.secrets.is_empty() || written.secrets.len() > MAX_SECRETS {
-        return Err(source.error(&written.id, "expected one secret, or two while one is being replaced"));
+    if !(1..=MAX_SECRETS).contains(&written.secrets.get_ref().len()) {
+        return Err(source.error(&written.secrets, "expected one secret, or two while one is being replaced"));
     }
-    for (place, text) in places.iter_mut().zip(&written.secrets) {
+    for (place, text) in places.iter_mut().zip(written.secrets.get_ref()) {
         *place = SecretDigest::parse(text.get_ref())
             .filter(|digest| !digest.equals(&SecretDigest::UNMATCHED))
             .ok_or_else(|| source.error(text, format!("expected {}", SecretDigest::EXPECTED)))?;
@@ -222,11 +222,12 @@ fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
     Scope::collect(tokens).ok_or_else(|| source.error_in_file("too many scope tokens"))
 }
 
-fn audiences(source: &Source, written: &[Text]) -> Result<Audiences, ConfigError> {
-    let all = at_most(source, written, Audiences::MAX, "audiences", |text| {
+fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> {
+    let all = at_most(source, written.get_ref(), Audiences::MAX, "audiences", |text| {
         Audience::parse(text).ok_or(format!("expected an audience: {}", Audience::EXPECTED))
     })?;
-    Audiences::collect(all).ok_or_else(|| source.error_in_file("`audience` is empty; name one or leave the line out"))
+    Audiences::collect(all)
+        .ok_or_else(|| source.error(written, "expected 1 to 8 audiences; leave the line out for the default"))
 }
 
 fn pattern(text: &str) -> Result<Pattern, String> {

@@ -3,12 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use serde::de::Deserializer;
 
-use super::source::{ConfigError, Source, Text};
-use super::values::{Addresses, Issuer, Listen, Seconds};
+use super::source::{ConfigError, List, Source, Text};
+use super::values::{Addresses, Instant, Issuer, Listen, Seconds};
 use super::{ACCESS_CAP, Client, Config, Keys, Overrides, REFRESH_CAP, SESSION_CAP, Token};
-use crate::clock::Timestamp;
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
@@ -60,7 +58,7 @@ struct OpsTable {
 #[serde(deny_unknown_fields)]
 struct TokenTable {
     algorithm: Option<Text>,
-    audience: Option<Vec<Text>>,
+    audience: Option<List>,
     access_lifetime: Option<Access>,
     refresh_lifetime: Option<Refresh>,
     session_lifetime: Option<Session>,
@@ -79,10 +77,10 @@ struct AnonymousTable {
 #[serde(deny_unknown_fields)]
 struct ClientTable {
     id: Text,
-    secrets: Vec<Text>,
+    secrets: List,
     #[serde(default)]
     scope: Vec<Text>,
-    audience: Option<Vec<Text>>,
+    audience: Option<List>,
     #[serde(default)]
     subjects: Vec<Text>,
     #[serde(default)]
@@ -90,8 +88,7 @@ struct ClientTable {
     access_lifetime: Option<Access>,
     refresh_lifetime: Option<Refresh>,
     session_lifetime: Option<Session>,
-    #[serde(default, deserialize_with = "instant")]
-    not_before: Option<Timestamp>,
+    not_before: Option<Instant>,
 }
 
 impl Default for Keys {
@@ -132,7 +129,7 @@ impl From<ClientTable> for Client {
             access_lifetime: table.access_lifetime.map(|s| s.0),
             refresh_lifetime: table.refresh_lifetime.map(|s| s.0),
             session_lifetime: table.session_lifetime.map(|s| s.0),
-            not_before: table.not_before,
+            not_before: table.not_before.map(|at| at.0),
         }
     }
 }
@@ -142,7 +139,7 @@ pub(super) fn read(path: &Path, overrides: Overrides) -> Result<Config, ConfigEr
     let content = content(path)?;
     let source = Source::file(path, content.clone());
     let file: File = toml::from_str(&content)
-        .map_err(|error| source.error_at(error.span().unwrap_or_default(), without_values(error.message())))?;
+        .map_err(|error| source.error_at(error.span().unwrap_or_default(), in_words(error.message())))?;
 
     let issuer = overrides.issuer.or(file.issuer).ok_or_else(|| {
         source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"")
@@ -183,22 +180,17 @@ fn content(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text"))
 }
 
-/// A misplaced secret must not reach a terminal or a log: the parser's words
-/// about a wrong type quote the value, so the quotation is cut out.
-fn without_values(message: &str) -> String {
-    let quoted = |kind: &str| {
-        let rest = message.strip_prefix(kind)?;
+/// The parser's message about a wrong type, in a person's words and without the
+/// value: a misplaced secret must not reach a terminal or a log.
+fn in_words(message: &str) -> String {
+    let unquoted = message.split_once(" string \"").and_then(|(kind, rest)| {
         let (_, expected) = rest.rsplit_once("\", expected ")?;
-        Some(format!("{}, expected {expected}", kind.trim_end_matches(" \"")))
-    };
-    quoted("invalid type: string \"").or_else(|| quoted("invalid value: string \"")).unwrap_or_else(|| message.into())
-}
-
-fn instant<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Timestamp>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    Timestamp::parse_rfc3339(&text)
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::custom("expected an instant in UTC such as \"2026-11-22T00:00:00Z\""))
+        Some(format!("{kind} string, expected {expected}"))
+    });
+    let message = unquoted.as_deref().unwrap_or(message);
+    message
+        .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
+        .replace("expected u32", "expected an integer from 0 to 4294967295")
 }
 
 #[cfg(test)]
@@ -242,14 +234,14 @@ mod tests {
             ("[token]\nrefresh_lifetime = \"91d\"", "lingpai.toml:2:20: expected a duration from 1s to 90d"),
             ("[token]\nsession_lifetime = \"366d\"", "lingpai.toml:2:20: expected a duration from 1s to 365d"),
             ("[token]\nleeway = \"61s\"", "lingpai.toml:2:10: expected a duration from 0s to 60s"),
-            ("[token]\ncache = -1", "lingpai.toml:2:9: invalid value: integer `-1`, expected u32"),
+            ("[token]\ncache = -1", "lingpai.toml:2:9: invalid value: integer `-1`, expected an integer from 0"),
             ("[reload]\ninterval = \"0s\"", "lingpai.toml:2:12: expected a duration from 1s to 1h"),
             ("[ops]", "lingpai.toml:1:1: missing field `listen`"),
             ("[[clients]]\nsecrets = []", "lingpai.toml:1:1: missing field `id`"),
             ("[[clients]]\nid = \"a\"", "lingpai.toml:1:1: missing field `secrets`"),
             ("[[clients]]\nid = \"a\"\nsecrets = []\nnot_before = \"x\"", "lingpai.toml:4:14: expected an instant"),
             ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`, expected `scope`"),
-            ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected a sequence"),
+            ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),
             ("issuer = \"https://t.example\"\nissuer = \"https://t.example\"", "lingpai.toml:2:1: duplicate key"),
         ];

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
 
-pub use source::{ConfigError, Source, Text};
+pub use source::{ConfigError, List, Source, Text};
 pub use values::{Issuer, Listen, Seconds};
 pub use write::{create, replace};
 
@@ -68,7 +68,7 @@ pub struct Token {
     /// The algorithm that signs, by its JOSE name.
     pub algorithm: Option<Text>,
     /// The audience of tokens whose client has none of its own.
-    pub audience: Option<Vec<Text>>,
+    pub audience: Option<List>,
     /// Seconds that an access token lives.
     pub access_lifetime: i64,
     /// Seconds that a refresh token lives.
@@ -87,11 +87,11 @@ pub struct Client {
     /// The client's id.
     pub id: Text,
     /// `sha256:<64 hex digits>`, one or two.
-    pub secrets: Vec<Text>,
+    pub secrets: List,
     /// Scope tokens that it may have.
     pub scope: Vec<Text>,
     /// Audiences that it may name; absent: the service's.
-    pub audience: Option<Vec<Text>>,
+    pub audience: Option<List>,
     /// Patterns of the subjects that it may name.
     pub subjects: Vec<Text>,
     /// Names of the extra claims that it may set.
@@ -126,8 +126,11 @@ impl Config {
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
         match file {
             Some(path) => file::read(path, overrides),
-            None if Path::new(DEFAULT_FILE).exists() => file::read(Path::new(DEFAULT_FILE), overrides),
-            None => Ok(Self::development(overrides)),
+            None => match std::fs::symlink_metadata(DEFAULT_FILE) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::development(overrides)),
+                // A link to nothing, and what may not be looked at, are there, and are errors.
+                _ => file::read(Path::new(DEFAULT_FILE), overrides),
+            },
         }
     }
 
@@ -155,7 +158,7 @@ impl Config {
     pub fn with_client(mut self, id: &str, secret_digest: &str, scope: &[&str], subject: &str, claim: &str) -> Self {
         self.clients.push(Client {
             id: source::text(id),
-            secrets: vec![source::text(secret_digest)],
+            secrets: List::new(0..0, vec![source::text(secret_digest)]),
             scope: scope.iter().map(|s| source::text(s)).collect(),
             audience: None,
             subjects: vec![source::text(subject)],

@@ -8,6 +8,9 @@ use std::sync::Arc;
 /// A string and its place in the file.
 pub type Text = toml::Spanned<String>;
 
+/// An array of strings and its place in the file.
+pub type List = toml::Spanned<Vec<Text>>;
+
 /// A [`Text`] that stands in no file.
 pub(super) fn text(value: &str) -> Text {
     Text::new(0..0, value.to_owned())
@@ -46,7 +49,7 @@ impl Source {
 
     /// An error about the value `at`.
     #[must_use]
-    pub fn error(&self, at: &Text, message: impl Into<String>) -> ConfigError {
+    pub fn error<T>(&self, at: &toml::Spanned<T>, message: impl Into<String>) -> ConfigError {
         self.error_at(at.span(), message)
     }
 

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
+use crate::clock::Timestamp;
+
 /// A duration written `<integer><s|m|h|d>`, between `MIN` and `MAX` seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds<const MIN: i64, const MAX: i64>(pub i64);
@@ -48,6 +50,25 @@ fn written(seconds: i64) -> String {
     }
 }
 
+/// An RFC 3339 instant in UTC, written as a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Instant(pub(super) Timestamp);
+
+impl FromStr for Instant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let expected = || "expected an instant in UTC such as \"2026-11-22T00:00:00Z\"".to_owned();
+        Timestamp::parse_rfc3339(text).map(Self).ok_or_else(expected)
+    }
+}
+
+impl<'de> Deserialize<'de> for Instant {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("an instant in quotation marks, such as \"2026-11-22T00:00:00Z\""))
+    }
+}
+
 /// The service's name for itself: an https URL without query, fragment or
 /// trailing slash (RFC 8414 §2); http only on a loopback host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +94,12 @@ impl FromStr for Issuer {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             |why: &str| Err(format!("the issuer {why}; expected an https URL such as \"https://tokens.example.com\""));
-        if text.len() > 512 {
-            return wrong("is longer than 512 bytes");
+        // It is the default audience too.
+        if text.len() > 255 {
+            return wrong("is longer than 255 bytes");
         }
-        if !text.bytes().all(|b| b.is_ascii_graphic()) {
-            return wrong("has a space or a character outside ASCII");
+        if !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
+            return wrong("has a character that a URL has not");
         }
         if text.contains(['?', '#']) {
             return wrong("has a query or a fragment");

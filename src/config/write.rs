@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Writes a new file with this mode.
@@ -15,7 +15,7 @@ pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     aside(path, content, mode, |written| fs::hard_link(written, path).and_then(|()| fs::remove_file(written)))
 }
 
-/// Replaces the content of a file and keeps its mode, if `check` likes what was
+/// Replaces the content of a file and keeps its mode and owner, if `check` likes what was
 /// written, at the path where it was written.
 ///
 /// # Errors
@@ -25,8 +25,12 @@ pub fn replace<E: From<io::Error>>(
     content: &[u8],
     check: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mode = fs::metadata(path)?.permissions().mode();
-    aside(path, content, mode, |written| {
+    let old = fs::metadata(path)?;
+    aside(path, content, old.permissions().mode(), |written| {
+        let new = fs::metadata(written)?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            std::os::unix::fs::chown(written, Some(old.uid()), Some(old.gid()))?;
+        }
         check(written)?;
         Ok(fs::rename(written, path)?)
     })

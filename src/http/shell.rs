@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use poem::http::header::{ALLOW, CONTENT_LENGTH};
+use poem::http::header::{ALLOW, CONTENT_LENGTH, TRANSFER_ENCODING};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
@@ -81,6 +81,15 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
             response.set_status(StatusCode::NO_CONTENT);
             response.headers_mut().insert(ALLOW, allow.clone());
             return Ok(Some(response));
+        }
+        // No coding but chunked is taken off, so no other may be said to be on (RFC 9112 §6.1).
+        if request
+            .headers()
+            .get_all(TRANSFER_ENCODING)
+            .iter()
+            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(Problem::bad("Transfer-Encoding must be chunked, alone"));
         }
         // The handlers that take a body look at the query themselves, after it.
         if !matches!(*request.method(), Method::POST | Method::PUT) {

@@ -83,7 +83,10 @@ fn read(path: &Path) -> Result<Key, KeyError> {
     let name: KeyName = name.parse().map_err(|form: &str| problem(form.to_owned()))?;
     // Not blocking, so that a pipe by that name does not hold the start up.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(|error| problem(format!("cannot be opened: {error}")))?;
+    let file = file.map_err(|error| match error.raw_os_error() {
+        Some(libc::ENXIO) => problem("is not a regular file".into()),
+        _ => problem(format!("cannot be opened: {error}")),
+    })?;
     let status = file.metadata().map_err(|error| problem(format!("cannot be read: {error}")))?;
     if !status.is_file() {
         return Err(problem("is not a regular file".into()));

@@ -103,7 +103,7 @@ impl KeyRing {
     /// The same without the demand that a key signs now: to look at a folder.
     #[must_use]
     pub fn lenient(mut keys: Vec<Key>, plan: Plan) -> Self {
-        keys.sort_by_key(|key| (key.name().from, key.name().alg.file_word()));
+        keys.sort_by_key(|key| (key.name().from, key.name().alg.name()));
         let (revoked, keys): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| plan.revoked.contains(key.kid()));
         let mut successor = HashMap::new();
         let mut entries: Vec<_> = keys
@@ -175,7 +175,7 @@ impl KeyRing {
         };
         let revoked = self.revoked.iter().map(|key| (key, State::Revoked));
         let mut all: Vec<_> = self.entries.iter().map(|entry| (&entry.key, state(entry))).chain(revoked).collect();
-        all.sort_by_key(|(key, _)| (key.name().from, key.name().alg.file_word()));
+        all.sort_by_key(|(key, _)| (key.name().from, key.name().alg.name()));
         all
     }
 

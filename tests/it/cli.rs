@@ -189,7 +189,7 @@ impl Server {
             panic!("it did not start: {}", server.errors.join().unwrap());
         };
         let (_, address) = first.split_once("at http://").unwrap_or_else(|| panic!("no address in {first}"));
-        address.split(',').next().unwrap().clone_into(&mut server.address);
+        address.split([',', ' ']).next().unwrap().clone_into(&mut server.address);
         server
     }
 

@@ -150,7 +150,7 @@ fn what_is_not_a_regular_file_is_refused() {
     let cases: [(Make, &str); 6] = [
         (&|path| fs::create_dir(path).unwrap(), "is not a regular file"),
         (&fifo, "is not a regular file"),
-        (&socket, "cannot be opened"),
+        (&socket, "is not a regular file"),
         (&|path| symlink("/dev/null", path).unwrap(), "is not a regular file"),
         (&|path| symlink("gone", path).unwrap(), "cannot be opened"),
         (&|path| symlink(path, path).unwrap(), "cannot be opened"),

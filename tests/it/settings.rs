@@ -73,10 +73,9 @@ fn who_a_client_is() {
 #[test]
 fn secrets() {
     const DIGEST: &str = "expected \"sha256:\" and 64 lower-case hex digits";
-    // One says too many or too few: it stands at the client.
     let three = [digest("x"), digest("y"), digest("z")];
     for secrets in [Vec::new(), three.iter().map(String::as_str).collect()] {
-        assert_refused(&client("a", &secrets, ""), "3:6: expected one secret, or two while one is being replaced");
+        assert_refused(&client("a", &secrets, ""), "4:11: expected one secret, or two while one is being replaced");
     }
     let good = digest("x");
     let upper = format!("sha256:{}", good[7..].to_uppercase());
@@ -169,7 +168,10 @@ fn a_mistake_has_a_line_also_when_something_is_missing() {
 /// TOML has instants of its own, so the quotes are easily forgotten.
 #[test]
 fn an_instant_without_quotes_says_what_would_be_right() {
-    assert_refused(&has("not_before = 2026-11-22T00:00:00Z"), "5:14: expected an instant in UTC such as \"2026");
+    assert_refused(
+        &has("not_before = 2026-11-22T00:00:00Z"),
+        "5:14: invalid type: map, expected an instant in quotation marks, such as \"2026",
+    );
 }
 
 #[test]
