@@ -1,7 +1,7 @@
 //! A service under test: it really listens, and its clock only moves by hand.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::http::State;
+use lingpai::keys::Alg;
 use serde_json::Value;
 
 /// The issuer of every service under test.
@@ -22,6 +23,18 @@ pub const START: i64 = 1_780_315_200;
 pub const SECRET: &str = "lps_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 /// The 401 of every cause.
 pub const UNAUTHORIZED: &str = r#"{"name":"Unauthorized","message":"authentication failed","stack":[]}"#;
+
+/// How POST asks for credentials.
+pub const BASIC: [&str; 1] = [r#"Basic realm="lingpai", charset="UTF-8""#];
+/// How GET and PUT ask for a token that was not presented.
+pub const TOKEN: [&str; 2] = [r#"Bearer realm="lingpai""#, r#"Token realm="lingpai""#];
+
+/// The configuration of most tests, with one passage of it replaced.
+pub fn edited(from: &str, to: &str) -> String {
+    let standard = standard();
+    assert!(standard.contains(from), "{from:?} is not in the standard configuration");
+    standard.replacen(from, to, 1)
+}
 
 /// The configuration of most tests.
 pub fn standard() -> String {
@@ -93,11 +106,37 @@ impl TestApp {
         self.state.swap(lingpai::app::snapshot(&config, self.clock.now()).unwrap());
     }
 
+    /// Adds a key that signs from `seconds` after the start of the test on, for
+    /// the next [`TestApp::reconfigure`]. Its `kid`.
+    pub fn add_key(&self, seconds: i64) -> String {
+        let from = Timestamp::from_unix(START + seconds);
+        let key = lingpai::keys::generate(&self.folder.path().join("keys"), Alg::default(), from).unwrap();
+        key.kid().as_str().to_owned()
+    }
+
+    /// A connection, on which nothing is waited for longer than a test may take.
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+    }
+
+    /// Sends bytes on a new connection, and reads all until the server closes
+    /// it. A server that does not is an error.
+    pub fn until_closed(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect();
+        let _ = stream.write_all(bytes);
+        let mut said = Vec::new();
+        match stream.read_to_end(&mut said) {
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error} after {said:?}"),
+            _ => String::from_utf8_lossy(&said).into_owned(),
+        }
+    }
+
     /// Sends bytes on a new connection, and reads until the server closes it or
     /// the answer is complete.
     pub fn raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut stream = self.connect();
         // A server that has answered already may have closed its side.
         let _ = stream.write_all(bytes);
         read_answer(&mut stream)
@@ -224,6 +263,19 @@ impl Answer {
         self
     }
 
+    /// Asserts an error in the one shape, whose message has `part`.
+    #[track_caller]
+    pub fn assert_says(&self, status: u16, name: &str, part: &str) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        let message = self.text("message");
+        assert!(message.contains(part), "{message:?} does not have {part:?}");
+        // Neither a type nor a library's words.
+        for word in ["::", "serde", "poem", "invalid type", "i64", "u64", "/src"] {
+            assert!(!message.contains(word), "{message:?}");
+        }
+        self.assert_error(status, name, &message)
+    }
+
     /// Asserts the 401 of every cause, with these challenges.
     #[track_caller]
     pub fn assert_unauthorized(&self, challenges: &[&str]) -> &Self {
@@ -241,6 +293,28 @@ impl Answer {
         let challenge = |scheme| format!("{scheme} realm=\"lingpai\", error=\"invalid_token\"{described}");
         self.assert_unauthorized(&[&challenge("Bearer"), &challenge("Token")])
     }
+}
+
+/// `body` in chunks of up to 4 KiB (RFC 9112 §7.1).
+pub fn chunked(body: &str) -> String {
+    let mut framed = String::new();
+    for chunk in body.as_bytes().chunks(4096) {
+        let _ = write!(framed, "{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk));
+    }
+    framed + "0\r\n\r\n"
+}
+
+/// Every answer in what a connection said, none of them to HEAD.
+pub fn answers(mut said: &str) -> Vec<Answer> {
+    let mut all = Vec::new();
+    while !said.is_empty() {
+        let mut answer = complete(said.as_bytes(), true).unwrap_or_else(|| panic!("no answer: {said:?}"));
+        let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+        said = &said[said.len() - answer.body.len() + length..];
+        answer.body.truncate(length);
+        all.push(answer);
+    }
+    all
 }
 
 /// Reads one answer; its body ends where `Content-Length` says, or the connection.

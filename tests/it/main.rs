@@ -4,6 +4,10 @@
 mod app;
 mod cli;
 mod create;
+mod errors;
 mod folder;
+mod inspect;
 mod openapi;
+mod public;
+mod refresh;
 mod settings;
