@@ -282,6 +282,8 @@ fn http_1_0_is_answered_and_closed() {
             assert_eq!(answers.len(), 1, "{target}");
             assert!(answers[0].status >= 200 && !answers[0].body.is_empty(), "{target}: {answers:?}");
             assert_eq!(answers[0].header("transfer-encoding"), None);
+            // An idle connection would be closed too, but later.
+            assert_ne!(answers[0].header("connection"), Some("keep-alive"), "{target}");
         }
     }
     let body = "{\"scope\":[\"guest\"]}";
