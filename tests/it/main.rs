@@ -2,10 +2,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, unreachable_pub, reason = "a test may fail so")]
 
 mod app;
+mod attacks;
 mod cli;
 mod create;
 mod errors;
 mod folder;
+mod forge;
 mod inspect;
 mod openapi;
 mod public;
