@@ -9,6 +9,7 @@ mod errors;
 mod folder;
 mod forge;
 mod inspect;
+mod laws;
 mod openapi;
 mod public;
 mod refresh;
