@@ -145,8 +145,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
 
 /// HEAD is GET without the body, and says how long it would be.
 async fn without_body(mut response: Response) -> Response {
+    let silent = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if let Ok(body) = response.take_body().into_bytes().await
-        && !body.is_empty()
+        && !silent
     {
         response.headers_mut().insert(CONTENT_LENGTH, body.len().into());
     }

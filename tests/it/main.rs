@@ -14,3 +14,4 @@ mod openapi;
 mod public;
 mod refresh;
 mod settings;
+mod vectors;
