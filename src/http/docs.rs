@@ -10,29 +10,48 @@ use serde_json::Value;
 
 use crate::keys::sha256;
 
-/// A seal with the first character of 令牌.
-const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 64 64\"><rect x=\"8\" y=\"4\" width=\"48\" \
-                    height=\"56\" rx=\"10\" fill=\"#9b2c1f\"/><circle cx=\"32\" cy=\"12\" r=\"3\" fill=\"#fff\"/><text \
-                    x=\"32\" y=\"48\" font-size=\"32\" font-family=\"serif\" text-anchor=\"middle\" fill=\"#fff\">令</text></svg>";
+/// A tablet with 令 on it, drawn, so that it needs no font.
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 64 64\"><rect x=\"6\" y=\"2\" width=\"52\" \
+                    height=\"60\" rx=\"11\" fill=\"#9b2c1f\"/><path d=\"M32 11 15 28M32 11l17 17M26 28h12M20 37h24L34 \
+                    48M27 43l10 11\" fill=\"none\" stroke=\"#fff\" stroke-width=\"4.5\" stroke-linecap=\"round\" \
+                    stroke-linejoin=\"round\"/></svg>";
 
+/// The page's own style; `ICON` stands for the icon. Every body has one media
+/// type and no response has links, so neither is shown.
 const STYLE: &str = "
 body { margin: 0; background: #fafafa; }
-.brand { display: flex; align-items: center; gap: 12px; max-width: 1460px; margin: 0 auto; padding: 24px 20px 0;
-  font: 600 22px/1.2 sans-serif; color: #3b4151; box-sizing: border-box; }
-.brand svg { width: 36px; height: 36px; }
-.brand a { margin-left: auto; font-size: 14px; font-weight: 400; color: #9b2c1f; }
-.brand a + a { margin-left: 0; }
-.swagger-ui .info { margin: 20px 0; }
-.swagger-ui .info hgroup.main a { display: none; }
+nav { max-width: 1460px; margin: 0 auto; padding: 12px 20px 0; box-sizing: border-box; text-align: right;
+  font: 14px/1 sans-serif; }
+nav a { margin-left: 14px; color: #9b2c1f; }
+.swagger-ui .info { margin: 8px 0 20px; }
+.swagger-ui .info .title { padding-left: 52px; background: url(ICON) no-repeat left center / 40px; }
+.swagger-ui .info li { margin: 4px 0; line-height: 1.5; }
+.swagger-ui .markdown code, .swagger-ui .renderedMarkdown code { padding: 1px 4px; font-size: 13px; font-weight: 400;
+  color: #9b2c1f; }
+.swagger-ui .scheme-container { padding: 16px 0; }
+.swagger-ui .opblock-body textarea.body-param__text { min-height: 180px; }
+.swagger-ui .response-col_links, .swagger-ui .response-controls, .swagger-ui .body-param-content-type { display: none; }
+.swagger-ui .dialog-ux .modal-ux-content { max-height: 84vh; }
+.swagger-ui .auth-container { padding-top: 4px; padding-bottom: 4px; }
+.swagger-ui .auth-container .wrapper { padding-top: 0; padding-bottom: 0; }
 ";
 
 /// The page's own script; `SPEC` stands for the document. The requests that it
 /// sends carry no cookies and no stored passwords, so that a 401 with a Basic
 /// challenge does not open the browser's own dialog. Its server is the folder of
-/// the page, whatever prefix a proxy has put before it.
+/// the page, whatever prefix a proxy has put before it. What it fills in at first
+/// works for every client; and the lock of an operation that also takes no
+/// credentials would look closed before there are any.
 const SCRIPT: &str = "
 const spec = SPEC;
 spec.servers = [{ url: new URL('.', location.href).href.replace(/\\/$/, '') }];
+const { post, put } = spec.paths['/token'];
+post.security = post.security.filter((scheme) => Object.keys(scheme).length > 0);
+for (const { requestBody } of [post, put]) {
+  const json = requestBody.content['application/json'];
+  json.examples = { all: { summary: 'everything', value: {} }, part: { summary: 'a part', value: json.example } };
+  delete json.example;
+}
 SwaggerUIBundle({
   spec, dom_id: '#ui', deepLinking: true, docExpansion: 'list', defaultModelsExpandDepth: 0,
   requestInterceptor: (request) => { request.credentials = 'omit'; return request; },
@@ -54,17 +73,17 @@ impl Docs {
             let (_, rest) = bundled.split_once(open).unwrap_or_default();
             rest.split_once(close).unwrap_or_default().0
         };
-        let style = format!("{}{STYLE}", between("<style charset=\"UTF-8\">", "</style>"));
+        let icon = format!("data:image/svg+xml;base64,{}", STANDARD.encode(ICON));
+        let style = between("<style charset=\"UTF-8\">", "</style>").to_owned() + &STYLE.replace("ICON", &icon);
         let bundle = between("<script charset=\"UTF-8\">", "</script>");
         // Nothing in the document may end the script that it stands in.
         let script = SCRIPT.replace("SPEC", &document.to_string().replace("</", "<\\/"));
-        let favicon = STANDARD.encode(ICON);
         let html = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"><title>lingpai 令牌</title>\
-             <link rel=\"icon\" href=\"data:image/svg+xml;base64,{favicon}\"><style>{style}</style></head>\
-             <body><header class=\"brand\">{ICON}<span>lingpai 令牌</span><a href=\"openapi.json\">openapi.json</a>\
-             <a href=\"openapi.yaml\">openapi.yaml</a></header><div id=\"ui\"></div>\
+             <link rel=\"icon\" href=\"{icon}\"><style>{style}</style></head>\
+             <body><nav><a href=\"openapi.json\">openapi.json</a><a href=\"openapi.yaml\">openapi.yaml</a></nav>\
+             <div id=\"ui\"></div>\
              <script>{bundle}</script><script>{script}</script></body></html>\n"
         );
         let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(sha256(text.as_bytes())));
