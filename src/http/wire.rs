@@ -215,7 +215,7 @@ impl Form for RefreshToken {
     }
 }
 
-/// One to `MAX` different elements, in the order given; duplicates collapse.
+/// One to `MAX` elements, in the order given; duplicates collapse, and count.
 struct Listed<T, const MAX: usize>(Vec<T>);
 
 /// What stands in a list: a string with a grammar.
@@ -247,14 +247,15 @@ impl<'de, T: Element, const MAX: usize> Deserialize<'de> for Listed<T, MAX> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let wrong = || serde::de::Error::custom("an element of another form, none, or too many");
-                let mut all = Vec::new();
+                let (mut all, mut written) = (Vec::new(), 0);
                 while let Some(text) = items.next_element::<std::borrow::Cow<str>>()? {
+                    written += 1;
+                    if written > MAX {
+                        return Err(wrong());
+                    }
                     let element = T::parse(&text).ok_or_else(wrong)?;
                     if !all.contains(&element) {
                         all.push(element);
-                    }
-                    if all.len() > MAX {
-                        return Err(wrong());
                     }
                 }
                 if all.is_empty() { Err(wrong()) } else { Ok(Listed(all)) }
