@@ -82,13 +82,17 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// JSON Merge Patch (RFC 7396), without its deletion.
+/// JSON Merge Patch (RFC 7396), without its deletion, and with arrays of one
+/// length merged item by item, so that parameters can be reached.
 fn merge(target: &mut Value, patch: Value) {
     match (target, patch) {
         (Value::Object(target), Value::Object(patch)) => {
             for (name, value) in patch {
                 merge(target.entry(name).or_insert(Value::Null), value);
             }
+        }
+        (Value::Array(target), Value::Array(patch)) if target.len() == patch.len() => {
+            target.iter_mut().zip(patch).for_each(|(target, patch)| merge(target, patch));
         }
         (target, patch) => *target = patch,
     }
