@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use toml_edit::{Array, DocumentMut, Table, value};
 
-use super::{Answer, Settings, complain, say, say_json};
+use super::{Answer, Settings, complain, say_once};
 use crate::app::StartError;
 use crate::clients::{NewSecret, Registry};
 use crate::config::{self, Config, Issuer, Overrides};
@@ -57,14 +57,14 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let after = with_client(&before, arguments, &secret.digest().written())?;
     config::replace(&path, after.as_bytes(), |written| check(written, &path, &before))?;
     if settings.json {
-        say_json(&json!({"client_id": arguments.id, "client_secret": secret.reveal()}));
+        say_once(&format!("{:#}", json!({"client_id": arguments.id, "client_secret": secret.reveal()})))?;
     } else {
-        say(&format!(
+        say_once(&format!(
             "added `{}` to {}; it has this secret, which is shown only now:\n\n  {}\n\nrestart lingpai to apply it",
             arguments.id,
             path.display(),
             secret.reveal()
-        ));
+        ))?;
     }
     Ok(true)
 }

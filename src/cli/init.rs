@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Answer, Settings, complain, say, say_json};
+use super::{Answer, Settings, complain, say, say_once};
 use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
@@ -46,14 +46,15 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 
     if settings.json {
         let key = made.map(|name| folder.join(name));
-        say_json(&json!({"config": file, "key": key, "client_id": CLIENT, "client_secret": secret.reveal()}));
+        let answer = json!({"config": file, "key": key, "client_id": CLIENT, "client_secret": secret.reveal()});
+        say_once(&format!("{answer:#}"))?;
         return Ok(true);
     }
     say(&format!("wrote {}", file.display()));
     if let Some(name) = made {
         say(&format!("wrote {}", folder.join(name).display()));
     }
-    say(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()));
+    say_once(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     let config = if here { String::new() } else { format!(" --config {}", file.display()) };
     say(&format!("start it with: lingpai serve{config}"));
     Ok(true)

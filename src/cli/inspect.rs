@@ -49,7 +49,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         let problem = verdict.as_ref().err();
         say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}));
     } else {
-        say(&format!("header {header:#}\nclaims {claims:#}"));
+        say(&visible(&format!("header {header:#}\nclaims {claims:#}")));
         for (name, what) in [("iat", "issued "), ("exp", "expires")] {
             if let Some(at) = claims.get(name).and_then(Value::as_i64) {
                 say(&format!("{what} {}", Timestamp::from_unix(at)));
@@ -121,6 +121,20 @@ fn explain(rejection: Rejection, issuer: &str) -> String {
         Rejection::Expired => "it has expired".into(),
         Rejection::NotYetValid => "it is not yet valid".into(),
     }
+}
+
+/// JSON in which nothing can move the cursor or turn the direction of the text.
+fn visible(json: &str) -> String {
+    let escaped = |c: char| match c {
+        '\n' => c.to_string(),
+        _ if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+        {
+            format!("\\u{:04x}", u32::from(c))
+        }
+        _ => c.to_string(),
+    };
+    json.chars().map(escaped).collect()
 }
 
 fn segment(text: &str, index: usize) -> Option<Value> {

@@ -117,8 +117,18 @@ pub fn run() -> ExitCode {
 
 /// Prints to standard output. Nobody reading it any more is no error.
 fn say(text: &str) {
+    let _ = print(text);
+}
+
+/// Prints a secret that is shown only now, so that not to print it is an error.
+fn say_once(text: &str) -> Result<(), StartError> {
+    print(text).map_err(|error| StartError::new(format!("the new secret could not be printed ({error}): replace it")))
+}
+
+fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    writeln!(out, "{text}")?;
+    out.flush()
 }
 
 /// Prints `value` as JSON to standard output.

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, Instant, Issuer, Listen, Seconds};
-use super::{ACCESS_CAP, Client, Config, Keys, Overrides, REFRESH_CAP, SESSION_CAP, Token};
+use super::{ACCESS_CAP, Client, Config, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
@@ -62,7 +62,7 @@ struct TokenTable {
     access_lifetime: Option<Access>,
     refresh_lifetime: Option<Refresh>,
     session_lifetime: Option<Session>,
-    leeway: Option<Seconds<0, 60>>,
+    leeway: Option<Seconds<0, LEEWAY_CAP>>,
     cache: Option<u32>,
 }
 

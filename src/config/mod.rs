@@ -28,6 +28,9 @@ pub const REFRESH_CAP: i64 = 90 * 86_400;
 /// Hard cap on a session's life, in seconds: 365 days.
 pub const SESSION_CAP: i64 = 365 * 86_400;
 
+/// The most by which clocks may be said to differ, in seconds.
+pub const LEEWAY_CAP: i64 = 60;
+
 /// Every setting, read and checked, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {

@@ -26,6 +26,9 @@ pub fn replace<E: From<io::Error>>(
     check: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let old = fs::metadata(path)?;
+    // Until this is dropped, whoever else wants to replace a file here waits.
+    let folder = File::open(folder(path))?;
+    folder.lock()?;
     aside(path, content, old.permissions().mode(), |written| {
         let new = fs::metadata(written)?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
@@ -36,6 +39,10 @@ pub fn replace<E: From<io::Error>>(
     })
 }
 
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes beside `path`, under a name that begins with a dot, and lets `place`
 /// put it where it belongs.
 fn aside<E: From<io::Error>>(
@@ -44,7 +51,7 @@ fn aside<E: From<io::Error>>(
     mode: u32,
     place: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(path);
     let aside = folder.join(PathBuf::from(format!(".lingpai-{:016x}", RandomState::new().hash_one(path))));
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
         file.write_all(content)?;

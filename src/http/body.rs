@@ -138,7 +138,8 @@ pub(super) fn parse<T: Form>(bytes: &[u8]) -> Result<T, String> {
         (Category::Data, At::Twice(name)) => format!("{name} must be there at most once"),
         (Category::Data, At::Unknown(name)) => {
             let known: Vec<_> = T::MEMBERS.iter().map(|member| member.name).collect();
-            format!("there is no member {name:?}; there is {}", known.join(", "))
+            let name = serde_json::Value::from(name.as_str());
+            format!("there is no member {name}; there is {}", known.join(", "))
         }
         _ => format!("the body is not valid JSON at line {}, column {}", error.line(), error.column()),
     })

@@ -1,7 +1,7 @@
 //! What everybody may read: keys, health, the specification and its pages.
 
 use std::collections::HashMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use hyper::body::Bytes;
 use poem::http::header::{
@@ -11,6 +11,7 @@ use poem::http::header::{
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
+use tokio::sync::OnceCell;
 
 use super::docs::Docs;
 use super::problem::{Failure, JSON, Problem, WithNothing};
@@ -93,7 +94,7 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
 /// They are built when the first of them is asked for: a server that only signs
 /// never pays for them.
 pub(super) struct Pages<E> {
-    built: OnceLock<HashMap<&'static str, Page>>,
+    built: OnceCell<HashMap<&'static str, Page>>,
     build: fn() -> HashMap<&'static str, Page>,
     others: E,
 }
@@ -112,7 +113,7 @@ pub(super) const PAGES: [&str; 4] = ["/", "/docs", "/openapi.json", "/openapi.ya
 impl<E> Pages<E> {
     /// The pages that `build` makes, before `others`.
     pub(super) fn new(build: fn() -> HashMap<&'static str, Page>, others: E) -> Self {
-        Self { built: OnceLock::new(), build, others }
+        Self { built: OnceCell::new(), build, others }
     }
 }
 
@@ -166,7 +167,7 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     let listed = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
     listed.flat_map(|list| list.split(',')).any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
-        let refused = weight.trim().trim_start_matches("q=").parse().is_ok_and(|weight: f32| weight <= 0.0);
+        let refused = weight.trim().trim_start_matches(['q', 'Q', '=']).parse().is_ok_and(|weight: f32| weight <= 0.0);
         name.trim().eq_ignore_ascii_case("gzip") && !refused
     })
 }
@@ -179,7 +180,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Pages<E> {
         if !PAGES.contains(&path) {
             return self.others.call(request).await;
         }
-        let page = self.built.get_or_init(self.build).get(path).ok_or(Problem::NotFound)?;
+        // Compressing takes a while, in which other requests on this thread would wait.
+        let built = self.built.get_or_try_init(|| tokio::task::spawn_blocking(self.build)).await;
+        let pages = built.map_err(|_| Problem::Internal("pages_not_built"))?;
+        let page = pages.get(path).ok_or(Problem::NotFound)?;
         Ok(page.response(request.headers()))
     }
 }

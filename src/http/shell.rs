@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use poem::http::header::{ALLOW, CONTENT_LENGTH, TRANSFER_ENCODING};
-use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
 
-use super::problem::{Cause, Problem};
+use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use crate::keys::random;
 use crate::telemetry;
@@ -51,6 +51,12 @@ impl Allowed {
         };
         Self(paths.into_iter().map(with_header).collect())
     }
+
+    /// A method and a path as a log may repeat them: others are a caller's words.
+    fn words(&self, method: &Method, path: &str) -> (&str, &str) {
+        let Some((path, (methods, _))) = self.0.get_key_value(path) else { return ("", "") };
+        (methods.iter().find(|known| *known == method).map_or("", Method::as_str), path)
+    }
 }
 
 pub(super) struct Shell<E> {
@@ -69,7 +75,7 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
         if head_length(request) > MAX_HEAD {
             return Err(Problem::HeadersTooLarge);
         }
-        if request.uri().path_and_query().is_some_and(|target| target.as_str().len() > MAX_TARGET) {
+        if target_length(request.uri()) > MAX_TARGET {
             return Err(Problem::UriTooLong);
         }
         let (methods, allow) = self.allowed.0.get(request.uri().path()).ok_or(Problem::NotFound)?;
@@ -80,17 +86,10 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
             let mut response = Response::default();
             response.set_status(StatusCode::NO_CONTENT);
             response.headers_mut().insert(ALLOW, allow.clone());
+            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
             return Ok(Some(response));
         }
-        // No coding but chunked is taken off, so no other may be said to be on (RFC 9112 §6.1).
-        if request
-            .headers()
-            .get_all(TRANSFER_ENCODING)
-            .iter()
-            .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
-        {
-            return Err(Problem::bad("Transfer-Encoding must be chunked, alone"));
-        }
+        one_message(request)?;
         // The handlers that take a body look at the query themselves, after it.
         if !matches!(*request.method(), Method::POST | Method::PUT) {
             query::refuse_credentials(request.uri())?;
@@ -119,20 +118,14 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let id = self.ids.of(request.headers());
         let method = request.method().clone();
-        let target = request.uri().path_and_query().cloned();
-        let admitted = self.admit(&mut request);
-        let known = !matches!(admitted, Err(Problem::NotFound | Problem::MethodNotAllowed(_)));
-        let mut response = match admitted {
+        let target = request.uri().clone();
+        let mut response = match self.admit(&mut request) {
             Ok(None) => self.handle(request).await,
             Ok(Some(response)) => response,
             Err(problem) => problem.into_response(),
         };
         if let Some(Cause(cause)) = response.data().copied() {
-            // Other paths and methods are a caller's words, which a log should not repeat.
-            let (method, path) = match &target {
-                Some(target) if known => (method.as_str(), target.path()),
-                _ => ("", ""),
-            };
+            let (method, path) = self.allowed.words(&method, target.path());
             telemetry::refused(id.to_str().unwrap_or_default(), method, path, response.status().as_u16(), cause);
         }
         if method == Method::HEAD {
@@ -155,10 +148,28 @@ async fn without_body(mut response: Response) -> Response {
     response
 }
 
+/// What would let two readers see two different messages (RFC 9112 §3.2, §6.1).
+fn one_message(request: &Request) -> Result<(), Problem> {
+    let values = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    if request.version() == Version::HTTP_11 && values(HOST).len() != 1 {
+        return Err(Problem::bad("Host must be there exactly once"));
+    }
+    match values(TRANSFER_ENCODING).as_slice() {
+        [] => Ok(()),
+        [one] if one.eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(Problem::bad("Transfer-Encoding must be chunked, alone")),
+    }
+}
+
+/// The bytes of the target, in whatever form it came (RFC 9112 §3.2).
+fn target_length(uri: &Uri) -> usize {
+    let origin = uri.authority().map_or(0, |authority| authority.as_str().len() + "https://".len());
+    origin + uri.path_and_query().map_or(1, |target| target.as_str().len())
+}
+
 /// The bytes of the request line and the fields, as HTTP/1.1 writes them.
 fn head_length(request: &Request) -> usize {
-    let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
-    let line = request.method().as_str().len() + target + " HTTP/1.1\r\n ".len();
+    let line = request.method().as_str().len() + target_length(request.uri()) + " HTTP/1.1\r\n ".len();
     request.headers().iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
 }
 

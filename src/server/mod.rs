@@ -1,12 +1,12 @@
 //! The transport: connections in, requests to one endpoint.
 //!
 //! This room owns sockets and time-outs: the first bytes, the head, what is
-//! left of a body, and the end of the process. What a request means must not
+//! left of a body, clients that do not read, and the end of the process. What a request means must not
 //! enter. poem's own server is not used: it never gives up on a half-sent head
 //! and spins when accepting fails.
 
-mod first_bytes;
 mod leftover;
+mod patience;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -26,12 +26,12 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
 use tokio::net::{TcpListener, TcpStream};
 
-use first_bytes::FirstBytes;
+use patience::Patient;
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
-/// How long a connection may stay silent before its first request, and how long
-/// a head may take to arrive.
+/// How long a connection may stay silent before its first request, how long a
+/// head may take to arrive, and how long a client may read nothing of an answer.
 const HEAD: Duration = Duration::from_secs(5);
 /// What the HTTP parser takes as a head at most; the contract's own limit is
 /// lower, so that its refusal has a body.
@@ -115,7 +115,7 @@ async fn connection<E>(
         let (endpoint, local, remote) = (Arc::clone(&endpoint), local.clone(), remote.clone());
         async move { Ok::<_, Infallible>(answer(&*endpoint, request, local, remote).await) }
     });
-    let io = TokioIo::new(FirstBytes::new(stream, HEAD));
+    let io = TokioIo::new(Patient::new(stream, HEAD));
     // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
     let _ = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
 }

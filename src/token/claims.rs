@@ -13,7 +13,7 @@ use serde::{Deserialize as DeserializeDerive, Serialize};
 
 use super::{Audiences, ClientId, ExtraClaims, Grant, Scope, Session, Subject};
 use crate::clock::Timestamp;
-use crate::config::{ACCESS_CAP, REFRESH_CAP, SESSION_CAP};
+use crate::config::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
 /// What an access token says (RFC 9068 §2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,8 @@ impl RefreshClaims {
             && wire.lifetime.is_none_or(|seconds| (1..=ACCESS_CAP).contains(&seconds))
             && within(wire.iat, wire.exp, REFRESH_CAP)
             && within(wire.session_start, wire.session_end, SESSION_CAP)
-            && wire.session_start <= wire.iat
+            // A session may have begun on a replica whose clock is ahead of the one that continued it.
+            && wire.session_start <= wire.iat.plus(LEEWAY_CAP)
             && wire.exp <= wire.session_end;
         right.then(|| Self {
             expires: wire.exp,

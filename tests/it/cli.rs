@@ -987,7 +987,10 @@ fn every_refusal_is_logged_under_its_id() {
 fn no_invented_method_is_logged() {
     let server = Home::standard().serve(&[]);
     assert_eq!(server.send("CANARY-0123456789", "/token", "", "").status, 405);
-    assert_silent(server, &["CANARY"], 1);
+    let (long, padding) = (format!("/CANARY/{}", "a".repeat(9_000)), format!("X: {}", "a".repeat(17_000)));
+    assert_eq!(server.send("GET", &long, "", "").status, 414);
+    assert_eq!(server.send("CANARY-0123456789", "/CANARY", &padding, "").status, 431);
+    assert_silent(server, &["CANARY"], 3);
 }
 
 #[test]

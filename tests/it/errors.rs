@@ -468,3 +468,26 @@ fn accept_is_ignored() {
         }
     }
 }
+
+/// What two readers could take for two messages is refused (RFC 9112 §3.2, §6.1).
+#[test]
+fn a_message_that_could_be_two_is_refused() {
+    let app = TestApp::start();
+    let chunked = "Transfer-Encoding: chunked\r\n";
+    for (head, status) in [
+        ("Host: a\r\n", 200),
+        ("", 400),
+        ("Host: a\r\nHost: b\r\n", 400),
+        (&*format!("Host: a\r\n{chunked}"), 200),
+        (&*format!("Host: a\r\n{chunked}{chunked}"), 400),
+        ("Host: a\r\nTransfer-Encoding: gzip, chunked\r\n", 400),
+    ] {
+        let body = if head.contains("chunked") { "0\r\n\r\n" } else { "" };
+        let answer = app.raw(format!("POST /token HTTP/1.1\r\nConnection: close\r\n{head}\r\n{body}").as_bytes());
+        assert_eq!(answer.status, status, "{head:?}: {answer:?}");
+    }
+    // Wherever the bytes of a target stand, they count.
+    let target = format!("http://{}/token", "a".repeat(8_200));
+    let answer = app.raw(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
+    answer.assert_error(414, "UriTooLong", "the request target is longer than 8192 bytes");
+}

@@ -315,3 +315,15 @@ fn a_session_outlives_secrets_and_keys() {
     assert_ne!(segment(&answer.text("value"), 0)["kid"], segment(&refresh, 0)["kid"]);
     assert_eq!(app.refresh(&answer.text("refresh"), "").status, 200);
 }
+
+/// Three replicas, of which the first one's clock is ahead: what a later one
+/// issues is good, although its session began in that one's future.
+#[test]
+fn a_session_goes_on_where_the_clock_is_behind() {
+    let app = TestApp::start();
+    let pair = app.at(5).create("");
+    let second = app.at(0).refresh(&pair.text("refresh"), "");
+    assert_eq!(second.status, 200, "{second:?}");
+    assert_eq!(app.inspect(&second.text("value"), "").status, 200);
+    assert_eq!(app.refresh(&second.text("refresh"), "").status, 200);
+}

@@ -12,6 +12,6 @@ def links: {
         | .audience.items = {type: "string", enum: [$issuer]}
         | .subject.pattern = "^user:[!-~]+$"
         | .lifetime.maximum = 600
-        | .claims |= (.properties = {tenant: .additionalProperties} | .additionalProperties = false)
+        | .claims |= (.properties = {tenant: {type: "string", maxLength: 255}} | .additionalProperties = false)
       )
   )
