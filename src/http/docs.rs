@@ -49,8 +49,8 @@ const { post, put } = spec.paths['/token'];
 post.security = post.security.filter((scheme) => Object.keys(scheme).length > 0);
 for (const { requestBody } of [post, put]) {
   const json = requestBody.content['application/json'];
-  json.examples = { all: { summary: 'everything', value: {} }, part: { summary: 'a part', value: json.example } };
-  delete json.example;
+  const schema = spec.components.schemas[json.schema.$ref.split('/').pop()];
+  json.examples = { all: { summary: 'everything', value: {} }, part: { summary: 'a part', value: schema.example } };
 }
 SwaggerUIBundle({
   spec, dom_id: '#ui', deepLinking: true, docExpansion: 'list', defaultModelsExpandDepth: 0,
