@@ -1,0 +1,151 @@
+"""Attacks the API of an example, as an issuer whose keys are ours: so every forgery has a good signature where that is
+not what is forged, and every request for the keys is counted. Runs the command that it is given, and prints `ok`."""
+
+import base64
+import hashlib
+import hmac
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
+
+ISSUER = "https://tokens.example.com"
+AUDIENCE = "https://orders.example.com"
+
+keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new", "never")}
+published, broken, fetched = ["old"], False, 0
+client = httpx.Client(timeout=20)
+
+
+class Issuer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        global fetched
+        fetched += 1
+        self.send_response(500 if broken else 200)
+        self.send_header("Cache-Control", "public, max-age=6")
+        self.end_headers()
+        jwks = [ECAlgorithm.to_jwk(keys[name].public_key(), as_dict=True) for name in published]
+        named = [{**jwk, "kid": name, "alg": "ES256", "use": "sig"} for jwk, name in zip(jwks, published)]
+        self.wfile.write(json.dumps({"keys": named}).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def forge(key="old", alg="ES256", head=(), **claims):
+    header = {"typ": "at+jwt", "kid": key, **dict(head)}
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "u", "exp": int(time.time()) + 60, "scope": "orders:read"}
+    chosen = {name: value for name, value in {**good, **claims}.items() if value is not None}
+    # By hand, since PyJWT will not write some of what has to be refused.
+    header = {name: value for name, value in {"alg": alg, **header}.items() if value is not None}
+    signed = ".".join(encode(json.dumps(part).encode()) for part in (header, chosen))
+    return f"{signed}.{encode(sign(alg, key, signed.encode()))}"
+
+
+def sign(alg, key, signed):
+    public = serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    if alg == "none":
+        return b""
+    if alg == "HS256":
+        return hmac.new(keys[key].public_key().public_bytes(*public), signed, hashlib.sha256).digest()
+    if alg == "DER":
+        return keys[key].sign(signed, ec.ECDSA(hashes.SHA256()))
+    return ECAlgorithm(ECAlgorithm.SHA256).sign(signed, keys.get(key, keys["never"]))
+
+
+def encode(octets):
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def ask(authorization):
+    return client.get(url, headers={"Authorization": authorization.encode()} if authorization else {})
+
+
+def expect(what, status, token, scheme="Bearer "):
+    answer = ask(scheme + token if token else "")
+    problems = [f"{answer.status_code}, not {status}"] if answer.status_code != status else []
+    if answer.status_code in (401, 403) and not answer.headers.get("WWW-Authenticate", "").startswith("Bearer"):
+        problems.append("no challenge")
+    for problem in problems:
+        failures.append(f"{what}: {problem}")
+
+
+def expect_fetches(what, number):
+    if fetched != number:
+        failures.append(f"{what}: the keys were fetched {fetched} times, not {number}")
+
+
+def attack():
+    global broken
+    now = int(time.time())
+    expect("good", 200, forge())
+    begun = time.monotonic()
+    expect("bearer in small letters", 200, forge(), "bearer ")
+    expect("an audience of several", 200, forge(aud=["https://x.example.com", AUDIENCE]))
+    expect("a scope of several", 200, forge(scope="a orders:read z"))
+    expect("ended within the leeway", 200, forge(exp=now - 1))
+    expect("nothing", 401, None)
+    expect("Basic", 401, "dTpw", "Basic ")
+    for text in ("x", "a.b.c", "..", forge() + ".", forge()[:-8], "é"):
+        expect(f"garbage: {text[:8]}", 401, text)
+    for typ in ("rt+jwt", "JWT", None):
+        expect(f"typ {typ}", 401, forge(head={"typ": typ}))
+    for iss in ("https://other.example.com", ISSUER + "/", None, 1):
+        expect(f"iss {iss}", 401, forge(iss=iss))
+    for aud in ("https://billing.example.com", AUDIENCE + "/", None, [], 1):
+        expect(f"aud {aud}", 401, forge(aud=aud))
+    for exp in (now - 60, None, "soon"):
+        expect(f"exp {exp}", 401, forge(exp=exp))
+    for scope in (None, "", "orders:reads", "orders:write"):
+        expect(f"scope {scope}", 403, forge(scope=scope))
+    for alg in ("none", "HS256", "ES384"):
+        expect(f"alg {alg}", 401, forge(alg=alg))
+    head, claims, signature = forge().split(".")
+    der = encode(sign("DER", "old", f"{head}.{claims}".encode()))
+    another = forge(exp=now + 9).split(".")[2]
+    for what, other in {"none": "", "noughts": encode(bytes(64)), "DER": der, "another": another}.items():
+        expect(f"signature: {what}", 401, f"{head}.{claims}.{other}")
+    expect("a key that is not theirs", 401, forge("never", head={"kid": "old"}))
+    expect("no key id", 401, forge(head={"kid": None}))
+    for number in range(20):
+        expect("unknown key", 401, forge("never", head={"kid": f"k{number}"}))
+    expect_fetches("unknown keys in the first seconds", 1)
+
+    published[:] = ["new"]
+    time.sleep(max(0, begun + 5.3 - time.monotonic()))
+    expect("a key that came later", 200, forge("new"))
+    expect("a key that is gone", 401, forge("old"))
+    expect_fetches("a new key", 2)
+    time.sleep(4)
+    expect("within max-age", 200, forge("new"))
+    expect_fetches("within max-age", 2)
+    broken = True
+    time.sleep(2.5)
+    expect("after max-age, without keys", 503, forge("new"))
+    expect("again", 503, forge("new"))
+    expect_fetches("after max-age", 3)
+
+
+issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
+threading.Thread(target=issuer.serve_forever, daemon=True).start()
+environment = {**os.environ, "ISSUER": ISSUER, "TOKENS_URL": f"http://127.0.0.1:{issuer.server_port}", "PORT": "0"}
+api = subprocess.Popen(sys.argv[1:], env=environment, stdout=subprocess.PIPE, text=True)
+failures = []
+try:
+    url = api.stdout.readline().split()[-1]
+    attack()
+finally:
+    api.terminate()
+    api.wait(timeout=20)
+for failure in failures:
+    print(failure)
+print("failed" if failures else "ok")
+sys.exit(bool(failures))

@@ -1,0 +1,237 @@
+//! Gets a token from lingpai, keeps it fresh, and calls an API that verifies it offline with the published keys.
+//!
+//! ```sh
+//! CLIENT_ID=shop CLIENT_SECRET=lps_… cargo run --locked
+//! ```
+//!
+//! `cargo run --locked -- api` only serves the API, and needs no secret. `ISSUER` is what tokens say in `iss`;
+//! `TOKENS_URL` is where lingpai is reached, if not there; `PORT` is the API's.
+
+use std::collections::HashMap;
+use std::env;
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing::get};
+use jiff::{SignedDuration, Timestamp};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
+use reqwest::{Client, Method, RequestBuilder};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Mutex;
+
+type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+const AUDIENCE: &str = "https://orders.example.com";
+const SCOPE: &str = "orders:read";
+
+static ISSUER: LazyLock<String> =
+    LazyLock::new(|| env::var("ISSUER").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned()));
+static TOKENS_URL: LazyLock<String> = LazyLock::new(|| env::var("TOKENS_URL").unwrap_or_else(|_| ISSUER.clone()));
+
+// ---- The client
+
+/// An access token for one audience that is always fresh.
+struct Tokens {
+    http: Client,
+    audience: &'static str,
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    pair: TokenPair,
+    renew_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct TokenPair {
+    value: String,
+    refresh: String,
+    expire: Timestamp,
+}
+
+impl Tokens {
+    fn new(http: &Client, audience: &'static str) -> Self {
+        Self { http: http.clone(), audience, held: Mutex::default() }
+    }
+
+    /// Callers that come while a token is on its way wait for the lock, and find it.
+    async fn get(&self) -> Result<String> {
+        let mut held = self.held.lock().await;
+        if let Some(held) = held.as_ref().filter(|held| Timestamp::now() < held.renew_at) {
+            return Ok(held.pair.value.clone());
+        }
+        let pair = self.renew(held.as_ref().map(|held| &held.pair)).await?;
+        // Half a minute early, so that no request carries a token that ends on its way.
+        let left = pair.expire.duration_since(Timestamp::now());
+        let renew_at = pair.expire - (left / 2).min(SignedDuration::from_secs(30));
+        Ok(held.insert(Held { pair, renew_at }).pair.value.clone())
+    }
+
+    async fn renew(&self, old: Option<&TokenPair>) -> Result<TokenPair> {
+        if let Some(old) = old {
+            let refresh = format!("Token {}", old.refresh);
+            // A refused refresh token only says that the session has ended: begin another.
+            if let Some(pair) = self.request(Method::PUT, |put| put.header(AUTHORIZATION, refresh)).await? {
+                return Ok(pair);
+            }
+        }
+        let (id, secret) = (env::var("CLIENT_ID")?, env::var("CLIENT_SECRET")?);
+        let body = json!({ "audience": [self.audience], "scope": [SCOPE] });
+        let pair = self.request(Method::POST, |post| post.basic_auth(id, Some(secret)).json(&body)).await?;
+        pair.ok_or_else(|| "the secret is refused".into())
+    }
+
+    /// Nothing where the credentials are refused.
+    async fn request(
+        &self,
+        method: Method,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+    ) -> Result<Option<TokenPair>> {
+        let url = format!("{}/token", *TOKENS_URL);
+        let response = with(self.http.request(method.clone(), url)).send().await?;
+        println!("{method} /token: {}", response.status().as_u16());
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Ok(None);
+        }
+        Ok(Some(response.error_for_status()?.json().await?))
+    }
+}
+
+// ---- The API
+
+/// lingpai's public keys, for as long as its `Cache-Control` says.
+struct Keys {
+    http: Client,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    keys: HashMap<String, DecodingKey>,
+    fresh_until: Option<Instant>,
+    fetch_at: Option<Instant>,
+}
+
+enum Refusal {
+    NoToken,
+    Invalid,
+    Scope,
+    /// Without keys nothing can be said about the token.
+    NoKeys,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    scope: String,
+}
+
+impl Keys {
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    async fn key(&self, id: &str) -> Result<DecodingKey, Refusal> {
+        let mut cache = self.cache.lock().await;
+        let now = Instant::now();
+        let stale = |cache: &Cache| cache.fresh_until.is_none_or(|until| Instant::now() >= until);
+        // An unknown key may be a new one, but whoever makes up ids must not make us fetch each time.
+        if (stale(&cache) || !cache.keys.contains_key(id)) && cache.fetch_at.is_none_or(|at| now >= at) {
+            cache.fetch_at = Some(now + Self::PAUSE);
+            let (keys, age) = self.fetch().await.map_err(|_| Refusal::NoKeys)?;
+            cache.keys = keys;
+            cache.fresh_until = Some(Instant::now() + age.max(Self::PAUSE));
+        }
+        if stale(&cache) {
+            return Err(Refusal::NoKeys);
+        }
+        cache.keys.get(id).cloned().ok_or(Refusal::Invalid)
+    }
+
+    async fn fetch(&self) -> Result<(HashMap<String, DecodingKey>, Duration)> {
+        let url = format!("{}/.well-known/jwks.json", *TOKENS_URL);
+        let response = self.http.get(url).send().await?.error_for_status()?;
+        let control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let age = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
+        let age = Duration::from_secs(age.unwrap_or(0));
+        let set: JwkSet = response.json().await?;
+        let keys =
+            set.keys.iter().filter_map(|key| Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?)));
+        Ok((keys.collect(), age))
+    }
+
+    async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Invalid)?;
+        // With another `typ`, other tokens of the same issuer would do.
+        if header.typ.as_deref() != Some("at+jwt") {
+            return Err(Refusal::Invalid);
+        }
+        let key = self.key(header.kid.as_deref().unwrap_or_default()).await?;
+        // The algorithm is the one that this service was told to expect, never what the token says.
+        let mut validation = Validation::new(Algorithm::ES256);
+        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_issuer(&[ISSUER.as_str()]);
+        validation.set_audience(&[AUDIENCE]);
+        validation.leeway = 5;
+        Ok(jsonwebtoken::decode(token, &key, &validation).map_err(|_| Refusal::Invalid)?.claims)
+    }
+}
+
+async fn orders(State(keys): State<Arc<Keys>>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or(Refusal::NoToken)?;
+    let (_, token) =
+        header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).ok_or(Refusal::NoToken)?;
+    let claims = keys.verify(token).await?;
+    if !claims.scope.split(' ').any(|scope| scope == SCOPE) {
+        return Err(Refusal::Scope);
+    }
+    Ok(Json(json!({ "orders": ["tea"] })).into_response())
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, challenge) = match self {
+            Refusal::NoToken => (StatusCode::UNAUTHORIZED, "Bearer"),
+            Refusal::Invalid => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
+            Refusal::Scope => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
+            Refusal::NoKeys => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        };
+        (status, [(WWW_AUTHENTICATE, challenge)]).into_response()
+    }
+}
+
+// ---- Both
+
+async fn call(http: &Client, url: &str, tokens: &Tokens) -> Result<u16> {
+    Ok(http.get(url).bearer_auth(tokens.get().await?).send().await?.status().as_u16())
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let http = Client::builder().timeout(Duration::from_secs(10)).build()?;
+    let port: u16 = env::var("PORT").map_or(Ok(0), |port| port.parse())?;
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+    let url = format!("http://{}/orders", listener.local_addr()?);
+    println!("API at {url}");
+    let keys = Arc::new(Keys { http: http.clone(), cache: Mutex::default() });
+    let api = axum::serve(listener, Router::new().route("/orders", get(orders)).with_state(keys));
+    if env::args().nth(1).as_deref() == Some("api") {
+        return Ok(api.await?);
+    }
+    tokio::spawn(api.into_future());
+
+    let tokens = Tokens::new(&http, AUDIENCE);
+    for round in 0..3 {
+        if round > 0 {
+            tokio::time::sleep(Duration::from_millis(2500)).await;
+        }
+        let (one, other) = tokio::try_join!(call(&http, &url, &tokens), call(&http, &url, &tokens))?;
+        println!("two callers at once: {one} {other}");
+    }
+    let elsewhere = Tokens::new(&http, "https://billing.example.com");
+    println!("a token for another API: {}", call(&http, &url, &elsewhere).await?);
+    Ok(())
+}

@@ -1,0 +1,160 @@
+// Gets a token from lingpai, keeps it fresh, and calls an API that verifies it offline with the published keys.
+//
+//   npm ci && CLIENT_ID=shop CLIENT_SECRET=lps_… npx tsx example.ts
+//
+// `npx tsx example.ts api` only serves the API, and needs no secret. ISSUER is what tokens say in `iss`; TOKENS_URL is
+// where lingpai is reached, if not there; PORT is the API's.
+
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTHeaderParameters } from "jose";
+
+const ISSUER = process.env.ISSUER ?? "http://127.0.0.1:8080";
+const TOKENS_URL = process.env.TOKENS_URL ?? ISSUER;
+const AUDIENCE = "https://orders.example.com";
+const SCOPE = "orders:read";
+
+// ---- The client
+
+interface TokenPair {
+  value: string;
+  refresh: string;
+  expire: string;
+}
+
+/** An access token for one audience that is always fresh. */
+class Tokens {
+  readonly #audience: string;
+  #pair?: TokenPair;
+  #renewAt = 0;
+  #renewal?: Promise<string>;
+
+  constructor(audience: string) {
+    this.#audience = audience;
+  }
+
+  /** Callers that come while a token is on its way wait for that one. */
+  async get(): Promise<string> {
+    if (this.#pair && Date.now() < this.#renewAt) return this.#pair.value;
+    this.#renewal ??= this.#renew().finally(() => (this.#renewal = undefined));
+    return this.#renewal;
+  }
+
+  async #renew(): Promise<string> {
+    let answer = this.#pair && (await request("PUT", `Token ${this.#pair.refresh}`));
+    // A refused refresh token only says that the session has ended: begin another.
+    if (!answer || answer.status === 401) {
+      const secret = btoa(`${process.env.CLIENT_ID}:${process.env.CLIENT_SECRET}`);
+      answer = await request("POST", `Basic ${secret}`, { audience: [this.#audience], scope: [SCOPE] });
+    }
+    if (answer.status !== 200) throw new Error(`no token: ${answer.status} ${answer.text}`);
+    const pair: TokenPair = JSON.parse(answer.text);
+    // Half a minute early, so that no request carries a token that ends on its way.
+    const left = Date.parse(pair.expire) - Date.now();
+    this.#renewAt = Date.now() + left - Math.min(30_000, left / 2);
+    this.#pair = pair;
+    return pair.value;
+  }
+}
+
+async function request(method: string, authorization: string, body?: object) {
+  const response = await fetch(`${TOKENS_URL}/token`, {
+    method,
+    headers: { authorization, ...(body && { "content-type": "application/json" }) },
+    body: body && JSON.stringify(body),
+    signal: AbortSignal.timeout(10_000),
+  });
+  console.log(`${method} /token: ${response.status}`);
+  return { status: response.status, text: await response.text() };
+}
+
+// ---- The API
+
+/** lingpai's public keys, for as long as its Cache-Control says. */
+class Keys {
+  static readonly #pause = 5_000;
+  #known = new Set<string>();
+  #find = createLocalJWKSet({ keys: [] });
+  #staleAt = 0;
+  #fetchAt = 0;
+  #fetching?: Promise<void>;
+
+  readonly key = async (header: JWTHeaderParameters) => {
+    const id = header.kid ?? "";
+    const now = performance.now();
+    // An unknown key may be a new one, but whoever makes up ids must not make us fetch each time.
+    if ((now >= this.#staleAt || !this.#known.has(id)) && now >= this.#fetchAt) {
+      this.#fetchAt = now + Keys.#pause;
+      this.#fetching = this.#fetch().finally(() => (this.#fetching = undefined));
+    }
+    await this.#fetching;
+    if (performance.now() >= this.#staleAt) throw new Error("the keys cannot be fetched");
+    if (!this.#known.has(id)) throw new errors.JWKSNoMatchingKey();
+    return this.#find(header);
+  };
+
+  async #fetch(): Promise<void> {
+    const response = await fetch(`${TOKENS_URL}/.well-known/jwks.json`, { signal: AbortSignal.timeout(5_000) });
+    if (!response.ok) throw new Error(`no keys: ${response.status}`);
+    const set = (await response.json()) as JSONWebKeySet;
+    const age = /max-age=(\d+)/.exec(response.headers.get("cache-control") ?? "")?.[1] ?? 0;
+    this.#find = createLocalJWKSet(set);
+    this.#known = new Set(set.keys.flatMap((key) => key.kid ?? []));
+    this.#staleAt = performance.now() + Math.max(Number(age) * 1_000, Keys.#pause);
+  }
+}
+
+const keys = new Keys();
+
+/** The status and, where it is not 200, the challenge (RFC 6750 §3). */
+async function authorize(authorization = ""): Promise<[number, string?]> {
+  const token = /^Bearer ([^ ]+)$/i.exec(authorization)?.[1];
+  if (!token) return [401, "Bearer"];
+  try {
+    const { payload } = await jwtVerify(token, keys.key, {
+      algorithms: ["ES256"], // what this service was told to expect; never what the token says
+      typ: "at+jwt", // else other tokens of the same issuer would do
+      issuer: ISSUER,
+      audience: AUDIENCE,
+      requiredClaims: ["exp"],
+      clockTolerance: 5,
+    });
+    const granted = typeof payload.scope === "string" ? payload.scope.split(" ") : [];
+    return granted.includes(SCOPE) ? [200] : [403, 'Bearer error="insufficient_scope"'];
+  } catch (error) {
+    if (error instanceof errors.JOSEError) return [401, 'Bearer error="invalid_token"'];
+    return [503]; // without keys nothing can be said about the token
+  }
+}
+
+const api = createServer(async (request, response) => {
+  const [status, challenge] = await authorize(request.headers.authorization);
+  if (challenge) response.setHeader("WWW-Authenticate", challenge);
+  response.writeHead(status, { "Content-Type": "application/json" });
+  response.end(JSON.stringify(status === 200 ? { orders: ["tea"] } : {}));
+});
+
+// ---- Both
+
+await new Promise<void>((ready) => api.listen(Number(process.env.PORT ?? 0), "127.0.0.1", ready));
+const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}/orders`;
+console.log(`API at ${url}`);
+
+async function call(tokens: Tokens): Promise<number> {
+  const response = await fetch(url, { headers: { authorization: `Bearer ${await tokens.get()}` } });
+  await response.body?.cancel();
+  return response.status;
+}
+
+if (process.argv[2] !== "api") {
+  const tokens = new Tokens(AUDIENCE);
+  for (let round = 0; round < 3; round++) {
+    if (round > 0) await sleep(2_500);
+    const statuses = await Promise.all([call(tokens), call(tokens)]);
+    console.log(`two callers at once: ${statuses.join(" ")}`);
+  }
+  console.log(`a token for another API: ${await call(new Tokens("https://billing.example.com"))}`);
+  api.close();
+  api.closeAllConnections();
+}
