@@ -26,18 +26,22 @@ pub(super) fn describe<A>(service: OpenApiService<A, ()>) -> OpenApiService<A, (
 pub(super) fn document<A: OpenApi>(service: &OpenApiService<A, ()>) -> Value {
     let mut document: Value = serde_json::from_str(&service.spec()).unwrap_or_default();
     merge(&mut document, json!({"openapi": "3.0.3"}));
-    for operation in operations(&mut document) {
-        // Said outright that these need no credentials.
-        operation.entry("security").or_insert(json!([]));
-        if let Some(Value::String(description)) = operation.get_mut("description") {
-            *description = description.replace('\n', " ");
-        }
-    }
     // Responses may gain members; a request with an unknown one is refused.
     let strict = json!({"additionalProperties": false});
     merge(&mut document, json!({"components": {"schemas": {"CreateToken": strict, "RefreshToken": strict}}}));
     whole_numbers(&mut document);
     merge(&mut document, serde_yaml::from_str(include_str!("spec.patch.yaml")).unwrap_or_default());
+    for operation in operations(&mut document) {
+        // Said outright that these need no credentials.
+        operation.entry("security").or_insert(json!([]));
+        let example = operation.shift_remove("x-example");
+        if let Some(Value::String(description)) = operation.get_mut("description") {
+            *description = description.replace('\n', " ");
+            if let Some(Value::String(example)) = example {
+                description.extend(["\n\n```sh\n", example.as_str(), "\n```"]);
+            }
+        }
+    }
     document
 }
 

@@ -21,7 +21,7 @@ pub use files::{KeyError, generate, load};
 pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
 pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};
-pub use keyring::{KeyRing, Plan, State};
+pub use keyring::{KeyRing, Plan, State, Verifier};
 pub use name::KeyName;
 
 pub(crate) use ring as crypto;
