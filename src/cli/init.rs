@@ -51,8 +51,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         return Ok(true);
     }
     say(&format!("wrote {}", file.display()));
-    if let Some(name) = made {
-        say(&format!("wrote {}", folder.join(name).display()));
+    match made {
+        Some(name) => say(&format!("wrote {}", folder.join(name).display())),
+        None => say(&format!("uses the key that is in {} already", folder.display())),
     }
     say_once(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     let config = if here { String::new() } else { format!(" --config {}", file.display()) };

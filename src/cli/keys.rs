@@ -78,7 +78,7 @@ fn new(settings: &Settings, config: &Config, ring: &KeyRing, arguments: &NewArgu
     } else {
         let ring = self::ring(config)?;
         let now_it = match ring.states(now).into_iter().find(|(other, _)| other.kid() == key.kid()) {
-            Some((_, State::Upcoming)) => "it will sign from then on",
+            Some((_, State::Upcoming)) => "it will sign from then on; copy it to every replica and restart them before",
             Some((_, State::Signing)) if alg == ring.algorithm() => "it signs now",
             Some((_, State::Signing)) => "it verifies and is published; `algorithm` says that others sign",
             _ => "it does not sign, because a later key does",

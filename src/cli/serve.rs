@@ -22,9 +22,13 @@ pub(super) fn run(settings: &Settings) -> Answer {
 
 async fn serve(settings: &Settings, mut config: Config) -> Answer {
     let clock = Clock::system();
-    if config.is_development() {
+    // What is wrong with the settings is said whether or not the address is free.
+    let checked = if config.is_development() {
         refuse_public_address(&config)?;
-    }
+        None
+    } else {
+        Some(app::snapshot(&config, clock.now())?)
+    };
     let listeners = app::bind(&config.listen).await?;
     let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(Listen::Tcp).collect();
     let addresses = bound.iter().map(Listen::to_string).collect::<Vec<_>>();
@@ -40,7 +44,10 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     } else {
         format!("lingpai {} at {everywhere}", env!("CARGO_PKG_VERSION"))
     };
-    let snapshot = app::snapshot(&config, clock.now())?;
+    let snapshot = match checked {
+        Some(snapshot) => snapshot,
+        None => app::snapshot(&config, clock.now())?,
+    };
     for warning in app::warnings(&config, &snapshot, clock.now()) {
         complain(&format!("warning: {warning}"));
     }
