@@ -69,6 +69,8 @@ async function authorize(page, scheme, ...values) {
 async function execute(page, id) {
   const operation = page.locator(`#operations-Token-${id}`);
   if (!await operation.locator('.opblock-body').isVisible()) await operation.locator('.opblock-summary-control').click();
+  // The body comes a moment after the click.
+  await operation.locator('.try-out__btn').waitFor();
   const start = operation.locator('.try-out__btn:not(.cancel)');
   if (await start.count() > 0) await start.click();
   const clear = operation.locator('.btn-clear');
