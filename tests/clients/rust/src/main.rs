@@ -43,7 +43,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let pair: types::TokenPair = demo.create_token(&order).await?.into_inner();
 
     let holder = client(&url, |request| request.bearer_auth(&pair.value))?;
-    let answer = holder.inspect_token(Some(&url), Some(&vec!["demo:read".into(), "demo:write".into()])).await?;
+    let both = vec!["demo:read".parse()?, "demo:write".parse()?];
+    let answer = holder.inspect_token(Some(&url.parse()?), Some(&both)).await?;
     assert_eq!(answer.headers()["x-token-client"], "demo");
     let info: types::TokenInfo = answer.into_inner();
     assert_eq!((info.subject.as_str(), info.client.as_str()), ("demo", "demo"));
@@ -62,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (status, error) = refused(refresher.inspect_token(None, None).await)?;
     assert_eq!((status, error.name.as_str(), error.message.as_str()), (401, "Unauthorized", "authentication failed"));
 
-    let (status, error) = refused(narrowed.inspect_token(None, Some(&vec!["demo:write".into()])).await)?;
+    let (status, error) = refused(narrowed.inspect_token(None, Some(&vec!["demo:write".parse()?])).await)?;
     assert_eq!((status, error.name.as_str()), (403, "Forbidden"));
     assert!(error.message.contains("demo:write"), "{}", error.message);
     Ok(())
