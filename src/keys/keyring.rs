@@ -213,10 +213,4 @@ impl Verifier<'_> {
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.entry.key.verifies(self.purpose, message, signature)
     }
-
-    /// The key's id.
-    #[must_use]
-    pub fn kid(&self) -> &Kid {
-        self.entry.key.kid()
-    }
 }
