@@ -12,7 +12,7 @@ use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
 use crate::http::{self, Snapshot, State};
-use crate::keys::{self, Alg, KeyError, KeyRing, Kid, Plan};
+use crate::keys::{self, KeyError, KeyRing, Kid, Plan};
 use crate::server;
 
 /// How long requests in flight may take to finish once the process is to stop.
@@ -58,19 +58,15 @@ impl From<KeyError> for StartError {
 /// What the configuration says about keys.
 ///
 /// # Errors
-/// An algorithm or a thumbprint that is none.
+/// A thumbprint that is none.
 pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
-    let algorithm = |name: &Text| {
-        let expected = "expected an algorithm: \"ES256\", \"EdDSA\" or \"RS256\"";
-        Alg::from_name(name.get_ref()).ok_or_else(|| config.source.error(name, expected))
-    };
     let kid = |text: &Text| {
         let expected = "expected a key's id: 43 characters, as `lingpai keys list` shows it";
         Kid::parse(text.get_ref()).ok_or_else(|| config.source.error(text, expected))
     };
     let longest = registry.longest();
     Ok(Plan {
-        algorithm: config.token.algorithm.as_ref().map(algorithm).transpose()?.unwrap_or_default(),
+        algorithms: registry.algorithms(),
         revoked: config.keys.revoked.iter().map(kid).collect::<Result<_, _>>()?,
         access_window: longest.access + config.token.leeway,
         refresh_window: longest.refresh + config.token.leeway,

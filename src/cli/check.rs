@@ -22,7 +22,8 @@ pub(super) fn run(settings: &Settings) -> Answer {
     let now = Clock::system().now();
     let snapshot = app::snapshot(&config, now)?;
     let warnings = app::warnings(&config, &snapshot, now);
-    let signer = snapshot.keys.signer(now).map(|key| key.name().to_string()).unwrap_or_default();
+    let signer =
+        snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.name().to_string()).unwrap_or_default();
     let count = snapshot.keys.states(now).len();
     if settings.json {
         say_json(&json!({

@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
     DirBuilder::new().recursive(true).mode(0o755).create(&arguments.dir).map_err(failed)?;
     let now = Clock::system().now();
-    let made = match KeyRing::lenient(keys::load(&folder)?, Plan::default()).signer(now) {
+    let made = match KeyRing::lenient(keys::load(&folder)?, Plan::default()).signer(Alg::default(), now) {
         Some(_) => None,
         None => Some(keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name().to_string()),
     };

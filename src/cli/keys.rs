@@ -39,10 +39,12 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let config = settings.load()?;
-    let ring = ring(&config)?;
+    let (ring, signs_with) = ring(&config)?;
     let now = Clock::system().now();
     match command {
-        Command::New(arguments) => new(settings, &config, &ring, arguments, now),
+        Command::New(arguments) => {
+            new(settings, &config, &ring, arguments.alg.unwrap_or(signs_with), arguments.at, now)
+        }
         Command::List => {
             list(settings, &config, &ring, now);
             Ok(true)
@@ -50,19 +52,25 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     }
 }
 
-/// The folder as it is, whether or not a key signs.
-fn ring(config: &Config) -> Result<KeyRing, StartError> {
+/// The folder as it is, whether or not a key signs, and the service's algorithm.
+fn ring(config: &Config) -> Result<(KeyRing, Alg), StartError> {
     let registry = Registry::compile(config)?;
     let plan = app::plan(config, &registry)?;
-    Ok(KeyRing::lenient(keys::load(&config.keys.path)?, plan))
+    Ok((KeyRing::lenient(keys::load(&config.keys.path)?, plan), registry.algorithm()))
 }
 
-fn new(settings: &Settings, config: &Config, ring: &KeyRing, arguments: &NewArguments, now: Timestamp) -> Answer {
-    let alg = arguments.alg.unwrap_or(ring.algorithm());
+fn new(
+    settings: &Settings,
+    config: &Config,
+    ring: &KeyRing,
+    alg: Alg,
+    at: Option<Timestamp>,
+    now: Timestamp,
+) -> Answer {
     let signs = |(key, state): (&keys::Key, State)| key.name().alg == alg && state == State::Signing;
     // Long enough for every verifier to have fetched the JWKS again.
     let lead = 2 * (config.keys.jwks_max_age + config.reload_interval + config.token.leeway);
-    let from = match arguments.at {
+    let from = match at {
         Some(at) => at,
         None if ring.states(now).into_iter().any(signs) => now.plus(lead),
         None => now.plus(-FIRST_KEY_BACKDATE),
@@ -76,10 +84,10 @@ fn new(settings: &Settings, config: &Config, ring: &KeyRing, arguments: &NewArgu
     if settings.json {
         say_json(&json!({"file": path, "alg": alg.name(), "kid": key.kid().as_str(), "from": from.rfc3339()}));
     } else {
-        let ring = self::ring(config)?;
+        let (ring, _) = self::ring(config)?;
         let now_it = match ring.states(now).into_iter().find(|(other, _)| other.kid() == key.kid()) {
             Some((_, State::Upcoming)) => "it will sign from then on; copy it to every replica and restart them before",
-            Some((_, State::Signing)) if alg == ring.algorithm() => "it signs now",
+            Some((_, State::Signing)) if ring.uses(alg) => "it signs now",
             Some((_, State::Signing)) => "it verifies and is published; `algorithm` says that others sign",
             _ => "it does not sign, because a later key does",
         };

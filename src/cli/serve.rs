@@ -61,7 +61,8 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
 }
 
 fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
-    let signing = snapshot.keys.signer(now).map(|key| key.kid().to_string()).unwrap_or_default();
+    let signing =
+        snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string()).unwrap_or_default();
     let clients = snapshot.registry.len();
     tracing::info!(listen = addresses.join(" "), issuer = snapshot.issuer, clients, signing, "serving");
 }

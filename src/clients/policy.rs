@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Client, Registry};
 use crate::clock::Timestamp;
+use crate::keys::Alg;
 use crate::token::{Audience, Audiences, ExtraClaims, Grant, Scope, ScopeToken, Session, Subject};
 
 /// What a request asks for. What is `None` was not said.
@@ -132,6 +133,7 @@ pub struct Renewal {
     scope: Scope,
     audience: Audiences,
     claims: ExtraClaims,
+    algorithm: Alg,
     access_lifetime: i64,
     refresh_lifetime: i64,
 }
@@ -157,6 +159,7 @@ impl Renewal {
             scope: Cow::Borrowed(&self.scope),
             audience: Cow::Borrowed(&self.audience),
             claims: Cow::Borrowed(&self.claims),
+            algorithm: self.algorithm,
             access_lifetime: self.access_lifetime,
             refresh_lifetime: self.refresh_lifetime,
         }
@@ -184,6 +187,7 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
         scope: session.scope.intersect(&client.scope),
         audience,
         claims: session.claims.filtered(|name| client.may_claim(name)),
+        algorithm: client.algorithm,
         access_lifetime: session.lifetime.unwrap_or(i64::MAX).min(client.lifetimes.access),
         refresh_lifetime: client.lifetimes.refresh,
         session,

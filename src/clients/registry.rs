@@ -1,10 +1,11 @@
 //! The registry: what the configuration says about clients, compiled.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::secret::SecretDigest;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
+use crate::keys::Alg;
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_SECRETS: usize = 2;
@@ -35,6 +36,8 @@ pub struct Client {
     pub audience: Audiences,
     subjects: Vec<Pattern>,
     claims: Vec<Box<str>>,
+    /// What its access tokens are signed with.
+    pub algorithm: Alg,
     /// How long its tokens and sessions live.
     pub lifetimes: Lifetimes,
     /// Sessions that began earlier have ended.
@@ -73,6 +76,7 @@ pub struct Registry {
     clients: HashMap<ClientId, Client>,
     anonymous: Option<Client>,
     longest: Lifetimes,
+    algorithm: Alg,
 }
 
 impl Registry {
@@ -94,9 +98,10 @@ impl Registry {
             refresh: config.token.refresh_lifetime,
             session: config.token.session_lifetime,
         };
+        let algorithm = algorithm(source, config.token.algorithm.as_ref())?.unwrap_or_default();
         let mut clients = HashMap::with_capacity(config.clients.len());
         for written in &config.clients {
-            let client = client(source, written, &service_audience, service)?;
+            let client = client(source, written, &service_audience, algorithm, service)?;
             if clients.insert(client.id.clone(), client).is_some() {
                 return Err(source.error(&written.id, "another client has this id; ids must be unique"));
             }
@@ -109,6 +114,7 @@ impl Registry {
                 audience: service_audience,
                 subjects: Vec::new(),
                 claims: Vec::new(),
+                algorithm,
                 lifetimes: service,
                 not_before: None,
             }),
@@ -119,7 +125,7 @@ impl Registry {
             refresh: a.refresh.max(b.refresh),
             session: a.session.max(b.session),
         });
-        Ok(Self { clients, anonymous, longest })
+        Ok(Self { clients, anonymous, longest, algorithm })
     }
 
     /// The client with this id and secret. An unknown id takes the same time as
@@ -159,6 +165,18 @@ impl Registry {
         self.longest
     }
 
+    /// What the tokens of clients that say nothing else are signed with.
+    #[must_use]
+    pub fn algorithm(&self) -> Alg {
+        self.algorithm
+    }
+
+    /// Every algorithm that some token is signed with.
+    #[must_use]
+    pub fn algorithms(&self) -> BTreeSet<Alg> {
+        self.clients.values().map(|client| client.algorithm).chain([self.algorithm]).collect()
+    }
+
     /// How many clients there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -176,6 +194,7 @@ fn client(
     source: &Source,
     written: &config::Client,
     service_audience: &Audiences,
+    service_algorithm: Alg,
     service: Lifetimes,
 ) -> Result<Client, ConfigError> {
     let id = ClientId::parse(written.id.get_ref())
@@ -192,6 +211,7 @@ fn client(
         },
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?,
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?,
+        algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
             refresh: written.refresh_lifetime.unwrap_or(service.refresh),
@@ -213,6 +233,12 @@ fn secrets(source: &Source, written: &config::Client) -> Result<[SecretDigest; M
             .ok_or_else(|| source.error(text, format!("expected {}", SecretDigest::EXPECTED)))?;
     }
     Ok(places)
+}
+
+fn algorithm(source: &Source, written: Option<&Text>) -> Result<Option<Alg>, ConfigError> {
+    let expected = "expected an algorithm: \"ES256\", \"EdDSA\" or \"RS256\"";
+    let read = |name: &Text| Alg::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected));
+    written.map(read).transpose()
 }
 
 fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {

@@ -85,6 +85,7 @@ struct ClientTable {
     subjects: Vec<Text>,
     #[serde(default)]
     claims: Vec<Text>,
+    algorithm: Option<Text>,
     access_lifetime: Option<Access>,
     refresh_lifetime: Option<Refresh>,
     session_lifetime: Option<Session>,
@@ -126,6 +127,7 @@ impl From<ClientTable> for Client {
             audience: table.audience,
             subjects: table.subjects,
             claims: table.claims,
+            algorithm: table.algorithm,
             access_lifetime: table.access_lifetime.map(|s| s.0),
             refresh_lifetime: table.refresh_lifetime.map(|s| s.0),
             session_lifetime: table.session_lifetime.map(|s| s.0),

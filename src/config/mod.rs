@@ -99,6 +99,8 @@ pub struct Client {
     pub subjects: Vec<Text>,
     /// Names of the extra claims that it may set.
     pub claims: Vec<Text>,
+    /// What its tokens are signed with, by its JOSE name; absent: the service's.
+    pub algorithm: Option<Text>,
     /// Seconds; absent: the service's.
     pub access_lifetime: Option<i64>,
     /// Seconds; absent: the service's.
@@ -166,6 +168,7 @@ impl Config {
             audience: None,
             subjects: vec![source::text(subject)],
             claims: vec![source::text(claim)],
+            algorithm: None,
             access_lifetime: None,
             refresh_lifetime: None,
             session_lifetime: None,

@@ -66,7 +66,7 @@ impl Native {
         let client: &Client = client.ok_or(Problem::Unauthorized(Challenge::Basic, "client_authentication"))?;
         let session = clients::decide(&snapshot.registry, client, order, now).map_err(refused)?;
         let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
-        let grant = Grant::whole(&session, access_lifetime, client.lifetimes.refresh);
+        let grant = Grant::whole(&session, client.algorithm, access_lifetime, client.lifetimes.refresh);
         Ok(issue(&snapshot, &session, &grant, now)?)
     }
 

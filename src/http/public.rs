@@ -76,7 +76,7 @@ impl Public {
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Tag::Health")]
     async fn readiness(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
         let (snapshot, now) = self.state.now();
-        if snapshot.keys.signer(now).is_none() {
+        if !snapshot.keys.signs(now) {
             return Err(Problem::Unavailable("no_key_signs").into());
         }
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)

@@ -1,6 +1,6 @@
 //! The schedule: which key signs, verifies and is published at an instant.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use arc_swap::ArcSwapOption;
@@ -13,8 +13,8 @@ use crate::clock::Timestamp;
 /// What the configuration says about keys.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The algorithm that signs.
-    pub algorithm: Alg,
+    /// The algorithms that sign: the service's, and those of single clients.
+    pub algorithms: BTreeSet<Alg>,
     /// Keys that count as absent.
     pub revoked: Vec<Kid>,
     /// Seconds after its successor's instant that a key verifies access tokens
@@ -65,6 +65,8 @@ pub struct KeyRing {
     /// By instant, then by algorithm: the order of the JWKS.
     entries: Vec<Entry>,
     revoked: Vec<Key>,
+    /// Places in `entries`, by instant.
+    by_alg: BTreeMap<Alg, Vec<usize>>,
     by_header: HashMap<String, (Purpose, usize)>,
     jwks: ArcSwapOption<Jwks>,
 }
@@ -79,25 +81,32 @@ impl KeyRing {
     /// The schedule of `keys`, which were read from `folder`.
     ///
     /// # Errors
-    /// If no key would sign at `now`.
+    /// An algorithm of the plan of which no key would sign at `now`.
     pub fn new(keys: Vec<Key>, plan: Plan, folder: &Path, now: Timestamp) -> Result<Self, KeyError> {
         let ring = Self::lenient(keys, plan);
-        if ring.signer(now).is_some() {
-            return Ok(ring);
+        match ring.plan.algorithms.iter().find(|alg| ring.signer(**alg, now).is_none()) {
+            None => Ok(ring),
+            Some(alg) => Err(KeyError::new(folder, ring.why_none_signs(*alg, now))),
         }
-        let alg = ring.plan.algorithm;
-        let could_sign = |key: &Key| key.name().alg == alg && key.name().from <= now;
-        Err(KeyError::new(
-            folder,
-            if ring.revoked.iter().any(could_sign) {
-                format!(
-                    "`revoked` takes away every {} key that could sign; add one with `lingpai keys new` first",
-                    alg.name()
-                )
-            } else {
-                format!("holds no {} key that signs now; make one with `lingpai keys new`", alg.name())
-            },
-        ))
+    }
+
+    fn why_none_signs(&self, alg: Alg, now: Timestamp) -> String {
+        let name = alg.name();
+        let add = match alg {
+            Alg::Rs256 => "make one with `openssl genpkey -algorithm RSA` and `lingpai keys import`".to_owned(),
+            _ => format!("make one with `lingpai keys new --alg {name}`"),
+        };
+        if self.revoked.iter().any(|key| key.name().alg == alg && key.name().from <= now) {
+            return format!("`revoked` takes away every {name} key that could sign; {add} first");
+        }
+        match self.of(alg).next() {
+            Some(first) => format!(
+                "holds no {name} key that signs now: the first is {}, and this machine's clock says {now}; {add}, or set \
+                 the clock",
+                first.key.name()
+            ),
+            None => format!("holds no {name} key that signs now; {add}"),
+        }
     }
 
     /// The same without the demand that a key signs now: to look at a folder.
@@ -112,6 +121,10 @@ impl KeyRing {
             .map(|key| Entry { until: successor.insert(key.name().alg, key.name().from), key })
             .collect();
         entries.reverse();
+        let mut by_alg = BTreeMap::<_, Vec<_>>::new();
+        for (at, entry) in entries.iter().enumerate() {
+            by_alg.entry(entry.key.name().alg).or_default().push(at);
+        }
         let by_header = entries
             .iter()
             .enumerate()
@@ -119,21 +132,34 @@ impl KeyRing {
                 [Purpose::Access, Purpose::Refresh].map(|use_| (entry.key.header(use_).to_owned(), (use_, at)))
             })
             .collect();
-        Self { plan, entries, revoked, by_header, jwks: ArcSwapOption::empty() }
+        Self { plan, entries, revoked, by_alg, by_header, jwks: ArcSwapOption::empty() }
     }
 
-    /// The algorithm that signs.
-    #[must_use]
-    pub fn algorithm(&self) -> Alg {
-        self.plan.algorithm
-    }
-
-    /// The key that signs at `now`: the newest of the configured algorithm whose
+    /// The key of the algorithm `alg` that signs at `now`: the newest whose
     /// instant has come.
     #[must_use]
-    pub fn signer(&self, now: Timestamp) -> Option<&Key> {
-        let newest = self.entries.iter().rev().map(|entry| &entry.key);
-        newest.into_iter().find(|key| key.name().alg == self.plan.algorithm && key.name().from <= now)
+    pub fn signer(&self, alg: Alg, now: Timestamp) -> Option<&Key> {
+        let places = self.by_alg.get(&alg)?;
+        let from = |at: &usize| self.entries.get(*at).map(|entry| entry.key.name().from);
+        let come = places.partition_point(|at| from(at).is_some_and(|from| from <= now));
+        let newest = places.get(come.checked_sub(1)?)?;
+        self.entries.get(*newest).map(|entry| &entry.key)
+    }
+
+    /// Whether at `now` a key of every algorithm of the plan signs.
+    #[must_use]
+    pub fn signs(&self, now: Timestamp) -> bool {
+        self.plan.algorithms.iter().all(|alg| self.signer(*alg, now).is_some())
+    }
+
+    /// Whether some token is signed with `alg`.
+    #[must_use]
+    pub fn uses(&self, alg: Alg) -> bool {
+        self.plan.algorithms.contains(&alg)
+    }
+
+    fn of(&self, alg: Alg) -> impl Iterator<Item = &Entry> {
+        self.by_alg.get(&alg).into_iter().flatten().filter_map(|at| self.entries.get(*at))
     }
 
     /// The key whose header segment for some purpose is, byte for byte, `header`.

@@ -50,7 +50,7 @@ pub fn mint(
     grant: &Grant<'_>,
     now: Timestamp,
 ) -> Result<Pair, MintError> {
-    let key = keys.signer(now).ok_or(MintError::NoKey)?;
+    let key = keys.signer(grant.algorithm, now).ok_or(MintError::NoKey)?;
     let ids = random::<32>()?;
     let (access_id, refresh_id) = ids.split_at(16);
     let (access_id, refresh_id) = (URL_SAFE_NO_PAD.encode(access_id), URL_SAFE_NO_PAD.encode(refresh_id));

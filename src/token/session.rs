@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{Audiences, ClientId, ExtraClaims, Scope, Subject};
 use crate::clock::Timestamp;
+use crate::keys::Alg;
 
 /// A session: all that is needed to issue again. A refresh token carries it,
 /// and a refresh never widens it.
@@ -36,6 +37,8 @@ pub struct Grant<'s> {
     pub audience: Cow<'s, Audiences>,
     /// Its extra claims.
     pub claims: Cow<'s, ExtraClaims>,
+    /// What it is signed with.
+    pub algorithm: Alg,
     /// Seconds that it lives, at most.
     pub access_lifetime: i64,
     /// Seconds that the refresh token beside it lives, at most.
@@ -45,11 +48,12 @@ pub struct Grant<'s> {
 impl<'s> Grant<'s> {
     /// All of `session`.
     #[must_use]
-    pub fn whole(session: &'s Session, access_lifetime: i64, refresh_lifetime: i64) -> Self {
+    pub fn whole(session: &'s Session, algorithm: Alg, access_lifetime: i64, refresh_lifetime: i64) -> Self {
         Self {
             scope: Cow::Borrowed(&session.scope),
             audience: Cow::Borrowed(&session.audience),
             claims: Cow::Borrowed(&session.claims),
+            algorithm,
             access_lifetime,
             refresh_lifetime,
         }

@@ -11,7 +11,7 @@ use lingpai::clock::Timestamp;
 use lingpai::keys::{self, Alg, Key, KeyName, KeyRing, Plan, Purpose, State};
 use tempfile::tempdir;
 
-use crate::app::{ISSUER, START, TestApp, copy_key, load, segment, standard, vectors};
+use crate::app::{ISSUER, SECRET, START, TestApp, copy_key, load, segment, standard, vectors};
 
 const ES256: &str = "2026-01-01T00-00-00Z.es256.pem";
 const EDDSA: &str = "2026-01-01T00-00-00Z.eddsa.pem";
@@ -258,13 +258,13 @@ fn a_kid_is_the_thumbprint() {
 fn without_a_key_that_signs_now_there_is_no_ring() {
     let now = Timestamp::from_unix(START);
     let refused = |folder: &Path, algorithm| {
-        let plan = Plan { algorithm, ..Plan::default() };
+        let plan = Plan { algorithms: [algorithm].into(), ..Plan::default() };
         KeyRing::new(keys::load(folder).unwrap(), plan, folder, now).unwrap_err().to_string()
     };
     let folder = tempdir().unwrap();
     let absent = folder.path().join("absent");
     let expected = |folder: &Path, alg: &str| {
-        format!("{}: holds no {alg} key that signs now; make one with `lingpai keys new`", folder.display())
+        format!("{}: holds no {alg} key that signs now; make one with `lingpai keys new --alg {alg}`", folder.display())
     };
     assert_eq!(refused(&absent, Alg::Es256), expected(&absent, "ES256"));
     assert_eq!(refused(folder.path(), Alg::Es256), expected(folder.path(), "ES256"));
@@ -273,7 +273,9 @@ fn without_a_key_that_signs_now_there_is_no_ring() {
     // One second too early.
     let folder = tempdir().unwrap();
     keys::generate(folder.path(), Alg::Es256, now.plus(1)).unwrap();
-    assert_eq!(refused(folder.path(), Alg::Es256), expected(folder.path(), "ES256"));
+    let said = refused(folder.path(), Alg::Es256);
+    assert!(said.contains("the first is 2026-06-01T12-00-01Z.es256.pem"), "{said}");
+    assert!(said.contains("this machine's clock says 2026-06-01T12:00:00Z"), "{said}");
 }
 
 /// Two keys of one algorithm, the second `0` seconds after its own instant.
@@ -303,7 +305,7 @@ fn what_each_key_does_at_each_second() {
         let now = second.plus(*after);
         let found: Vec<_> = ring.states(now).into_iter().map(|(_, state)| state).collect();
         assert_eq!(found, states, "{after}");
-        assert_eq!(ring.signer(now).map(Key::kid), signer.map(Key::kid), "{after}");
+        assert_eq!(ring.signer(Alg::Es256, now).map(Key::kid), signer.map(Key::kid), "{after}");
         let accepts = |key: &Key, purpose| ring.find(key.header(purpose)).unwrap().accepts(now);
         assert_eq!(accepts(&old, Purpose::Access), *access, "{after}");
         assert_eq!(accepts(&old, Purpose::Refresh), *refresh, "{after}");
@@ -406,6 +408,31 @@ fn keys_of_several_algorithms_live_together() {
     assert_eq!(published(&app).0.len(), 3);
 }
 
+/// A relying party that knows only RS256 is served beside others.
+#[test]
+fn a_client_has_an_algorithm_of_its_own() {
+    let own = standard().replace("id = \"billing\"", "id = \"billing\"\nalgorithm = \"RS256\"");
+    let app = TestApp::with(&own, &[ES256, RS256]);
+    let alg = |answer: &crate::app::Answer| segment(&answer.text("value"), 0)["alg"].clone();
+    let billing = app.create_as("billing", SECRET, "");
+    assert_eq!((alg(&app.create("")), alg(&billing)), ("ES256".into(), "RS256".into()));
+    assert_eq!(app.inspect(&billing.text("value"), "").status, 200);
+    // A refresh looks at the client again.
+    assert_eq!(alg(&app.refresh(&billing.text("refresh"), "")), "RS256");
+    app.reconfigure(&standard());
+    assert_eq!(alg(&app.refresh(&billing.text("refresh"), "")), "ES256");
+    assert_eq!(app.inspect(&billing.text("value"), "").status, 200);
+
+    // Without a key of every algorithm in use nothing starts.
+    fs::remove_file(app.folder.path().join("keys").join(RS256)).unwrap();
+    let config = load(app.folder.path(), &own).unwrap();
+    let said = lingpai::app::snapshot(&config, Timestamp::from_unix(START)).unwrap_err().to_string();
+    assert!(said.contains("holds no RS256 key") && said.contains("`lingpai keys import`"), "{said}");
+    let wrong = load(app.folder.path(), &own.replace("RS256", "none")).unwrap();
+    let said = lingpai::app::snapshot(&wrong, Timestamp::from_unix(START)).unwrap_err().to_string();
+    assert!(said.contains("lingpai.toml:16:13: expected an algorithm"), "{said}");
+}
+
 /// "sorted by instant, then by `alg` as bytes"
 #[test]
 fn the_order_of_the_published_keys() {
@@ -449,7 +476,10 @@ fn a_revoked_key_counts_as_absent() {
     // An upcoming key is left, but nothing that signs now.
     let config = load(app.folder.path(), &revoking(&[&new, &old])).unwrap();
     let said = lingpai::app::snapshot(&config, Timestamp::from_unix(START)).unwrap_err().to_string();
-    assert!(said.contains("`revoked` takes away every ES256 key") && said.contains("`lingpai keys new`"), "{said}");
+    assert!(
+        said.contains("`revoked` takes away every ES256 key") && said.contains("`lingpai keys new --alg ES256` first"),
+        "{said}"
+    );
     assert!(lingpai::app::snapshot(&config, Timestamp::from_unix(START + 100)).is_ok());
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lingpai::clock::Timestamp;
-use lingpai::keys::{Alg, KeyRing, Plan, Purpose};
+use lingpai::keys::{KeyRing, Plan, Purpose};
 use lingpai::token::Verifying;
 use pkcs8::der::{Decode as _, SecretDocument};
 use ring::rand::SystemRandom;
@@ -227,14 +227,14 @@ pub fn claims(purpose: Purpose) -> Raw {
 /// Seconds of a day.
 pub const DAY: i64 = 86_400;
 
-/// The committed keys as the library holds them; `algorithm` signs.
-pub fn ring(algorithm: Alg) -> KeyRing {
+/// The committed keys as the library holds them.
+pub fn ring() -> KeyRing {
     let folder = tempfile::tempdir().unwrap();
     for name in KEYS {
         copy_key(name, &folder.path().join(name));
     }
     let keys = lingpai::keys::load(folder.path()).unwrap();
-    KeyRing::lenient(keys, Plan { algorithm, access_window: DAY, refresh_window: 90 * DAY, ..Plan::default() })
+    KeyRing::lenient(keys, Plan { access_window: DAY, refresh_window: 90 * DAY, ..Plan::default() })
 }
 
 /// What a library call verifies against, at `now` in seconds since 1970.
