@@ -1,19 +1,25 @@
 //! The composition root: a [`Config`] becomes what runs. The only place that
 //! knows every room.
 
+mod reload;
+
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::net::TcpListener;
 
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
 use crate::http::{self, Snapshot, State};
-use crate::keys::{self, KeyError, KeyRing, Kid, Plan};
+use crate::keys::{Digester, Folder, KeyError, KeyRing, Kid, Plan};
 use crate::server;
+
+pub use reload::{Reloader, watch};
 
 /// How long requests in flight may take to finish once the process is to stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -78,23 +84,54 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, StartError> {
+    compile(config, &Folder::read(&config.keys.path)?, now)
+}
+
+fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot, StartError> {
     let registry = Registry::compile(config)?;
     let plan = plan(config, &registry)?;
-    let keys = KeyRing::new(keys::load(&config.keys.path)?, plan, &config.keys.path, now)?;
+    let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now)?;
+    let mut warnings = warnings(config, &registry, &keys, now);
+    warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     Ok(Snapshot {
         issuer: config.issuer.as_str().to_owned(),
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
+        warnings,
+        configuration_digest: digest(config, &registry),
+        files: files(config.source.content(), folder),
+        compiled: now,
         registry,
         keys,
     })
 }
 
+/// A digest of all that was read, to tell whether anything has changed.
+fn files(configuration: &str, folder: &Folder) -> [u8; 32] {
+    let mut all = Digester::default();
+    all.add(configuration.as_bytes());
+    all.add(&folder.digest());
+    all.finish()
+}
+
+/// A digest of what the configuration means to tokens: where a replica listens
+/// and keeps its files is its own affair, and secrets are nobody's.
+fn digest(config: &Config, registry: &Registry) -> [u8; 32] {
+    let mut all = Digester::default();
+    all.add(config.issuer.as_str().as_bytes());
+    all.add(&config.token.leeway.to_be_bytes());
+    all.add(&config.keys.jwks_max_age.to_be_bytes());
+    for kid in config.keys.revoked.iter().map(Text::get_ref).collect::<BTreeSet<_>>() {
+        all.add(kid.as_bytes());
+    }
+    registry.digest(&mut all);
+    all.finish()
+}
+
 /// What is allowed, but probably not meant.
-#[must_use]
-pub fn warnings(config: &Config, snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
+fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp) -> Vec<String> {
     let mut all = Vec::new();
-    if snapshot.registry.is_empty() && snapshot.registry.anonymous().is_none() {
+    if registry.is_empty() && registry.anonymous().is_none() {
         all.push(
             "nobody can get a token: there is no client and no [anonymous]; `lingpai client add` adds a client"
                 .to_owned(),
@@ -105,17 +142,41 @@ pub fn warnings(config: &Config, snapshot: &Snapshot, now: Timestamp) -> Vec<Str
             "refresh_lifetime is longer than session_lifetime, so sessions end before refresh tokens do".to_owned(),
         );
     }
-    let known: Vec<_> = snapshot.keys.states(now).into_iter().map(|(key, _)| key.kid().as_str()).collect();
-    for kid in config.keys.revoked.iter().filter(|kid| !known.contains(&kid.get_ref().as_str())) {
-        all.push(format!(
-            "the revoked key {} is not in the folder; the line may go once its tokens have ended",
-            kid.get_ref()
-        ));
-    }
-    if config.ops.is_some() {
-        all.push("[ops] is read, but this version has no ops listener".to_owned());
+    let schedule = keys.schedule(now);
+    for kid in &config.keys.revoked {
+        if !schedule.iter().any(|one| one.key.kid().as_str() == kid.get_ref()) {
+            all.push(format!(
+                "the revoked key {} is not in the folder; the line may go once its tokens have ended",
+                kid.get_ref()
+            ));
+        }
     }
     all
+}
+
+/// What serving `config` would break, beside what keeps it from starting; `running`
+/// is the configuration that it would take the place of, if that is known.
+///
+/// # Errors
+/// What keeps either from starting.
+pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
+    let folder = Folder::read(&config.keys.path)?;
+    let mut new = compile(config, &folder, now)?;
+    let mut findings = new.keys.doubts(now);
+    match running {
+        // Without it, when the files were written is all that tells what verifiers have heard of.
+        None => findings.extend(new.keys.published_late(folder.written(), new.jwks_max_age, now)),
+        Some(running) => {
+            let old = snapshot(running, now)?;
+            findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));
+        }
+    }
+    let mut breaks: Vec<_> = findings.into_iter().map(|finding| finding.message).collect();
+    if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
+        breaks.push(format!("the issuer changes from {old}: every token that has been issued is refused at once"));
+    }
+    new.warnings.retain(|warning| !breaks.contains(warning));
+    Ok((new, breaks))
 }
 
 /// The addresses that this version can listen on.
@@ -143,9 +204,22 @@ pub async fn bind(listen: &[Listen]) -> Result<Vec<TcpListener>, StartError> {
     Ok(listeners)
 }
 
+/// What the service accepts connections on.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Everybody's.
+    pub public: Vec<TcpListener>,
+    /// The operator's.
+    pub ops: Vec<TcpListener>,
+}
+
 /// Serves `state` on `listeners` until `stop` is done.
-pub async fn serve(state: Arc<State>, listeners: Vec<TcpListener>, stop: impl Future<Output = ()>) {
-    server::serve(listeners, http::routes(&state), stop, DRAIN).await;
+pub async fn serve(state: Arc<State>, listeners: Listeners, stop: impl Future<Output = ()>) {
+    let stop = stop.shared();
+    tokio::join!(
+        server::serve(listeners.public, http::routes(&state), stop.clone(), DRAIN),
+        server::serve(listeners.ops, http::ops_routes(&state), stop, DRAIN),
+    );
 }
 
 /// The state of a service that begins with `snapshot`.

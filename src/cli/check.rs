@@ -1,13 +1,24 @@
 //! `lingpai check`
 
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 use serde_json::json;
 
 use super::{Answer, Settings, complain, say, say_json};
 use crate::app;
 use crate::clock::Clock;
-use crate::keys;
+use crate::config::{Config, Overrides};
+use crate::keys::{self, hex};
 
-pub(super) fn run(settings: &Settings) -> Answer {
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The configuration that runs now, with its folder of keys: says too what replacing it would break.
+    #[arg(long, value_name = "FILE")]
+    running: Option<PathBuf>,
+}
+
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let config = settings.load()?;
     if config.is_development() {
         super::serve::refuse_public_address(&config)?;
@@ -19,29 +30,38 @@ pub(super) fn run(settings: &Settings) -> Answer {
         }
     }
     app::sockets(&config.listen)?;
+    app::sockets(config.ops.as_deref().unwrap_or_default())?;
+    let read = |path: &Path| Config::load(Some(path), Overrides::default());
+    let running = arguments.running.as_deref().map(read).transpose()?;
     let now = Clock::system().now();
-    let snapshot = app::snapshot(&config, now)?;
-    let warnings = app::warnings(&config, &snapshot, now);
-    let signer =
-        snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.name().to_string()).unwrap_or_default();
-    let count = snapshot.keys.states(now).len();
+    let (snapshot, breaks) = app::check(&config, running.as_ref(), now)?;
+    let signer = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.name().to_string());
+    let signer = signer.unwrap_or_default();
+    let count = snapshot.keys.schedule(now).len();
     if settings.json {
         say_json(&json!({
-            "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": count,
-            "signing": signer, "warnings": warnings,
+            "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": count, "signing": signer,
+            "keys_digest": hex(&snapshot.keys.digest()),
+            "configuration_digest": hex(&snapshot.configuration_digest),
+            "warnings": snapshot.warnings, "breaks": breaks,
         }));
-        return Ok(true);
+        return Ok(breaks.is_empty());
     }
-    for warning in &warnings {
+    for warning in &snapshot.warnings {
         complain(&format!("warning: {warning}"));
     }
-    say(&format!(
-        "good: issuer {}, {} and {}, signing with {signer}",
-        config.issuer.as_str(),
-        counted(snapshot.registry.len(), "client"),
-        counted(count, "key"),
-    ));
-    Ok(true)
+    for problem in &breaks {
+        complain(problem);
+    }
+    if breaks.is_empty() {
+        say(&format!(
+            "good: issuer {}, {} and {}, signing with {signer}",
+            config.issuer.as_str(),
+            counted(snapshot.registry.len(), "client"),
+            counted(count, "key"),
+        ));
+    }
+    Ok(breaks.is_empty())
 }
 
 fn counted(number: usize, what: &str) -> String {

@@ -1,14 +1,13 @@
 //! `lingpai token inspect`
 
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Answer, Settings, complain, say, say_json};
+use super::{Answer, Settings, complain, read, say, say_json};
 use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
@@ -140,20 +139,4 @@ fn visible(json: &str) -> String {
 fn segment(text: &str, index: usize) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(text.split('.').nth(index)?).ok()?;
     serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object)
-}
-
-fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
-    let mut text = Vec::new();
-    let read = if path == Path::new("-") {
-        std::io::stdin().lock().take(most).read_to_end(&mut text)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text))
-    };
-    match read {
-        Ok(_) => Ok(text),
-        Err(_) if path.to_string_lossy().matches('.').count() == 2 && path.to_string_lossy().starts_with("eyJ") => {
-            Err(StartError::new("that looks like a token: pass it on standard input, where no process list shows it"))
-        }
-        Err(error) => Err(StartError::new(format!("{}: cannot be read: {error}", path.display()))),
-    }
 }

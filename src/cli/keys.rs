@@ -1,14 +1,20 @@
 //! `lingpai keys`
 
-use clap::{Args, Subcommand};
-use serde_json::json;
+use std::path::{Path, PathBuf};
 
-use super::{Answer, Settings, complain, say, say_json};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::{Answer, Settings, complain, read, say, say_json};
 use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
-use crate::config::Config;
-use crate::keys::{self, Alg, FIRST_KEY_BACKDATE, KeyRing, State};
+use crate::config::{Config, Seconds};
+use crate::keys::{self, Alg, Import, Key, KeyError, KeyRing, Pace, Scheduled, State, When};
+
+/// A key file holds one key.
+const MAX_PEM: u64 = 16 << 10;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -16,6 +22,12 @@ pub(super) enum Command {
     New(NewArguments),
     /// Show every key and what it does now.
     List,
+    /// Schedule the next key, unless there is one that is to come.
+    Rotate(RotateArguments),
+    /// Delete the keys that have been retired for 24 hours.
+    Prune,
+    /// Take in a private key that was made elsewhere, such as an RSA key from `openssl genpkey`.
+    Import(ImportArguments),
 }
 
 #[derive(Args)]
@@ -29,8 +41,33 @@ pub(super) struct NewArguments {
     at: Option<Timestamp>,
 }
 
+#[derive(Args)]
+pub(super) struct RotateArguments {
+    /// What it signs with: `ES256` or `EdDSA` [default: the configured algorithm].
+    #[arg(long, value_parser = algorithm)]
+    alg: Option<Alg>,
+
+    /// In how long it starts to sign, such as 1h [default: twice what verifiers and replicas need to learn of it].
+    #[arg(long = "in", value_name = "DURATION")]
+    lead: Option<Seconds<1, 31_536_000>>,
+
+    /// It signs at once, for an emergency: verifiers that have cached the JWKS refuse its tokens for a while.
+    #[arg(long, conflicts_with = "lead")]
+    now: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ImportArguments {
+    /// The file, PKCS#8 in PEM; `-` is standard input.
+    file: PathBuf,
+
+    /// When it starts to sign, such as 2026-11-22T00:00:00Z.
+    #[arg(long, value_parser = instant, value_name = "INSTANT")]
+    at: Option<Timestamp>,
+}
+
 fn algorithm(name: &str) -> Result<Alg, &'static str> {
-    Alg::from_name(name).ok_or("expected ES256 or EdDSA")
+    Alg::from_name(name).ok_or("expected ES256, EdDSA or RS256")
 }
 
 fn instant(text: &str) -> Result<Timestamp, &'static str> {
@@ -38,83 +75,211 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
 }
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
-    let config = settings.load()?;
-    let (ring, signs_with) = ring(&config)?;
-    let now = Clock::system().now();
-    match command {
+    let place = Place::open(settings)?;
+    let answer = match command {
         Command::New(arguments) => {
-            new(settings, &config, &ring, arguments.alg.unwrap_or(signs_with), arguments.at, now)
+            let alg = arguments.alg.unwrap_or(place.algorithm);
+            let make = |from| keys::generate(&place.config.keys.path, alg, from);
+            place.add(alg, arguments.at.map_or(When::InTime, When::At), make)
         }
+        Command::Rotate(arguments) => place.rotate(arguments),
+        Command::Import(arguments) => place.import(arguments),
+        Command::Prune => place.prune(),
         Command::List => {
-            list(settings, &config, &ring, now);
-            Ok(true)
+            place.list();
+            return Ok(true);
         }
-    }
-}
-
-/// The folder as it is, whether or not a key signs, and the service's algorithm.
-fn ring(config: &Config) -> Result<(KeyRing, Alg), StartError> {
-    let registry = Registry::compile(config)?;
-    let plan = app::plan(config, &registry)?;
-    Ok((KeyRing::lenient(keys::load(&config.keys.path)?, plan), registry.algorithm()))
-}
-
-fn new(
-    settings: &Settings,
-    config: &Config,
-    ring: &KeyRing,
-    alg: Alg,
-    at: Option<Timestamp>,
-    now: Timestamp,
-) -> Answer {
-    let signs = |(key, state): (&keys::Key, State)| key.name().alg == alg && state == State::Signing;
-    // Long enough for every verifier to have fetched the JWKS again.
-    let lead = 2 * (config.keys.jwks_max_age + config.reload_interval + config.token.leeway);
-    let from = match at {
-        Some(at) => at,
-        None if ring.states(now).into_iter().any(signs) => now.plus(lead),
-        None => now.plus(-FIRST_KEY_BACKDATE),
     };
-    let path = config.keys.path.join(keys::KeyName { from, alg }.to_string());
-    if path.exists() {
-        complain(&format!("{} is already there; nothing was written", path.display()));
-        return Ok(false);
+    match answer {
+        Err(Refused::No(why)) => {
+            complain(&why);
+            Ok(false)
+        }
+        Err(Refused::Failed(error)) => Err(error),
+        Ok(()) => Ok(true),
     }
-    let key = keys::generate(&config.keys.path, alg, from)?;
-    if settings.json {
-        say_json(&json!({"file": path, "alg": alg.name(), "kid": key.kid().as_str(), "from": from.rfc3339()}));
-    } else {
-        let (ring, _) = self::ring(config)?;
-        let now_it = match ring.states(now).into_iter().find(|(other, _)| other.kid() == key.kid()) {
-            Some((_, State::Upcoming)) => "it will sign from then on; copy it to every replica and restart them before",
-            Some((_, State::Signing)) if ring.uses(alg) => "it signs now",
-            Some((_, State::Signing)) => "it verifies and is published; `algorithm` says that others sign",
+}
+
+/// Why a command did not do what it was asked to.
+enum Refused {
+    /// The answer is no, and nothing was changed.
+    No(String),
+    Failed(StartError),
+}
+
+impl From<KeyError> for Refused {
+    fn from(error: KeyError) -> Self {
+        if error.is_taken() { Self::No(error.to_string()) } else { Self::Failed(error.into()) }
+    }
+}
+
+impl From<StartError> for Refused {
+    fn from(error: StartError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+type Done = Result<(), Refused>;
+
+/// The folder of keys as it is, whether or not a key signs.
+struct Place<'a> {
+    settings: &'a Settings,
+    config: Config,
+    ring: KeyRing,
+    /// The service's.
+    algorithm: Alg,
+    now: Timestamp,
+}
+
+impl<'a> Place<'a> {
+    fn open(settings: &'a Settings) -> Result<Self, StartError> {
+        let config = settings.load()?;
+        let registry = Registry::compile(&config)?;
+        let plan = app::plan(&config, &registry)?;
+        let ring = KeyRing::lenient(keys::load(&config.keys.path)?, plan);
+        Ok(Self { settings, config, ring, algorithm: registry.algorithm(), now: Clock::system().now() })
+    }
+
+    fn schedule(&self) -> Vec<Scheduled<'_>> {
+        self.ring.schedule(self.now)
+    }
+
+    fn path(&self, key: &Key) -> PathBuf {
+        self.config.keys.path.join(key.name().to_string())
+    }
+
+    fn instant(&self, alg: Alg, when: When) -> Result<Timestamp, Refused> {
+        let Config { keys, token, reload_interval, .. } = &self.config;
+        let pace = Pace { jwks_max_age: keys.jwks_max_age, replicas: reload_interval + token.leeway };
+        self.ring.instant(alg, when, pace, self.now).map_err(Refused::No)
+    }
+
+    fn add(&self, alg: Alg, when: When, make: impl FnOnce(Timestamp) -> Result<Key, KeyError>) -> Done {
+        let key = make(self.instant(alg, when)?)?;
+        self.tell(&key)
+    }
+
+    fn tell(&self, key: &Key) -> Done {
+        let (name, path) = (key.name(), self.path(key));
+        if self.settings.json {
+            say_json(&described(&path, key, true));
+            return Ok(());
+        }
+        let after = Self::open(self.settings)?;
+        let state = after.schedule().iter().find(|one| one.key.kid() == key.kid()).map(|one| one.state);
+        let what = match state {
+            Some(State::Upcoming) => "it will sign from then on; copy it to every replica at once",
+            Some(State::Signing) if self.ring.uses(name.alg) => "it signs now",
+            Some(State::Signing) => "it verifies and is published; `algorithm` says that others sign",
             _ => "it does not sign, because a later key does",
         };
-        say(&format!("wrote {}: {now_it}", path.display()));
+        say(&format!("wrote {}: {what}", path.display()));
+        Ok(())
     }
-    Ok(true)
+
+    fn rotate(&self, arguments: &RotateArguments) -> Done {
+        let alg = arguments.alg.unwrap_or(self.algorithm);
+        self.refuse_doubtful_clock()?;
+        let schedule = self.schedule();
+        let upcoming = schedule.iter().find(|one| one.state == State::Upcoming && one.key.name().alg == alg);
+        if let Some(upcoming) = upcoming.filter(|_| !arguments.now) {
+            let path = self.path(upcoming.key);
+            if self.settings.json {
+                say_json(&described(&path, upcoming.key, false));
+            } else {
+                say(&format!("nothing to do: {} is to come", path.display()));
+            }
+            return Ok(());
+        }
+        let when = match arguments.lead {
+            _ if arguments.now => When::Now,
+            Some(Seconds(seconds)) => When::In(seconds),
+            None => When::InTime,
+        };
+        let from = self.instant(alg, when)?;
+        let key = keys::schedule(&self.config.keys.path, alg, from, self.now)?;
+        self.tell(&key)?;
+        if arguments.now && !self.settings.json {
+            complain(&format!(
+                "warning: for up to {} s verifiers that cached the JWKS refuse its tokens, and so does every replica \
+                 until it has the file",
+                self.config.keys.jwks_max_age
+            ));
+        }
+        Ok(())
+    }
+
+    fn import(&self, arguments: &ImportArguments) -> Done {
+        let text = read(&arguments.file, MAX_PEM)?;
+        let text = Zeroizing::new(String::from_utf8(text).unwrap_or_default());
+        let source = if arguments.file == Path::new("-") { Path::new("standard input") } else { &arguments.file };
+        let import = Import::read(source, &text)?;
+        let when = arguments.at.map_or(When::InTime, When::At);
+        self.add(import.alg(), when, |from| import.write(&self.config.keys.path, from))
+    }
+
+    fn prune(&self) -> Done {
+        self.refuse_doubtful_clock()?;
+        let folder = &self.config.keys.path;
+        let deleted = self.ring.prunable(folder, self.now)?;
+        for path in &deleted {
+            keys::delete(folder, path)?;
+        }
+        let kept = keys::load(folder)?.len();
+        if self.settings.json {
+            say_json(&json!({"deleted": deleted, "kept": kept}));
+            return Ok(());
+        }
+        for path in &deleted {
+            say(&format!("deleted {}", path.display()));
+        }
+        if deleted.is_empty() {
+            say("nothing to delete: no key has been retired for 24 hours");
+        }
+        Ok(())
+    }
+
+    fn refuse_doubtful_clock(&self) -> Done {
+        match self.ring.doubts(self.now).into_iter().next() {
+            Some(doubt) => Err(Refused::No(format!("{doubt}; nothing was changed"))),
+            None => Ok(()),
+        }
+    }
+
+    fn list(&self) {
+        let schedule = self.schedule();
+        if self.settings.json {
+            let row = |one: &Scheduled<'_>| {
+                json!({
+                    "from": one.key.name().from.rfc3339(), "state": one.state.word(), "alg": one.key.name().alg.name(),
+                    "kid": one.key.kid().as_str(), "file": self.path(one.key),
+                    "signs_until": one.signs_until.map(Timestamp::rfc3339),
+                    "published_until": one.published_until.map(Timestamp::rfc3339),
+                    "verifies_until": one.verifies_until.map(Timestamp::rfc3339),
+                })
+            };
+            say_json(&schedule.iter().map(row).collect());
+            return;
+        }
+        if schedule.is_empty() {
+            let folder = self.config.keys.path.display();
+            complain(&format!("{folder}: there is no key; make one with `lingpai keys new`"));
+            return;
+        }
+        let written = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), Timestamp::rfc3339);
+        say(&format!(
+            "{:<22}{:<10}{:<7}{:<45}{:<22}VERIFIES UNTIL",
+            "SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL"
+        ));
+        for one in schedule {
+            let (from, alg) = (one.key.name().from.rfc3339(), one.key.name().alg.name());
+            let (until, end) = (written(one.signs_until), written(one.verifies_until));
+            say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()));
+        }
+    }
 }
 
-fn list(settings: &Settings, config: &Config, ring: &KeyRing, now: Timestamp) {
-    let states = ring.states(now);
-    if settings.json {
-        let row = |(key, state): &(&keys::Key, State)| {
-            json!({
-                "from": key.name().from.rfc3339(), "state": state.word(), "alg": key.name().alg.name(),
-                "kid": key.kid().as_str(), "file": config.keys.path.join(key.name().to_string()),
-            })
-        };
-        say_json(&states.iter().map(row).collect());
-        return;
-    }
-    if states.is_empty() {
-        complain(&format!("{}: there is no key; make one with `lingpai keys new`", config.keys.path.display()));
-        return;
-    }
-    say(&format!("{:<22}{:<10}{:<7}KID", "SIGNS FROM", "STATE", "ALG"));
-    for (key, state) in states {
-        let (from, alg) = (key.name().from.rfc3339(), key.name().alg.name());
-        say(&format!("{from:<22}{:<10}{alg:<7}{}", state.word(), key.kid()));
-    }
+fn described(path: &Path, key: &Key, made: bool) -> Value {
+    let (name, kid) = (key.name(), key.kid().as_str());
+    json!({"file": path, "alg": name.alg.name(), "kid": kid, "from": name.from.rfc3339(), "made": made})
 }

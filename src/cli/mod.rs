@@ -13,8 +13,8 @@ mod keys;
 mod openapi;
 mod serve;
 
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -59,8 +59,11 @@ struct Settings {
 
 impl Settings {
     fn load(&self) -> Result<Config, StartError> {
-        let overrides = Overrides { issuer: self.issuer.clone(), listen: self.listen.clone(), keys: self.keys.clone() };
-        Ok(Config::load(self.config.as_deref(), overrides)?)
+        Ok(Config::load(self.config.as_deref(), self.overrides())?)
+    }
+
+    fn overrides(&self) -> Overrides {
+        Overrides { issuer: self.issuer.clone(), listen: self.listen.clone(), keys: self.keys.clone() }
     }
 }
 
@@ -70,7 +73,7 @@ enum Command {
     Serve,
     /// Write a configuration, a first key and a first client; print its secret once.
     Init(init::Arguments),
-    /// Make and show keys.
+    /// Make, show, rotate and delete keys.
     #[command(subcommand)]
     Keys(keys::Command),
     /// Add clients.
@@ -79,8 +82,8 @@ enum Command {
     /// Look at tokens.
     #[command(subcommand)]
     Token(inspect::Command),
-    /// Say everything that `serve` would refuse or warn about, without serving.
-    Check,
+    /// Say everything that `serve` would refuse or warn about, and what would break, without serving.
+    Check(check::Arguments),
     /// Print the `OpenAPI` document.
     Openapi(openapi::Arguments),
 }
@@ -99,7 +102,7 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => keys::run(settings, &command),
         Command::Client(command) => client::run(settings, &command),
         Command::Token(command) => inspect::run(settings, &command),
-        Command::Check => check::run(settings),
+        Command::Check(arguments) => check::run(settings, &arguments),
         Command::Openapi(arguments) => {
             openapi::run(&arguments);
             Ok(true)
@@ -139,4 +142,21 @@ fn say_json(value: &serde_json::Value) {
 /// Prints an error to standard error.
 fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "lingpai: {text}");
+}
+
+/// Reads a file, or standard input for `-`, up to `most` bytes.
+fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
+    let mut text = Vec::new();
+    let read = if path == Path::new("-") {
+        std::io::stdin().lock().take(most).read_to_end(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(most).read_to_end(&mut text))
+    };
+    match read {
+        Ok(_) => Ok(text),
+        Err(_) if path.to_string_lossy().matches('.').count() == 2 && path.to_string_lossy().starts_with("eyJ") => {
+            Err(StartError::new("that looks like a token: pass it on standard input, where no process list shows it"))
+        }
+        Err(error) => Err(StartError::new(format!("{}: cannot be read: {error}", path.display()))),
+    }
 }

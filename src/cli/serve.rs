@@ -1,9 +1,11 @@
 //! `lingpai serve`
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Answer, Settings, complain, say};
-use crate::app::{self, StartError};
+use crate::app::{self, Listeners, Reloader, StartError};
 use crate::clients::NewSecret;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Issuer, Listen};
@@ -29,8 +31,10 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     } else {
         Some(app::snapshot(&config, clock.now())?)
     };
-    let listeners = app::bind(&config.listen).await?;
-    let bound: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).map(Listen::Tcp).collect();
+    let ops = app::bind(config.ops.as_deref().unwrap_or_default()).await?;
+    let listeners = Listeners { public: app::bind(&config.listen).await?, ops };
+    let bound: Vec<_> =
+        listeners.public.iter().filter_map(|listener| listener.local_addr().ok()).map(Listen::Tcp).collect();
     let addresses = bound.iter().map(Listen::to_string).collect::<Vec<_>>();
     let first = addresses.first().cloned().unwrap_or_default();
     let everywhere = addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(" and ");
@@ -48,14 +52,19 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
         Some(snapshot) => snapshot,
         None => app::snapshot(&config, clock.now())?,
     };
-    for warning in app::warnings(&config, &snapshot, clock.now()) {
+    for warning in &snapshot.warnings {
         complain(&format!("warning: {warning}"));
     }
     let _logs = telemetry::start();
-    let stop = stop_signal()?;
+    let (stop, hangup) = (stop_signal()?, on_signal(SignalKind::hangup())?);
     announce(&snapshot, &addresses, clock.now());
     say(&welcome);
-    app::serve(app::state(snapshot, clock), listeners, stop).await;
+    let state = app::state(snapshot, clock);
+    // The configuration itself, which may be large, is not kept.
+    let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state));
+    let reloads = tokio::spawn(app::watch(reloader, hangup));
+    app::serve(state, listeners, stop).await;
+    reloads.abort();
     tracing::info!("stopped");
     Ok(true)
 }
@@ -69,19 +78,18 @@ fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
 
 /// Done when the process is asked to end.
 fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
-    let on = |kind| signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")));
-    let (mut terminate, mut interrupt, mut hangup) =
-        (on(SignalKind::terminate())?, on(SignalKind::interrupt())?, on(SignalKind::hangup())?);
+    let (mut terminate, mut interrupt) = (on_signal(SignalKind::terminate())?, on_signal(SignalKind::interrupt())?);
     Ok(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => tracing::warn!("SIGHUP: this version does not reload; restart it instead"),
-            }
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         tracing::info!("stopping");
     })
+}
+
+fn on_signal(kind: SignalKind) -> Result<Signal, StartError> {
+    signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))
 }
 
 /// Without a file anybody gets a token, and the demo client's secret is on the

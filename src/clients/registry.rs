@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::secret::SecretDigest;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
-use crate::keys::Alg;
+use crate::keys::{Alg, Digester};
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_SECRETS: usize = 2;
@@ -50,6 +50,15 @@ enum Pattern {
     Exactly(Box<str>),
     /// Longer than this and beginning with it.
     Prefix(Box<str>),
+}
+
+impl Pattern {
+    fn written(&self) -> String {
+        match self {
+            Self::Exactly(text) => text.to_string(),
+            Self::Prefix(prefix) => format!("{prefix}*"),
+        }
+    }
 }
 
 impl Client {
@@ -175,6 +184,26 @@ impl Registry {
     #[must_use]
     pub fn algorithms(&self) -> BTreeSet<Alg> {
         self.clients.values().map(|client| client.algorithm).chain([self.algorithm]).collect()
+    }
+
+    /// Adds all that clients may have, but not their secrets, of which only the
+    /// number is told.
+    pub fn digest(&self, all: &mut Digester) {
+        let mut clients: Vec<_> = self.clients.values().chain(&self.anonymous).collect();
+        clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+        for client in clients {
+            let secrets = client.secrets.iter().filter(|secret| !secret.equals(&SecretDigest::UNMATCHED)).count();
+            let Lifetimes { access, refresh, session } = client.lifetimes;
+            let numbers = [secrets.to_string(), access.to_string(), refresh.to_string(), session.to_string()];
+            all.add(client.id.as_str().as_bytes());
+            all.add(numbers.join(" ").as_bytes());
+            all.add(client.scope.as_str().as_bytes());
+            all.add(client.audience.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").as_bytes());
+            all.add(client.subjects.iter().map(Pattern::written).collect::<Vec<_>>().join("\n").as_bytes());
+            all.add(client.claims.join("\n").as_bytes());
+            all.add(client.algorithm.name().as_bytes());
+            all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
+        }
     }
 
     /// How many clients there are.

@@ -4,14 +4,12 @@
 //! nothing to guess. A slow one would be the cost of every request, and a lever
 //! for whoever sends wrong secrets.
 
-use std::fmt::Write as _;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::keys::{NoRandomness, random, sha256};
+use crate::keys::{NoRandomness, hex, random, sha256};
 
 /// The SHA-256 of a secret's bytes.
 #[derive(Debug, Clone, Copy)]
@@ -44,11 +42,7 @@ impl SecretDigest {
     /// Writes `sha256:<64 hex digits>`.
     #[must_use]
     pub fn written(&self) -> String {
-        let mut text = String::from("sha256:");
-        for byte in self.0 {
-            let _ = write!(text, "{byte:02x}");
-        }
-        text
+        format!("sha256:{}", hex(&self.0))
     }
 
     /// The digest of `secret`.

@@ -136,11 +136,10 @@ impl From<ClientTable> for Client {
     }
 }
 
-/// Reads the file at `path`; `overrides` win over what it says.
-pub(super) fn read(path: &Path, overrides: Overrides) -> Result<Config, ConfigError> {
-    let content = content(path)?;
-    let source = Source::file(path, content.clone());
-    let file: File = toml::from_str(&content)
+/// Parses the content of the file at `path`; `overrides` win over what it says.
+pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Config, ConfigError> {
+    let source = Source::file(path, content);
+    let file: File = toml::from_str(source.content())
         .map_err(|error| source.error_at(error.span().unwrap_or_default(), in_words(error.message())))?;
 
     let issuer = overrides.issuer.or(file.issuer).ok_or_else(|| {
@@ -169,7 +168,8 @@ pub(super) fn read(path: &Path, overrides: Overrides) -> Result<Config, ConfigEr
     })
 }
 
-fn content(path: &Path) -> Result<String, ConfigError> {
+/// Reads the text of the file at `path`.
+pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
     let length = std::fs::metadata(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => problem("there is no such file; `lingpai init` writes one"),
@@ -200,11 +200,8 @@ mod tests {
     use super::*;
 
     fn parse(content: &str) -> Result<Config, String> {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lingpai.toml");
-        std::fs::write(&path, content).unwrap();
-        let prefix = format!("{}/", folder.path().display());
-        read(&path, Overrides::default()).map_err(|error| error.to_string().replace(&prefix, ""))
+        let parsed = super::parse(Path::new("/lingpai.toml"), content.to_owned(), Overrides::default());
+        parsed.map_err(|error| error.to_string().replacen('/', "", 1))
     }
 
     #[test]
@@ -270,15 +267,13 @@ mod tests {
 
     #[test]
     fn overrides_win() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("lingpai.toml");
-        std::fs::write(&path, "issuer = \"https://file.example\"\nlisten = \"127.0.0.1:1\"").unwrap();
+        let content = "issuer = \"https://file.example\"\nlisten = \"127.0.0.1:1\"";
         let overrides = Overrides {
             issuer: Some("https://flag.example".parse().unwrap()),
             listen: vec!["127.0.0.1:2".parse().unwrap()],
             keys: Some("elsewhere".into()),
         };
-        let config = read(&path, overrides).unwrap();
+        let config = super::parse(Path::new("/lingpai.toml"), content.to_owned(), overrides).unwrap();
         assert_eq!(config.issuer.as_str(), "https://flag.example");
         assert_eq!(config.listen, ["127.0.0.1:2".parse().unwrap()]);
         assert_eq!(config.keys.path, Path::new("elsewhere"));

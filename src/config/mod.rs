@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 
 pub use source::{ConfigError, List, Source, Text};
 pub use values::{Issuer, Listen, Seconds};
-pub use write::{create, replace};
+pub use write::{create, is_aside, replace};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lingpai.toml";
@@ -129,14 +129,31 @@ impl Config {
     /// # Errors
     /// What is wrong, where, and what would be right.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
-        match file {
-            Some(path) => file::read(path, overrides),
+        let path = match file {
+            Some(path) => path,
             None => match std::fs::symlink_metadata(DEFAULT_FILE) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::development(overrides)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::development(overrides)),
                 // A link to nothing, and what may not be looked at, are there, and are errors.
-                _ => file::read(Path::new(DEFAULT_FILE), overrides),
+                _ => Path::new(DEFAULT_FILE),
             },
-        }
+        };
+        Self::parse(path, Self::content(path)?, overrides)
+    }
+
+    /// Reads the text of the file at `path`, to be parsed.
+    ///
+    /// # Errors
+    /// A file that is not there, is not readable, or is no text.
+    pub fn content(path: &Path) -> Result<String, ConfigError> {
+        file::content(path)
+    }
+
+    /// Parses the text of the file at `path`; `overrides` win over what it says.
+    ///
+    /// # Errors
+    /// What is wrong, where, and what would be right.
+    pub fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Self, ConfigError> {
+        file::parse(path, content, overrides)
     }
 
     /// The settings of a server without a file: a loopback address, anonymous

@@ -35,6 +35,12 @@ impl Source {
         self.0.as_deref().map(|(path, _)| path.as_path())
     }
 
+    /// The text of the file, or nothing.
+    #[must_use]
+    pub fn content(&self) -> &str {
+        self.0.as_deref().map_or("", |(_, content)| content)
+    }
+
     /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {

@@ -1,10 +1,14 @@
 //! Writing a file whole or not at all, so that no reader ever sees half of one.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// How the names begin under which files are written before they are put in place.
+const ASIDE: &str = ".lingpai-";
 
 /// Writes a new file with this mode.
 ///
@@ -39,6 +43,12 @@ pub fn replace<E: From<io::Error>>(
     })
 }
 
+/// Whether a file of this name was being written here, and perhaps still is.
+#[must_use]
+pub fn is_aside(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
+}
+
 fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -52,7 +62,7 @@ fn aside<E: From<io::Error>>(
     place: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let folder = folder(path);
-    let aside = folder.join(PathBuf::from(format!(".lingpai-{:016x}", RandomState::new().hash_one(path))));
+    let aside = folder.join(PathBuf::from(format!("{ASIDE}{:016x}", RandomState::new().hash_one(path))));
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
         file.write_all(content)?;
         file.set_permissions(Permissions::from_mode(mode))?;

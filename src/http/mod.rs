@@ -9,6 +9,7 @@ mod body;
 mod credentials;
 mod docs;
 mod native;
+mod ops;
 mod problem;
 mod public;
 mod query;
@@ -46,6 +47,12 @@ pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
     let pages = public::Pages::new(|| public::pages(&description()), service(state).into_endpoint());
     let allowed = shell::Allowed::of::<Api>(public::PAGES);
     shell::Shell::new(pages, allowed)
+}
+
+/// The operator's routes, in the same shell.
+#[must_use]
+pub fn ops_routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
+    shell::Shell::new(ops::Ops::new(Arc::clone(state)), shell::Allowed::of::<()>(ops::PAGES))
 }
 
 /// The `OpenAPI` document.

@@ -50,11 +50,8 @@ impl Public {
     async fn jwks(&self, headers: &HeaderMap) -> Result<Reply<JwkSet>, Failure<WithNothing>> {
         let (snapshot, now) = self.state.now();
         let jwks = snapshot.keys.jwks(now);
-        let reply = if names(headers, jwks.etag()) {
-            Reply::not_modified()
-        } else {
-            Reply::bytes(jwks.body().to_owned().into())
-        };
+        let reply =
+            if names(headers, jwks.etag()) { Reply::not_modified() } else { Reply::bytes(jwks.body().clone().into()) };
         let text = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("header_not_written"));
         Ok(reply
             .header(ETAG, text(jwks.etag())?)

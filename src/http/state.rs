@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::keys::{KeyRing, Plan};
+use crate::telemetry::Metrics;
 use crate::token::Verifying;
 
 /// All that a request is decided by. It never changes; a reload swaps it.
@@ -22,6 +23,15 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The keys and their schedule.
     pub keys: KeyRing,
+    /// A digest of all that the configuration says about tokens and clients, but
+    /// no secret, the same on replicas that agree.
+    pub configuration_digest: [u8; 32],
+    /// What is allowed, but probably not meant.
+    pub warnings: Vec<String>,
+    /// A digest of the files that all this was read from.
+    pub files: [u8; 32],
+    /// When that was.
+    pub compiled: Timestamp,
 }
 
 impl Snapshot {
@@ -32,23 +42,62 @@ impl Snapshot {
     }
 }
 
-/// The current snapshot, and the clock.
+/// The current snapshot, the clock, and what became of the last reload.
 #[derive(Debug)]
 pub struct State {
     snapshot: ArcSwap<Snapshot>,
     clock: Clock,
+    refused: ArcSwapOption<String>,
+    pub(super) metrics: Metrics,
 }
 
 impl State {
     /// A state that begins with `snapshot`.
     #[must_use]
     pub fn new(snapshot: Snapshot, clock: Clock) -> Self {
-        Self { snapshot: ArcSwap::from_pointee(snapshot), clock }
+        let metrics = Metrics::default();
+        metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
+        Self { snapshot: ArcSwap::from_pointee(snapshot), clock, refused: ArcSwapOption::empty(), metrics }
     }
 
     /// Replaces the snapshot for the requests to come.
     pub fn swap(&self, snapshot: Snapshot) {
+        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
+        self.metrics.reloaded();
         self.snapshot.store(Arc::new(snapshot));
+        self.refused.store(None);
+    }
+
+    /// Keeps the snapshot although the files have changed, and says why to whom
+    /// the ops listener serves. Counted if it is `new`.
+    pub fn refuse(&self, why: String, new: bool) {
+        self.metrics.reload_refused(new);
+        self.refused.store(Some(Arc::new(why)));
+    }
+
+    /// What is in force is what the files say.
+    pub fn confirm(&self) {
+        let snapshot = self.snapshot.load();
+        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
+        self.refused.store(None);
+    }
+
+    /// Why the files are not what is in force, if they are not.
+    #[must_use]
+    pub fn refused(&self) -> Option<Arc<String>> {
+        self.refused.load_full()
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The current second.
+    #[must_use]
+    pub fn clock(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// The snapshot and the second of a request.
@@ -64,6 +113,10 @@ impl State {
             jwks_max_age: 0,
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
+            configuration_digest: [0; 32],
+            warnings: Vec::new(),
+            files: [0; 32],
+            compiled: Timestamp::default(),
         };
         Self::new(snapshot, Clock::system())
     }

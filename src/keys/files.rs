@@ -1,16 +1,18 @@
 //! The folder of key files: reading all of it with every check, and adding one.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::Read as _;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use pkcs8::LineEnding;
+use pkcs8::der::SecretDocument;
 use zeroize::Zeroizing;
 
-use super::key::new_pkcs8;
-use super::{Alg, Key, KeyName};
+use super::key::{new_pkcs8, read_pkcs8};
+use super::{Alg, Digester, Key, KeyName};
 use crate::clock::Timestamp;
 use crate::config;
 
@@ -26,11 +28,24 @@ const FORBIDDEN_MODE: u32 = 0o037;
 pub struct KeyError {
     path: PathBuf,
     problem: String,
+    /// The file was there when the folder was listed.
+    gone: bool,
+    taken: bool,
 }
 
 impl KeyError {
     pub(super) fn new(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into() }
+        Self { path: path.into(), problem: problem.into(), gone: false, taken: false }
+    }
+
+    pub(super) fn taken(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
+        Self { taken: true, ..Self::new(path, problem) }
+    }
+
+    /// Whether a file could not be written because there is one by its name.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.taken
     }
 }
 
@@ -42,15 +57,87 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Reads every key in `folder`; none if there is no such folder. Names that
-/// begin with a dot, and names that do not end in `.pem`, are passed over.
+/// Reads every key in `folder`; none if there is no such folder.
 ///
 /// # Errors
 /// The first file that is not as it should be, in the order of the names.
 pub fn load(folder: &Path) -> Result<Vec<Key>, KeyError> {
+    Folder::read(folder)?.keys()
+}
+
+/// The content of every key file in a folder, as it was at one time: what is
+/// compared, and then parsed, are the same bytes.
+pub struct Folder {
+    /// By name.
+    files: Vec<KeyFile>,
+}
+
+struct KeyFile {
+    path: PathBuf,
+    name: KeyName,
+    pem: Zeroizing<String>,
+    written: Timestamp,
+}
+
+impl Folder {
+    /// Reads the folder at `path`; it holds nothing if it is not there. Names
+    /// that begin with a dot, and names that do not end in `.pem`, are passed over.
+    ///
+    /// # Errors
+    /// The first file that no key file is like, in the order of the names.
+    pub fn read(path: &Path) -> Result<Self, KeyError> {
+        // A file that is listed may be gone when its turn comes: somebody prunes, or the whole folder is swapped.
+        let mut attempts = 3;
+        loop {
+            attempts -= 1;
+            let files = names(path)?.iter().map(|file| read(file)).collect::<Result<_, _>>();
+            match files {
+                Err(error) if error.gone && attempts > 0 => {}
+                files => return Ok(Self { files: files? }),
+            }
+        }
+    }
+
+    /// A digest of all names and bytes, to tell whether anything has changed. It
+    /// is of private parts too, so it stays inside the process.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut all = Digester::default();
+        for file in &self.files {
+            all.add(file.name.to_string().as_bytes());
+            all.add(file.pem.as_bytes());
+        }
+        all.finish()
+    }
+
+    /// Parses every key.
+    ///
+    /// # Errors
+    /// The first file that does not hold the one key that its name announces.
+    pub fn keys(&self) -> Result<Vec<Key>, KeyError> {
+        let mut keys: Vec<Key> = Vec::with_capacity(self.files.len());
+        let mut seen = HashMap::with_capacity(self.files.len());
+        for KeyFile { path, name, pem, .. } in &self.files {
+            let key = Key::from_pem(*name, pem).map_err(|problem| KeyError::new(path, problem))?;
+            if let Some(other) = seen.insert(key.kid().clone(), key.name()) {
+                return Err(KeyError::new(path, format!("holds the same key as {other}; delete one of the two")));
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    /// When each file was last written, as the file system says.
+    pub fn written(&self) -> impl Iterator<Item = (KeyName, Timestamp)> {
+        self.files.iter().map(|file| (file.name, file.written))
+    }
+}
+
+/// The paths of the key files in `folder`, in order.
+fn names(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(unreadable)?,
     };
     let mut paths = Vec::new();
@@ -65,19 +152,10 @@ pub fn load(folder: &Path) -> Result<Vec<Key>, KeyError> {
         }
     }
     paths.sort();
-    let mut keys: Vec<Key> = Vec::with_capacity(paths.len());
-    let mut seen = std::collections::HashMap::with_capacity(paths.len());
-    for path in paths {
-        let key = read(&path)?;
-        if let Some(other) = seen.insert(key.kid().clone(), key.name()) {
-            return Err(KeyError::new(path, format!("holds the same key as {other}; delete one of the two")));
-        }
-        keys.push(key);
-    }
-    Ok(keys)
+    Ok(paths)
 }
 
-fn read(path: &Path) -> Result<Key, KeyError> {
+fn read(path: &Path) -> Result<KeyFile, KeyError> {
     let problem = |what: String| KeyError::new(path, what);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let name: KeyName = name.parse().map_err(|form: &str| problem(form.to_owned()))?;
@@ -85,7 +163,7 @@ fn read(path: &Path) -> Result<Key, KeyError> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO) => problem("is not a regular file".into()),
-        _ => problem(format!("cannot be opened: {error}")),
+        _ => KeyError { gone: error.kind() == ErrorKind::NotFound, ..problem(format!("cannot be opened: {error}")) },
     })?;
     let status = file.metadata().map_err(|error| problem(format!("cannot be read: {error}")))?;
     if !status.is_file() {
@@ -101,10 +179,10 @@ fn read(path: &Path) -> Result<Key, KeyError> {
             path.display()
         )));
     }
-    let mut pem = Zeroizing::new(String::new());
+    let mut pem = Zeroizing::new(String::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1));
     let read = file.take(MAX_FILE).read_to_string(&mut pem);
     read.map_err(|_| problem("is not PEM; expected -----BEGIN PRIVATE KEY-----".into()))?;
-    Key::from_pem(name, &pem).map_err(problem)
+    Ok(KeyFile { path: path.to_owned(), name, pem, written: Timestamp::from_unix(status.mtime()) })
 }
 
 /// Makes a key that signs from `from` on, and writes it into `folder`, which is
@@ -112,14 +190,61 @@ fn read(path: &Path) -> Result<Key, KeyError> {
 /// overwritten.
 ///
 /// # Errors
-/// The file that is already there, or what the system refused.
+/// The file that is already there ([`KeyError::is_taken`]), or what the system refused.
 pub fn generate(folder: &Path, alg: Alg, from: Timestamp) -> Result<Key, KeyError> {
     let name = KeyName { from, alg };
+    let document = new_pkcs8(alg).map_err(|problem| KeyError::new(folder.join(name.to_string()), problem))?;
+    write(folder, name, &document)
+}
+
+/// A private key that was made elsewhere.
+pub struct Import {
+    alg: Alg,
+    document: SecretDocument,
+}
+
+impl Import {
+    /// Reads the PEM text `pem`, which came from `source`.
+    ///
+    /// # Errors
+    /// A text that holds no key of a known algorithm.
+    pub fn read(source: &Path, pem: &str) -> Result<Self, KeyError> {
+        let problem = |what: String| KeyError::new(source, what);
+        let (alg, document) = read_pkcs8(pem).map_err(problem)?;
+        Key::from_pem(KeyName { from: Timestamp::default(), alg }, pem).map_err(problem)?;
+        Ok(Self { alg, document })
+    }
+
+    /// What it signs with.
+    #[must_use]
+    pub fn alg(&self) -> Alg {
+        self.alg
+    }
+
+    /// Writes it into `folder`, to sign from `from` on.
+    ///
+    /// # Errors
+    /// As [`generate`]; and a folder that has the key already.
+    pub fn write(&self, folder: &Path, from: Timestamp) -> Result<Key, KeyError> {
+        let name = KeyName { from, alg: self.alg };
+        let pem = to_pem(&self.document).and_then(|pem| Key::from_pem(name, &pem));
+        let key = pem.map_err(|problem| KeyError::new(folder.join(name.to_string()), problem))?;
+        if let Some(same) = load(folder)?.iter().find(|other| other.kid() == key.kid()) {
+            let path = folder.join(same.name().to_string());
+            return Err(KeyError::taken(path, "is this key already; nothing was written"));
+        }
+        write(folder, name, &self.document)
+    }
+}
+
+fn to_pem(document: &SecretDocument) -> Result<Zeroizing<String>, String> {
+    document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|_| "cannot be written as PEM".to_owned())
+}
+
+fn write(folder: &Path, name: KeyName, document: &SecretDocument) -> Result<Key, KeyError> {
     let path = folder.join(name.to_string());
     let problem = |what: String| KeyError::new(&path, what);
-    let document = new_pkcs8(alg).map_err(problem)?;
-    let pem = document.to_pem("PRIVATE KEY", LineEnding::LF);
-    let pem = pem.map_err(|_| problem("cannot be written as PEM".into()))?;
+    let pem = to_pem(document).map_err(problem)?;
     let key = Key::from_pem(name, &pem).map_err(problem)?;
     fs::DirBuilder::new()
         .recursive(true)
@@ -127,8 +252,41 @@ pub fn generate(folder: &Path, alg: Alg, from: Timestamp) -> Result<Key, KeyErro
         .create(folder)
         .map_err(|error| KeyError::new(folder, format!("cannot be made: {error}")))?;
     config::create(&path, pem.as_bytes(), 0o600).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => problem("is already there; nothing was written".into()),
+        ErrorKind::AlreadyExists => KeyError { taken: true, ..problem("is already there; nothing was written".into()) },
         _ => problem(format!("cannot be written: {error}")),
     })?;
     Ok(key)
+}
+
+/// Deletes the file at `path` in `folder`. That somebody else was faster is no error.
+///
+/// # Errors
+/// What the system refused.
+pub fn delete(folder: &Path, path: &Path) -> Result<(), KeyError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(KeyError::new(path, format!("cannot be deleted: {error}")))
+        }
+        _ => File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| KeyError::new(folder, format!("cannot be written: {error}"))),
+    }
+}
+
+/// Files that a process which was killed left in `folder`, last written before
+/// `before`: a name that nothing reads, and perhaps a key that nobody knows.
+///
+/// # Errors
+/// A folder that cannot be read.
+pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>, KeyError> {
+    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let written = entry.metadata().map(|status| Timestamp::from_unix(status.mtime()));
+        if config::is_aside(&entry.file_name()) && written.is_ok_and(|written| written < before) {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
 }

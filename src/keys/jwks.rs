@@ -1,14 +1,14 @@
 //! The published key set (RFC 7517 §5) as bytes, equal on every replica.
 
-use std::fmt::Write as _;
+use bytes::Bytes;
 
-use super::sha256;
+use super::{hex, sha256};
 use crate::clock::Timestamp;
 
 /// The serialised JWKS, its entity tag, and while it holds.
 #[derive(Debug)]
 pub struct Jwks {
-    body: String,
+    body: Bytes,
     etag: String,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
@@ -21,12 +21,8 @@ impl Jwks {
         until: Option<Timestamp>,
     ) -> Self {
         let body = format!("{{\"keys\":[{}]}}", keys.collect::<Vec<_>>().join(","));
-        let mut etag = String::from("\"");
-        for byte in sha256(body.as_bytes()).iter().take(16) {
-            let _ = write!(etag, "{byte:02x}");
-        }
-        etag.push('"');
-        Self { body, etag, from, until }
+        let etag = format!("\"{}\"", hex(sha256(body.as_bytes()).get(..16).unwrap_or_default()));
+        Self { body: body.into(), etag, from, until }
     }
 
     pub(super) fn holds_at(&self, now: Timestamp) -> bool {
@@ -35,7 +31,7 @@ impl Jwks {
 
     /// The JSON text.
     #[must_use]
-    pub fn body(&self) -> &str {
+    pub fn body(&self) -> &Bytes {
         &self.body
     }
 

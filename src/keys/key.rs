@@ -132,19 +132,7 @@ impl Key {
     /// # Errors
     /// What is wrong with the file and what would be right.
     pub fn from_pem(name: KeyName, pem: &str) -> Result<Self, String> {
-        let (label, document) = SecretDocument::from_pem(pem)
-            .map_err(|_| "is not PEM; expected one block that begins with -----BEGIN PRIVATE KEY-----".to_owned())?;
-        match label {
-            "PRIVATE KEY" => Self::from_pkcs8(name, document.as_bytes()),
-            "ENCRYPTED PRIVATE KEY" => {
-                Err("is encrypted; decrypt it with `openssl pkcs8 -in OLD -out NEW` and protect the file instead"
-                    .into())
-            }
-            "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
-                Err("is not PKCS#8; convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW`".into())
-            }
-            _ => Err("holds no private key; expected -----BEGIN PRIVATE KEY-----".into()),
-        }
+        Self::from_pkcs8(name, document(pem)?.as_bytes())
     }
 
     fn from_pkcs8(name: KeyName, der: &[u8]) -> Result<Self, String> {
@@ -317,6 +305,35 @@ fn header(alg: &str, kid: &Kid, typ: &str) -> String {
     URL_SAFE_NO_PAD.encode(format!(r#"{{"alg":"{alg}","kid":"{kid}","typ":"{typ}"}}"#))
 }
 
+/// The one PKCS#8 structure of a PEM text.
+fn document(pem: &str) -> Result<SecretDocument, String> {
+    let (label, document) = SecretDocument::from_pem(pem)
+        .map_err(|_| "is not PEM; expected one block that begins with -----BEGIN PRIVATE KEY-----".to_owned())?;
+    match label {
+        "PRIVATE KEY" => Ok(document),
+        "ENCRYPTED PRIVATE KEY" => {
+            Err("is encrypted; decrypt it with `openssl pkcs8 -in OLD -out NEW` and protect the file instead".into())
+        }
+        "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {
+            Err("is not PKCS#8; convert it with `openssl pkcs8 -topk8 -nocrypt -in OLD -out NEW`".into())
+        }
+        _ => Err("holds no private key; expected -----BEGIN PRIVATE KEY-----".into()),
+    }
+}
+
+/// A private key of others in PKCS#8, and what it signs with.
+pub(super) fn read_pkcs8(pem: &str) -> Result<(Alg, SecretDocument), String> {
+    let document = document(pem)?;
+    let oid = PrivateKeyInfoRef::try_from(document.as_bytes()).map(|info| info.algorithm.oid);
+    let alg = match oid.map_err(|_| "is not a PKCS#8 private key".to_owned())? {
+        EC => Alg::Es256,
+        ED25519_OID => Alg::EdDsa,
+        RSA => Alg::Rs256,
+        _ => return Err("is of another kind; expected an EC key on P-256, an Ed25519 key or an RSA key".into()),
+    };
+    Ok((alg, document))
+}
+
 /// A new private key in PKCS#8.
 pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, String> {
     let no_randomness = || "the system has no random bytes to give".to_owned();
@@ -337,7 +354,7 @@ pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, String> {
             info.and_then(|info| SecretDocument::encode_msg(&info)).map_err(not_encoded)
         }
         Alg::Rs256 => Err("RSA keys are not made here; make one with `openssl genpkey -algorithm RSA -pkeyopt \
-                           rsa_keygen_bits:2048` and name it YYYY-MM-DDThh-mm-ssZ.rs256.pem"
+                           rsa_keygen_bits:2048 -out FILE` and take it in with `lingpai keys import FILE`"
             .into()),
     }
 }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 use super::jwks::Jwks;
-use super::{Alg, Key, KeyError, Kid, Purpose};
+use super::{Alg, Digester, Key, KeyError, Kid, Purpose};
 use crate::clock::Timestamp;
 
 /// What the configuration says about keys.
@@ -40,6 +40,9 @@ pub enum State {
 }
 
 impl State {
+    /// Every state, in the order of a key's life.
+    pub const ALL: [Self; 5] = [Self::Upcoming, Self::Signing, Self::Retiring, Self::Retired, Self::Revoked];
+
     /// The state's word, as `keys list` shows it.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -53,22 +56,46 @@ impl State {
     }
 }
 
-struct Entry {
-    key: Key,
+pub(super) struct Entry {
+    pub(super) key: Key,
     /// When the next key of the same algorithm starts to sign.
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Entry {
+    fn is_retired(&self, longest_window: i64, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until.plus(longest_window) <= now)
+    }
+}
+
+/// A key and what it does at an instant.
+#[derive(Debug, Clone, Copy)]
+pub struct Scheduled<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// What it does.
+    pub state: State,
+    /// When its successor starts to sign, if there is one.
+    pub signs_until: Option<Timestamp>,
+    /// When it leaves the JWKS, and the last access token that it signed ends.
+    pub published_until: Option<Timestamp>,
+    /// When the last token of any kind that it signed ends.
+    pub verifies_until: Option<Timestamp>,
 }
 
 /// A set of keys that never changes, and what each of them does when.
 pub struct KeyRing {
-    plan: Plan,
+    pub(super) plan: Plan,
     /// By instant, then by algorithm: the order of the JWKS.
-    entries: Vec<Entry>,
-    revoked: Vec<Key>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) revoked: Vec<Key>,
+    /// The ids of keys that are in the folder and have retired: all that is kept of them.
+    pub(super) retired: Vec<Kid>,
     /// Places in `entries`, by instant.
     by_alg: BTreeMap<Alg, Vec<usize>>,
-    by_header: HashMap<String, (Purpose, usize)>,
+    pub(super) by_header: HashMap<String, (Purpose, usize)>,
     jwks: ArcSwapOption<Jwks>,
+    digest: [u8; 32],
 }
 
 impl std::fmt::Debug for KeyRing {
@@ -83,7 +110,8 @@ impl KeyRing {
     /// # Errors
     /// An algorithm of the plan of which no key would sign at `now`.
     pub fn new(keys: Vec<Key>, plan: Plan, folder: &Path, now: Timestamp) -> Result<Self, KeyError> {
-        let ring = Self::lenient(keys, plan);
+        let mut ring = Self::lenient(keys, plan);
+        ring.forget_retired(now);
         match ring.plan.algorithms.iter().find(|alg| ring.signer(**alg, now).is_none()) {
             None => Ok(ring),
             Some(alg) => Err(KeyError::new(folder, ring.why_none_signs(*alg, now))),
@@ -113,6 +141,11 @@ impl KeyRing {
     #[must_use]
     pub fn lenient(mut keys: Vec<Key>, plan: Plan) -> Self {
         keys.sort_by_key(|key| (key.name().from, key.name().alg.name()));
+        let mut digest = Digester::default();
+        for key in &keys {
+            digest.add(key.name().to_string().as_bytes());
+            digest.add(key.kid().as_str().as_bytes());
+        }
         let (revoked, keys): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| plan.revoked.contains(key.kid()));
         let mut successor = HashMap::new();
         let mut entries: Vec<_> = keys
@@ -121,18 +154,53 @@ impl KeyRing {
             .map(|key| Entry { until: successor.insert(key.name().alg, key.name().from), key })
             .collect();
         entries.reverse();
-        let mut by_alg = BTreeMap::<_, Vec<_>>::new();
-        for (at, entry) in entries.iter().enumerate() {
-            by_alg.entry(entry.key.name().alg).or_default().push(at);
+        let mut ring = Self {
+            plan,
+            entries,
+            revoked,
+            retired: Vec::new(),
+            by_alg: BTreeMap::new(),
+            by_header: HashMap::new(),
+            jwks: ArcSwapOption::empty(),
+            digest: digest.finish(),
+        };
+        ring.index();
+        ring
+    }
+
+    /// What nothing is accepted from any more need not be kept in memory.
+    fn forget_retired(&mut self, now: Timestamp) {
+        let longest = self.longest_window();
+        let (retired, mut kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.is_retired(longest, now));
+        self.retired.extend(retired.into_iter().map(|entry| entry.key.kid().clone()));
+        kept.shrink_to_fit();
+        self.entries = kept;
+        self.index();
+    }
+
+    fn index(&mut self) {
+        self.by_alg.clear();
+        self.by_header = HashMap::with_capacity(2 * self.entries.len());
+        for (at, entry) in self.entries.iter().enumerate() {
+            self.by_alg.entry(entry.key.name().alg).or_default().push(at);
+            for purpose in [Purpose::Access, Purpose::Refresh] {
+                self.by_header.insert(entry.key.header(purpose).to_owned(), (purpose, at));
+            }
         }
-        let by_header = entries
-            .iter()
-            .enumerate()
-            .flat_map(|(at, entry)| {
-                [Purpose::Access, Purpose::Refresh].map(|use_| (entry.key.header(use_).to_owned(), (use_, at)))
-            })
-            .collect();
-        Self { plan, entries, revoked, by_alg, by_header, jwks: ArcSwapOption::empty() }
+    }
+
+    /// Whether a key has retired since the ring was made.
+    #[must_use]
+    pub fn holds_retired(&self, now: Timestamp) -> bool {
+        self.entries.iter().any(|entry| entry.is_retired(self.longest_window(), now))
+    }
+
+    /// A digest of the names and ids of all keys that the folder held, the same
+    /// on replicas that hold the same.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// The key of the algorithm `alg` that signs at `now`: the newest whose
@@ -158,7 +226,7 @@ impl KeyRing {
         self.plan.algorithms.contains(&alg)
     }
 
-    fn of(&self, alg: Alg) -> impl Iterator<Item = &Entry> {
+    pub(super) fn of(&self, alg: Alg) -> impl Iterator<Item = &Entry> {
         self.by_alg.get(&alg).into_iter().flatten().filter_map(|at| self.entries.get(*at))
     }
 
@@ -189,20 +257,36 @@ impl KeyRing {
         jwks
     }
 
-    /// Every key and its state at `now`, revoked ones too, by instant.
+    /// Every key, what it does at `now` and until when, revoked ones too, by instant.
     #[must_use]
-    pub fn states(&self, now: Timestamp) -> Vec<(&Key, State)> {
-        let longest = self.plan.access_window.max(self.plan.refresh_window);
-        let state = |entry: &Entry| match entry.until {
-            _ if entry.key.name().from > now => State::Upcoming,
-            Some(until) if until.plus(longest) <= now => State::Retired,
-            Some(until) if until <= now => State::Retiring,
-            _ => State::Signing,
-        };
-        let revoked = self.revoked.iter().map(|key| (key, State::Revoked));
-        let mut all: Vec<_> = self.entries.iter().map(|entry| (&entry.key, state(entry))).chain(revoked).collect();
-        all.sort_by_key(|(key, _)| (key.name().from, key.name().alg.name()));
+    pub fn schedule(&self, now: Timestamp) -> Vec<Scheduled<'_>> {
+        let longest = self.longest_window();
+        let scheduled = self.entries.iter().map(|entry| Scheduled {
+            key: &entry.key,
+            state: match entry.until {
+                _ if entry.key.name().from > now => State::Upcoming,
+                _ if entry.is_retired(longest, now) => State::Retired,
+                Some(until) if until <= now => State::Retiring,
+                _ => State::Signing,
+            },
+            signs_until: entry.until,
+            published_until: entry.until.map(|until| until.plus(self.plan.access_window)),
+            verifies_until: entry.until.map(|until| until.plus(longest)),
+        });
+        let revoked = self.revoked.iter().map(|key| Scheduled {
+            key,
+            state: State::Revoked,
+            signs_until: None,
+            published_until: None,
+            verifies_until: None,
+        });
+        let mut all: Vec<_> = scheduled.chain(revoked).collect();
+        all.sort_by_key(|one| (one.key.name().from, one.key.name().alg.name()));
         all
+    }
+
+    pub(super) fn longest_window(&self) -> i64 {
+        self.plan.access_window.max(self.plan.refresh_window)
     }
 
     fn window(&self, purpose: Purpose) -> i64 {

@@ -15,16 +15,22 @@ mod foreign;
 mod jwks;
 mod key;
 mod keyring;
+mod lint;
 mod name;
+mod rotation;
 
-pub use files::{KeyError, generate, load};
+pub use files::{Folder, Import, KeyError, delete, generate, load};
 pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
 pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};
-pub use keyring::{KeyRing, Plan, State, Verifier};
+pub use keyring::{KeyRing, Plan, Scheduled, State, Verifier};
+pub use lint::{Finding, Gravity};
 pub use name::KeyName;
+pub use rotation::{Pace, When, schedule};
 
 pub(crate) use ring as crypto;
+
+use std::fmt::Write as _;
 
 use crypto::rand::{SecureRandom, SystemRandom};
 
@@ -48,6 +54,41 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(crypto::digest::digest(&crypto::digest::SHA256, bytes).as_ref());
     out
+}
+
+/// `bytes` as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A SHA-256 over parts, each with its length before it, so that no two lists of
+/// parts are alike.
+pub struct Digester(crypto::digest::Context);
+
+impl Default for Digester {
+    fn default() -> Self {
+        Self(crypto::digest::Context::new(&crypto::digest::SHA256))
+    }
+}
+
+impl Digester {
+    /// Adds one part.
+    pub fn add(&mut self, part: &[u8]) {
+        self.0.update(&(part.len() as u64).to_be_bytes());
+        self.0.update(part);
+    }
+
+    /// The digest of all parts.
+    #[must_use]
+    pub fn finish(self) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        out
+    }
 }
 
 /// How many seconds back the first key of a folder is dated, so that it signs

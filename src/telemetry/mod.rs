@@ -1,9 +1,11 @@
-//! Telemetry: how the server speaks to its operator.
+//! Telemetry: how the server speaks to its operator, in a log and in [`Metrics`].
 //!
 //! One JSON object a line on standard error, or a readable line on a terminal.
 //! Lines are written by a thread of their own: when whoever reads them stands
 //! still, lines are dropped, and no request waits. A secret, a token or the
 //! words of a panic must never enter.
+
+mod metrics;
 
 use std::io::IsTerminal as _;
 
@@ -11,6 +13,8 @@ use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+pub use metrics::Metrics;
 
 /// Lines that may wait to be written before new ones are dropped.
 const BUFFERED_LINES: usize = 8_192;

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use lingpai::app::{Listeners, Reloader};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::http::State;
@@ -65,9 +66,11 @@ subjects = ["*"]
 /// A service under test.
 pub struct TestApp {
     pub address: SocketAddr,
+    pub ops: SocketAddr,
     pub folder: tempfile::TempDir,
     clock: Clock,
     state: Arc<State>,
+    reloader: Mutex<Reloader>,
     runtime: Option<tokio::runtime::Runtime>,
 }
 
@@ -90,8 +93,12 @@ impl TestApp {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(lingpai::app::serve(Arc::clone(&state), vec![listener], std::future::pending()));
-        Self { address, folder, clock, state, runtime: Some(runtime) }
+        let ops_listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let ops = ops_listener.local_addr().unwrap();
+        let listeners = Listeners { public: vec![listener], ops: vec![ops_listener] };
+        runtime.spawn(lingpai::app::serve(Arc::clone(&state), listeners, std::future::pending()));
+        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state)));
+        Self { address, ops, folder, clock, state, reloader, runtime: Some(runtime) }
     }
 
     /// Moves the clock to `seconds` after the start of the test.
@@ -104,6 +111,27 @@ impl TestApp {
     pub fn reconfigure(&self, config: &str) {
         let config = load(self.folder.path(), config).unwrap();
         self.state.swap(lingpai::app::snapshot(&config, self.clock.now()).unwrap());
+    }
+
+    /// Looks at the files, as a server does at every interval.
+    pub fn look(&self) -> &Self {
+        self.reloader.lock().unwrap().look(false);
+        self
+    }
+
+    /// What the operator reads at `path`.
+    pub fn operator(&self, path: &str) -> Answer {
+        let mut stream = TcpStream::connect(self.ops).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+        read_answer(&mut stream)
+    }
+
+    /// The number that a metric has.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> i64 {
+        let text = self.operator("/metrics").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     }
 
     /// Adds a key that signs from `seconds` after the start of the test on, for

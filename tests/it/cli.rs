@@ -2,244 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lingpai::clients::SecretDigest;
-use lingpai::clock::{Clock, Timestamp};
+use lingpai::clock::Clock;
 use lingpai::keys::{self, Alg, Key, KeyName, Purpose};
 use serde_json::{Value, json};
 
-use crate::app::{Answer, ISSUER, SECRET, UNAUTHORIZED, basic, copy_key, read_answer, segment, standard};
-
-const LINGPAI: &str = env!("CARGO_BIN_EXE_lingpai");
-const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
-/// Longer than anything here takes; then the process is killed and its test fails.
-const LIMIT: Duration = Duration::from_secs(30);
-
-/// A folder in which commands are run, with nothing in their environment.
-struct Home(tempfile::TempDir);
-
-/// What a process said, and how it ended.
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
-    }
-
-    /// With the configuration of most tests, and its key.
-    fn standard() -> Self {
-        let home = Self::new();
-        home.write("lingpai.toml", &standard());
-        fs::create_dir(home.path("keys")).unwrap();
-        copy_key(KEY, &home.path("keys").join(KEY));
-        home
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, name: &str, content: &str) -> PathBuf {
-        fs::write(self.path(name), content).unwrap();
-        self.path(name)
-    }
-
-    fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// The names in a folder, hidden ones too.
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path(folder)).unwrap();
-        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
-    fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
-        let mut command = Command::new(LINGPAI);
-        command.args(arguments).env_clear().envs(environment.iter().copied()).current_dir(self.0.path());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        self.run_in(arguments, &[])
-    }
-
-    fn run_in(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
-        ended(self.command(arguments, environment).spawn().unwrap())
-    }
-
-    fn run_with_input(&self, arguments: &[&str], input: &[u8]) -> Ran {
-        let mut child = self.command(arguments, &[]).stdin(Stdio::piped()).spawn().unwrap();
-        let (mut pipe, input) = (child.stdin.take().unwrap(), input.to_vec());
-        // It need not read all of it.
-        let writing = thread::spawn(move || drop(pipe.write_all(&input)));
-        let ran = ended(child);
-        writing.join().unwrap();
-        ran
-    }
-
-    fn serve(&self, arguments: &[&str]) -> Server {
-        self.serve_in(&[&["serve", "--listen", "127.0.0.1:0"], arguments].concat(), &[])
-    }
-
-    fn serve_in(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Server {
-        Server::of(self.command(arguments, environment).spawn().unwrap())
-    }
-}
-
-impl Ran {
-    #[track_caller]
-    fn assert(&self, code: i32) -> &Self {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        self
-    }
-
-    /// Refused: this code, nothing on standard output, and one line that says all of `expected`.
-    #[track_caller]
-    fn assert_refused(&self, code: i32, expected: &[&str]) {
-        self.assert(code);
-        assert!(self.out.is_empty(), "{self:?}");
-        assert!(self.err.starts_with("lingpai: ") && self.err.lines().count() == 1, "{self:?}");
-        for part in expected {
-            assert!(self.err.contains(part), "{self:?}\nwant: {part}");
-        }
-    }
-
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// The one secret that was printed.
-    fn secret(&self) -> String {
-        secret_in(&self.out)
-    }
-}
-
-fn secret_in(text: &str) -> String {
-    let found: Vec<_> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').collect();
-    let secrets: Vec<_> = found.into_iter().filter(|word| word.starts_with("lps_")).collect();
-    assert_eq!(secrets.len(), 1, "{text}");
-    assert_eq!(secrets[0].len(), 47);
-    secrets[0].to_owned()
-}
-
-/// Kills `child` if this is not dropped in time.
-fn watch(child: &Child) -> mpsc::Sender<()> {
-    let (alive, dropped) = mpsc::channel();
-    let pid = child.id();
-    thread::spawn(move || {
-        if dropped.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            signal(pid, "KILL");
-        }
-    });
-    alive
-}
-
-fn signal(pid: u32, name: &str) {
-    assert!(Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap().success());
-}
-
-fn ended(child: Child) -> Ran {
-    let _watchdog = watch(&child);
-    let output = child.wait_with_output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
-}
-
-/// A process that serves.
-struct Server {
-    child: Option<Child>,
-    address: String,
-    lines: mpsc::Receiver<String>,
-    errors: JoinHandle<String>,
-    watchdog: mpsc::Sender<()>,
-}
-
-impl Server {
-    #[track_caller]
-    fn of(mut child: Child) -> Self {
-        let watchdog = watch(&child);
-        let (out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        let (to, lines) = mpsc::channel();
-        thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| to.send(line)));
-        let errors = thread::spawn(move || {
-            let mut text = String::new();
-            let _ = err.read_to_string(&mut text);
-            text
-        });
-        let mut server = Self { child: Some(child), address: String::new(), lines, errors, watchdog };
-        let Ok(first) = server.lines.recv_timeout(LIMIT) else {
-            panic!("it did not start: {}", server.errors.join().unwrap());
-        };
-        let (_, address) = first.split_once("at http://").unwrap_or_else(|| panic!("no address in {first}"));
-        address.split([',', ' ']).next().unwrap().clone_into(&mut server.address);
-        server
-    }
-
-    /// The next line of standard output that has `part` in it.
-    fn line(&self, part: &str) -> String {
-        loop {
-            let line = self.lines.recv_timeout(LIMIT).unwrap_or_else(|_| panic!("no line with {part}"));
-            if line.contains(part) {
-                return line;
-            }
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(LIMIT)).unwrap();
-        stream
-    }
-
-    fn raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = self.connect();
-        let _ = stream.write_all(bytes);
-        read_answer(&mut stream)
-    }
-
-    fn send(&self, method: &str, target: &str, header: &str, body: &str) -> Answer {
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let header = if header.is_empty() { String::new() } else { format!("{header}\r\n") };
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{header}{length}\r\n{body}");
-        self.raw(head.as_bytes())
-    }
-
-    /// `POST /token` with HTTP Basic.
-    fn create(&self, id: &str, secret: &str) -> Answer {
-        self.send("POST", "/token", &basic(id, secret), "")
-    }
-
-    fn signal(&self, name: &str) {
-        signal(self.child.as_ref().unwrap().id(), name);
-    }
-
-    /// Asks it to end, and waits until it has.
-    fn stop(mut self, name: &str) -> Ran {
-        self.signal(name);
-        let code = self.child.take().unwrap().wait().unwrap().code();
-        drop(self.watchdog);
-        let out = self.lines.iter().map(|line| line + "\n").collect();
-        Ran { code, out, err: self.errors.join().unwrap() }
-    }
-}
+use crate::app::{ISSUER, SECRET, UNAUTHORIZED, basic, copy_key, segment, standard};
+use crate::home::{Home, KEY, RECENT, Server, ended, secret_in, watch};
 
 #[test]
 fn init() {
@@ -522,72 +297,6 @@ fn a_hangup_does_not_end_it() {
     assert_eq!(ran.code, Some(0), "{ran:?}");
 }
 
-#[test]
-fn keys_new_and_list() {
-    let home = Home::standard();
-    fs::remove_file(home.path("keys").join(KEY)).unwrap();
-    let ran = home.run(&["keys", "list"]);
-    assert!(ran.assert(0).err.contains("lingpai keys new"), "{ran:?}");
-    assert_eq!(home.run(&["keys", "list", "--json"]).assert(0).json(), json!([]));
-
-    // The first signs at once, the second when every verifier has fetched the keys again.
-    let now = Clock::system().now();
-    for (least, most) in [(-330, -300), (2 * (300 + 2 + 5), 660)] {
-        let made = home.run(&["keys", "new", "--json"]).assert(0).json();
-        let from = Timestamp::parse_rfc3339(made["from"].as_str().unwrap()).unwrap();
-        assert!((least..=most).contains(&from.since(now)), "{made}");
-        assert_eq!(fs::metadata(home.path(made["file"].as_str().unwrap())).unwrap().mode() & 0o777, 0o600);
-    }
-    let at = ["keys", "new", "--at", "2020-01-01T00:00:00Z"];
-    home.run(&at).assert(0);
-    let before = home.text("keys/2020-01-01T00-00-00Z.es256.pem");
-    home.run(&at).assert_refused(1, &["keys/2020-01-01T00-00-00Z.es256.pem is already there; nothing was written"]);
-    assert_eq!(home.text("keys/2020-01-01T00-00-00Z.es256.pem"), before);
-    assert_eq!(home.names("keys").len(), 3);
-
-    let listed = home.run(&["keys", "list", "--json"]).assert(0).json();
-    let states: Vec<_> = listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["retiring", "signing", "upcoming"]);
-    let table = home.run(&["keys", "list"]);
-    let lines: Vec<_> = table.assert(0).out.lines().collect();
-    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["SIGNS", "FROM", "STATE", "ALG", "KID"]);
-    for (line, key) in lines[1..].iter().zip(listed.as_array().unwrap()) {
-        let expected = ["from", "state", "alg", "kid"].map(|member| key[member].as_str().unwrap());
-        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), expected);
-        // In columns, as the head says.
-        for title in ["STATE", "ALG", "KID"] {
-            assert_eq!(line.as_bytes()[lines[0].find(title).unwrap() - 1], b' ', "{line}");
-        }
-    }
-    // A revoked key is shown as such.
-    let kid = listed[0]["kid"].as_str().unwrap();
-    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [{kid:?}]", standard()));
-    assert_eq!(home.run(&["keys", "list", "--json"]).json()[0]["state"], "revoked");
-
-    for wrong in [&["--at", "tomorrow"], &["--at", "2026-01-01"], &["--alg", "HS256"], &["--alg", "es256"]] {
-        home.run(&[&["keys", "new"], &wrong[..]].concat()).assert(2);
-    }
-    home.run(&["keys", "new", "--alg", "RS256"]).assert_refused(2, &["openssl genpkey -algorithm RSA"]);
-    assert_eq!(home.names("keys").len(), 3);
-}
-
-#[test]
-fn keys_new_eddsa() {
-    let home = Home::standard();
-    home.run(&["keys", "new", "--alg", "EdDSA"]).assert(0);
-    assert_eq!(home.run(&["keys", "list", "--json"]).json()[1]["alg"], "EdDSA");
-    home.write("lingpai.toml", &standard().replace("[token]", "[token]\nalgorithm = \"EdDSA\""));
-    home.run(&["check"]).assert(0);
-}
-
-/// What is said of a new key is what `keys list` then shows.
-#[test]
-fn keys_new_does_not_say_that_an_older_key_signs() {
-    let home = Home::standard();
-    let ran = home.run(&["keys", "new", "--at", "2020-01-01T00:00:00Z"]);
-    assert!(!ran.assert(0).out.contains("signs now"), "{ran:?}");
-}
-
 /// Adds a client to `before`, and asserts that all of it still stands before what was added.
 #[track_caller]
 fn assert_appended(before: &str) {
@@ -767,7 +476,7 @@ fn token_inspect() {
     }
     let ran = inspect(&["--jwks", "jwks.json"], &refresh);
     assert!(ran.assert(1).out.contains("typ at+jwt"), "{ran:?}");
-    fs::remove_file(home.path("keys").join(KEY)).unwrap();
+    fs::remove_file(home.path("keys").join(&*RECENT)).unwrap();
     assert!(inspect(&[], &value).assert(1).out.contains("no key here writes this header"));
 }
 
@@ -801,10 +510,15 @@ fn check() {
     let home = Home::standard();
     let ran = home.run(&["check"]);
     assert_eq!(ran.assert(0).err, "");
-    assert_eq!(ran.out, format!("good: issuer {ISSUER}, 2 clients and 1 key, signing with {KEY}\n"));
+    assert_eq!(ran.out, format!("good: issuer {ISSUER}, 2 clients and 1 key, signing with {}\n", *RECENT));
     let said = home.run(&["check", "--json"]).assert(0).json();
-    let expected = json!({"issuer": ISSUER, "clients": 2, "keys": 1, "signing": KEY, "warnings": []});
-    assert_eq!(said, expected);
+    let expected = json!({"issuer": ISSUER, "clients": 2, "keys": 1, "signing": *RECENT, "warnings": [], "breaks": []});
+    for (member, value) in expected.as_object().unwrap() {
+        assert_eq!(&said[member], value, "{member}");
+    }
+    for digest in ["keys_digest", "configuration_digest"] {
+        assert_eq!(said[digest].as_str().unwrap().len(), 64, "{said}");
+    }
 
     home.write("lingpai.toml", &standard().replace("[token]", "[token]\nsession_lifetime = \"1h\""));
     let ran = home.run(&["check"]);

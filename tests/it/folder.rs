@@ -303,7 +303,7 @@ fn what_each_key_does_at_each_second() {
     // Backwards too: a clock may be set back, and nothing may be remembered wrongly.
     for (after, states, signer, access, refresh) in table.iter().chain(table.iter().rev()) {
         let now = second.plus(*after);
-        let found: Vec<_> = ring.states(now).into_iter().map(|(_, state)| state).collect();
+        let found: Vec<_> = ring.schedule(now).iter().map(|one| one.state).collect();
         assert_eq!(found, states, "{after}");
         assert_eq!(ring.signer(Alg::Es256, now).map(Key::kid), signer.map(Key::kid), "{after}");
         let accepts = |key: &Key, purpose| ring.find(key.header(purpose)).unwrap().accepts(now);
@@ -312,7 +312,7 @@ fn what_each_key_does_at_each_second() {
         assert!(accepts(&new, Purpose::Access) && accepts(&new, Purpose::Refresh), "{after}");
         // Published is what verifies access tokens.
         let published = if *access { vec![old.jwk(), new.jwk()] } else { vec![new.jwk()] };
-        assert_eq!(ring.jwks(now).body(), format!("{{\"keys\":[{}]}}", published.join(",")), "{after}");
+        assert_eq!(ring.jwks(now).body(), &format!("{{\"keys\":[{}]}}", published.join(",")), "{after}");
         // Every replica has the same tag, however long it has been running.
         let other = KeyRing::lenient(keys::load(folder.path()).unwrap(), plan.clone());
         assert_eq!(ring.jwks(now).etag(), other.jwks(now).etag());
@@ -470,7 +470,7 @@ fn a_revoked_key_counts_as_absent() {
 
     let config = load(app.folder.path(), &revoking(&[&new])).unwrap();
     let snapshot = lingpai::app::snapshot(&config, Timestamp::from_unix(START)).unwrap();
-    let states: Vec<_> = snapshot.keys.states(Timestamp::from_unix(START)).iter().map(|(_, state)| *state).collect();
+    let states: Vec<_> = snapshot.keys.schedule(Timestamp::from_unix(START)).iter().map(|one| one.state).collect();
     assert_eq!(states, [State::Signing, State::Revoked, State::Upcoming]);
 
     // An upcoming key is left, but nothing that signs now.

@@ -1,0 +1,201 @@
+//! Reloading: what the files say now takes the place of what they said, whole or
+//! not at all.
+//!
+//! Files are compared by content, which also sees the swapped links of Kubernetes
+//! and works where nobody announces a change, as on NFS. Whatever is wrong with
+//! them, the snapshot in force stays, the log says why, and the ops listener too.
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+
+use super::{StartError, compile, files};
+use crate::config::{Config, Issuer, Listen, Overrides};
+use crate::http::State;
+use crate::keys::{Folder, Gravity};
+
+/// Looks at the files, and loads them if they have changed.
+#[derive(Debug)]
+pub struct Reloader {
+    origin: Origin,
+    fixed: Fixed,
+    interval: Duration,
+    state: Arc<State>,
+    /// What was refused last, and why: it is said once.
+    refused: Option<(Option<[u8; 32]>, String)>,
+}
+
+/// Where the configuration is read again.
+#[derive(Debug)]
+enum Origin {
+    File(PathBuf, Overrides),
+    /// There is no file, and what was made up at the start stays.
+    Development(Box<Config>),
+}
+
+/// What only a restart changes.
+#[derive(Debug)]
+struct Fixed {
+    issuer: Issuer,
+    listen: Vec<Listen>,
+    ops: Option<Vec<Listen>>,
+    keys: PathBuf,
+}
+
+impl Reloader {
+    /// Keeps `state`, which began with `config`, in step with the files.
+    /// `overrides` are what won over the file.
+    #[must_use]
+    pub fn new(config: Config, overrides: Overrides, state: Arc<State>) -> Self {
+        Self {
+            fixed: Fixed {
+                issuer: config.issuer.clone(),
+                listen: config.listen.clone(),
+                ops: config.ops.clone(),
+                keys: config.keys.path.clone(),
+            },
+            interval: seconds(config.reload_interval),
+            origin: match config.source.path() {
+                Some(path) => Origin::File(path.to_owned(), overrides),
+                None => Origin::Development(Box::new(config)),
+            },
+            state,
+            refused: None,
+        }
+    }
+
+    /// Looks at the files once. `asked` says that somebody wants it, so that even
+    /// what is as before is loaded again, and a refusal is said again.
+    pub fn look(&mut self, asked: bool) {
+        let (seen, outcome) = match self.read() {
+            Err(error) => (None, Err(error)),
+            Ok((content, folder)) => {
+                let seen = files(&content, &folder);
+                if !asked && !self.is_due(seen) {
+                    return self.accept("the files are again what is in force");
+                }
+                (Some(seen), self.load(content, &folder))
+            }
+        };
+        match outcome {
+            Ok(()) => self.accept("what was wrong with the files is mended"),
+            Err(error) => self.refuse(asked, seen, error.to_string()),
+        }
+    }
+
+    fn read(&self) -> Result<(String, Folder), StartError> {
+        let content = match &self.origin {
+            Origin::File(path, _) => Config::content(path)?,
+            Origin::Development(_) => String::new(),
+        };
+        Ok((content, Folder::read(&self.fixed.keys)?))
+    }
+
+    /// Whether the files are not what is in force; or time has passed a key by; or
+    /// it has run backwards, so that keys may be wanted that had been forgotten.
+    fn is_due(&self, seen: [u8; 32]) -> bool {
+        let (current, now) = (self.state.snapshot(), self.state.clock());
+        seen != current.files || current.keys.holds_retired(now) || now < current.compiled
+    }
+
+    fn load(&mut self, content: String, folder: &Folder) -> Result<(), StartError> {
+        let now = self.state.clock();
+        let mut config = match &self.origin {
+            Origin::File(path, overrides) => Config::parse(path, content, overrides.clone())?,
+            Origin::Development(config) => Config::clone(config),
+        };
+        let mut warnings = self.fixed.hold(&mut config);
+        let mut snapshot = compile(&config, folder, now)?;
+        let before = self.state.snapshot();
+        for finding in snapshot.keys.replacing(&before.keys, before.jwks_max_age, now) {
+            if finding.gravity == Gravity::Refused {
+                return Err(StartError::new(format!("{}: {finding}", self.fixed.keys.display())));
+            }
+            warnings.push(finding.message);
+        }
+        warnings.append(&mut snapshot.warnings);
+        for warning in warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
+            tracing::warn!(warning, "reloading");
+        }
+        snapshot.warnings = warnings;
+        self.interval = seconds(config.reload_interval);
+        let signing = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string());
+        tracing::info!(clients = snapshot.registry.len(), signing, "reloaded");
+        self.state.swap(snapshot);
+        Ok(())
+    }
+
+    fn accept(&mut self, mended: &str) {
+        if self.refused.take().is_some() {
+            tracing::info!("{mended}");
+            self.state.confirm();
+        }
+    }
+
+    /// The same refusal of the same files is said once, although it is tried
+    /// again each time: some become good as time goes by.
+    fn refuse(&mut self, asked: bool, seen: Option<[u8; 32]>, why: String) {
+        let refused = Some((seen, why.clone()));
+        let new = asked || self.refused != refused;
+        if new {
+            tracing::error!(error = why, "reload refused: what was loaded before stays in force");
+        }
+        self.state.refuse(why, new);
+        self.refused = refused;
+    }
+}
+
+impl Fixed {
+    /// Keeps what only a restart changes, and says so.
+    fn hold(&self, config: &mut Config) -> Vec<String> {
+        let mut changed = Vec::new();
+        if config.issuer != self.issuer {
+            changed.push("issuer");
+            config.issuer = self.issuer.clone();
+        }
+        if config.listen != self.listen {
+            changed.push("listen");
+        }
+        if config.ops != self.ops {
+            changed.push("ops.listen");
+        }
+        if config.keys.path != self.keys {
+            changed.push("keys.path");
+            config.keys.path.clone_from(&self.keys);
+        }
+        changed
+            .iter()
+            .map(|what| format!("restart needed: `{what}` has changed, and the old value is in force"))
+            .collect()
+    }
+}
+
+fn seconds(number: i64) -> Duration {
+    Duration::from_secs(number.try_into().unwrap_or(1))
+}
+
+/// Looks at the files at every interval, and at once on `hangup`, for ever.
+pub async fn watch(mut reloader: Reloader, mut hangup: Signal) {
+    loop {
+        let asked = tokio::select! {
+            () = tokio::time::sleep(reloader.interval) => false,
+            _ = hangup.recv() => true,
+        };
+        // Parsing takes a while, in which requests on this thread would wait.
+        let looked = tokio::task::spawn_blocking(move || {
+            // A mistake of ours must not end all reloading: what is in force stays.
+            if std::panic::catch_unwind(AssertUnwindSafe(|| reloader.look(asked))).is_err() {
+                reloader.refuse(true, None, "an internal error; the log says where".to_owned());
+            }
+            reloader
+        });
+        match looked.await {
+            Ok(back) => reloader = back,
+            // The runtime is shutting down.
+            Err(_) => return,
+        }
+    }
+}

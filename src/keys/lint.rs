@@ -1,0 +1,185 @@
+//! The linter: what a schedule, or a change of it, would break, and for whom.
+//!
+//! Who asks decides what follows: the command line refuses what [`Gravity::Breaks`],
+//! a running server says it and goes on, because to refuse it then would help nobody.
+
+use std::fmt;
+
+use super::keyring::Entry;
+use super::{Key, KeyName, KeyRing};
+use crate::clock::Timestamp;
+
+/// How far back a new key may be dated, in seconds: its file may have travelled
+/// this long, and it signs before anybody can have heard of it.
+const LATE: i64 = 60;
+/// How far a clock may be off the newest key, in days. Who rotates once a year is in time.
+const FAR: i64 = 400;
+const DAY: i64 = 86_400;
+
+/// What follows from a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gravity {
+    /// Nobody applies it: a running server keeps the keys that it has.
+    Refused,
+    /// Tokens or verifiers would fail: the command line refuses, a running server warns.
+    Breaks,
+}
+
+/// What is wrong with a schedule, what would happen to whom, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What follows.
+    pub gravity: Gravity,
+    /// One sentence or two.
+    pub message: String,
+}
+
+impl Finding {
+    fn refused(message: String) -> Self {
+        Self { gravity: Gravity::Refused, message }
+    }
+
+    fn breaks(message: String) -> Self {
+        Self { gravity: Gravity::Breaks, message }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl KeyRing {
+    /// What would happen if these keys took the place of `old` at `now`, whose
+    /// JWKS verifiers may cache for `jwks_max_age` seconds.
+    #[must_use]
+    pub fn replacing(&self, old: &Self, jwks_max_age: i64, now: Timestamp) -> Vec<Finding> {
+        let news = self.entries.iter().map(|entry| &entry.key).filter(|key| !old.knows(key));
+        let mut findings: Vec<_> = news.filter_map(|key| self.arrival(key, jwks_max_age, now)).collect();
+        findings.extend(self.steps_back(old, now));
+        let could_have_signed = old.entries.iter().filter(|entry| entry.key.name().from <= now);
+        findings.extend(could_have_signed.filter_map(|entry| self.cut_short(old, entry, now)));
+        findings
+    }
+
+    /// What is wrong with the schedule at `now` by itself: a clock that cannot be right.
+    #[must_use]
+    pub fn doubts(&self, now: Timestamp) -> Vec<Finding> {
+        let days = |key: &Key| key.name().from.since(now) / DAY;
+        let doubt = |key: &Key| match days(key) {
+            ahead if ahead > FAR => Some(format!(
+                "{} starts to sign {ahead} days after what this machine's clock says ({now}): set the clock, or rename \
+                 the key",
+                key.name()
+            )),
+            ahead if ahead < -FAR => Some(format!(
+                "the newest key, {}, is {} days older than what this machine's clock says ({now}): with a clock that \
+                 is ahead, every verifier refuses new tokens, and keys are pruned that still verify; set the clock, or \
+                 if it is right, rotate with `lingpai keys new --at INSTANT`",
+                key.name(),
+                -ahead
+            )),
+            _ => None,
+        };
+        self.entries.last().and_then(|newest| doubt(&newest.key)).map(Finding::breaks).into_iter().collect()
+    }
+
+    /// The keys that were written too late for the verifiers, to judge by when
+    /// each file was `written`.
+    pub fn published_late(
+        &self,
+        written: impl Iterator<Item = (KeyName, Timestamp)>,
+        jwks_max_age: i64,
+        now: Timestamp,
+    ) -> Vec<Finding> {
+        let late = |(name, written): (KeyName, Timestamp)| {
+            let takes_over = self.of(name.alg).any(|entry| entry.key.name().from < name.from);
+            let lead = name.from.since(written);
+            (self.uses(name.alg) && takes_over && name.from > now && lead < jwks_max_age).then(|| {
+                Finding::breaks(format!(
+                    "{name} was written at {written}, {lead} s before it signs, and verifiers may keep the keys without \
+                     it for {jwks_max_age} s: they refuse its tokens until then; rename it to a later instant, unless \
+                     the file is a copy of one that was published in time"
+                ))
+            })
+        };
+        written.filter_map(late).collect()
+    }
+
+    fn knows(&self, key: &Key) -> bool {
+        self.by_header.contains_key(key.header(super::Purpose::Access))
+            || self.revoked.iter().any(|revoked| revoked.kid() == key.kid())
+            || self.retired.contains(key.kid())
+            || self.plan.revoked.contains(key.kid())
+    }
+
+    fn arrival(&self, key: &Key, jwks_max_age: i64, now: Timestamp) -> Option<Finding> {
+        let (name, lead) = (key.name(), key.name().from.since(now));
+        if lead < -LATE {
+            return Some(Finding::refused(format!(
+                "{name} is new, and dated {} s back: a new key signs at an instant to come, so that verifiers have heard \
+                 of it before; rename it, or make one with `lingpai keys rotate`",
+                -lead
+            )));
+        }
+        (lead < jwks_max_age && self.uses(name.alg)).then(|| {
+            Finding::breaks(format!(
+                "{name} is new and signs {}, and verifiers may keep the keys without it for {jwks_max_age} s: until then \
+                 they refuse its tokens; a key is published at least {jwks_max_age} s before it signs",
+                if lead > 0 { format!("in {lead} s") } else { "at once".to_owned() }
+            ))
+        })
+    }
+
+    /// A key that has been replaced must not sign again, unless its successor is revoked.
+    fn steps_back(&self, old: &Self, now: Timestamp) -> Option<Finding> {
+        self.plan.algorithms.iter().find_map(|alg| {
+            let (before, after) = (old.signer(*alg, now)?, self.signer(*alg, now)?);
+            let back = after.name().from < before.name().from && !self.plan.revoked.contains(before.kid());
+            back.then(|| {
+                Finding::refused(format!(
+                    "without {}, which signs now, {} would sign again, which verifiers may have forgotten: put it back, or \
+                     name its kid {} in [keys] revoked if it was stolen",
+                    before.name(),
+                    after.name(),
+                    before.kid()
+                ))
+            })
+        })
+    }
+
+    /// Whether tokens that the key `before` of `old` has signed would outlive it.
+    fn cut_short(&self, old: &Self, before: &Entry, now: Timestamp) -> Option<Finding> {
+        let name = before.key.name();
+        if self.plan.revoked.contains(before.key.kid()) {
+            return None;
+        }
+        // Its last token was signed now, or at its successor's instant.
+        let last = before.until.map_or(now, |until| until.min(now));
+        let ends = last.plus(old.longest_window());
+        if ends <= now {
+            return None;
+        }
+        let Some(after) = self.entries.iter().find(|entry| entry.key.kid() == before.key.kid()) else {
+            return Some(Finding::breaks(format!(
+                "{name} is gone, and tokens that it signed last until {ends}: they are refused from now on; put it \
+                 back, and let `lingpai keys prune` delete it in time"
+            )));
+        };
+        let windows = [
+            ("access", old.plan.access_window, self.plan.access_window),
+            ("refresh", old.plan.refresh_window, self.plan.refresh_window),
+        ];
+        windows.into_iter().find_map(|(kind, was, is)| {
+            let (tokens_end, key_ends) = (last.plus(was), after.until?.plus(is));
+            (tokens_end > now && key_ends < tokens_end).then(|| {
+                Finding::breaks(format!(
+                    "the {kind} lifetime is lowered while {kind} tokens of {name} live until {tokens_end}, and now it \
+                     verifies them only until {key_ends}: from then on they are refused; lower lifetimes when no key is \
+                     replaced within the old one, or keep the old value until {tokens_end}"
+                ))
+            })
+        })
+    }
+}

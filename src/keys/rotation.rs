@@ -1,0 +1,106 @@
+//! Rotation: when a new key may start to sign, and when an old one may go.
+
+use std::path::{Path, PathBuf};
+
+use super::files::{KeyError, delete, generate, leftovers, load};
+use super::{Alg, FIRST_KEY_BACKDATE, Key, KeyRing};
+use crate::clock::Timestamp;
+
+/// How long a retired key is kept, in seconds: for clocks that are off.
+const KEPT: i64 = 86_400;
+
+/// When a new key is to sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// As soon as it can without anybody noticing.
+    InTime,
+    /// At this instant.
+    At(Timestamp),
+    /// In so many seconds.
+    In(i64),
+    /// At once, whatever that breaks.
+    Now,
+}
+
+/// How fast news of a key travels, in seconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// How long verifiers may cache the JWKS.
+    pub jwks_max_age: i64,
+    /// How long a replica may take to see a file, and by how much its clock may be off.
+    pub replicas: i64,
+}
+
+impl Pace {
+    /// Long enough for every replica to have the file, and then for every verifier
+    /// to have fetched the JWKS again; twice.
+    fn lead(self) -> i64 {
+        2 * (self.jwks_max_age + self.replicas)
+    }
+}
+
+impl KeyRing {
+    /// From when on a new key of `alg` is to sign.
+    ///
+    /// # Errors
+    /// Why verifiers, or nobody, would notice, and what to choose instead.
+    pub fn instant(&self, alg: Alg, when: When, pace: Pace, now: Timestamp) -> Result<Timestamp, String> {
+        let signer = self.signer(alg, now).filter(|_| self.uses(alg));
+        let from = match when {
+            When::At(at) => at,
+            When::In(seconds) => now.plus(seconds),
+            When::Now => now,
+            When::InTime if self.entries.is_empty() && self.revoked.is_empty() => now.plus(-FIRST_KEY_BACKDATE),
+            When::InTime if signer.is_none() && self.uses(alg) => now,
+            // To the minute, so that two machines that do this at once choose one name, and one of them loses.
+            When::InTime => Timestamp::from_unix((now.plus(pace.lead()).unix() + 59) / 60 * 60),
+        };
+        let Some(signer) = signer.map(Key::name) else { return Ok(from) };
+        if from <= signer.from {
+            return Err(format!(
+                "a key from {from} on would never sign, because {signer} is newer; nothing was written: choose a later \
+                 instant, and look at this machine's clock, which says {now}"
+            ));
+        }
+        let (lead, needed) = (from.since(now), pace.jwks_max_age);
+        if lead < needed && when != When::Now {
+            return Err(format!(
+                "a key from {from} on would sign in {lead} s, and verifiers may keep the keys without it for {needed} s \
+                 (jwks_max_age): they would refuse its tokens until then; nothing was written: choose an instant from {} \
+                 on, or in an emergency `lingpai keys rotate --now`",
+                now.plus(needed)
+            ));
+        }
+        Ok(from)
+    }
+
+    /// The files in `folder`, whose keys these are, that may be deleted: keys that
+    /// have been retired for a day, and what a process that was killed left then.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn prunable(&self, folder: &Path, now: Timestamp) -> Result<Vec<PathBuf>, KeyError> {
+        let schedule = self.schedule(now).into_iter();
+        let retired = schedule.filter(|one| one.verifies_until.is_some_and(|end| end.plus(KEPT) <= now));
+        let mut files: Vec<_> = retired.map(|one| folder.join(one.key.name().to_string())).collect();
+        files.extend(leftovers(folder, now.plus(-KEPT))?);
+        Ok(files)
+    }
+}
+
+/// Makes the next key of `alg`, and takes it back if somebody else has scheduled
+/// an earlier one meanwhile. Nobody has signed with it then.
+///
+/// # Errors
+/// The other key ([`KeyError::is_taken`]), or what the system refused.
+pub fn schedule(folder: &Path, alg: Alg, from: Timestamp, now: Timestamp) -> Result<Key, KeyError> {
+    let key = generate(folder, alg, from)?;
+    let earlier = |other: &Key| other.name().alg == alg && other.name().from > now && other.name().from < from;
+    match load(folder)?.into_iter().find(earlier) {
+        None => Ok(key),
+        Some(rival) => {
+            delete(folder, &folder.join(key.name().to_string()))?;
+            Err(KeyError::taken(folder.join(rival.name().to_string()), "was scheduled by somebody else just now"))
+        }
+    }
+}

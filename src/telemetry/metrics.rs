@@ -1,0 +1,136 @@
+//! Metrics: every name and label in one place, in Prometheus' text format.
+//!
+//! Every name begins with `lingpai_`. Labels are from closed sets: nothing that a
+//! caller sent is ever one.
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+/// What the ops listener's `/metrics` shows.
+pub struct Metrics {
+    registry: Registry,
+    reloads: IntCounter,
+    reload_failures: IntCounter,
+    reload_successful: IntGauge,
+    warnings: IntGauge,
+    keys: IntGaugeVec,
+    keys_digest: IntGauge,
+    configuration_digest: IntGauge,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let registry = Registry::new();
+        let gauge = |name, help| registered(&registry, IntGauge::new(name, help));
+        let counter = |name, help| registered(&registry, IntCounter::new(name, help));
+        let build = Opts::new("lingpai_build_info", "1, with the version as a label.");
+        let build = build.const_label("version", env!("CARGO_PKG_VERSION"));
+        registered(&registry, IntGauge::with_opts(build)).set(1);
+        let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
+        let metrics = Self {
+            reloads: counter("lingpai_reloads_total", "Reloads of configuration and keys that were applied."),
+            reload_failures: counter(
+                "lingpai_reload_failures_total",
+                "Reloads that were refused; what was loaded before stays.",
+            ),
+            reload_successful: gauge(
+                "lingpai_last_reload_successful",
+                "Whether what is in the files now is what the server works with: 1, or 0 while a reload is refused.",
+            ),
+            warnings: gauge(
+                "lingpai_warnings",
+                "Warnings about the configuration and the keys in force; the log has them.",
+            ),
+            keys: registered(&registry, IntGaugeVec::new(keys, &["state"])),
+            keys_digest: gauge(
+                "lingpai_keys_digest",
+                "The first 48 bits of the digest of the key set: replicas that differ have other keys.",
+            ),
+            configuration_digest: gauge(
+                "lingpai_configuration_digest",
+                "The first 48 bits of the digest of the configuration without secrets: replicas that differ apply another.",
+            ),
+            registry,
+        };
+        metrics.reload_successful.set(1);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// What was loaded is in force, with this many warnings.
+    pub fn loaded(&self, keys_digest: &[u8; 32], configuration_digest: &[u8; 32], warnings: usize) {
+        self.reload_successful.set(1);
+        self.keys_digest.set(first_48_bits(keys_digest));
+        self.configuration_digest.set(first_48_bits(configuration_digest));
+        self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
+    }
+
+    /// A reload was applied.
+    pub fn reloaded(&self) {
+        self.reloads.inc();
+    }
+
+    /// What is in the files is refused; `new` if it was not refused before.
+    pub fn reload_refused(&self, new: bool) {
+        self.reload_successful.set(0);
+        if new {
+            self.reload_failures.inc();
+        }
+    }
+
+    /// Everything as text, with this many keys in each state.
+    #[must_use]
+    pub fn text(&self, keys_by_state: &[(&'static str, usize)]) -> String {
+        for (state, count) in keys_by_state {
+            self.keys.with_label_values(&[*state]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+/// Only a name that is taken or malformed can be refused, and the names stand above.
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
+    let registered = made.and_then(|metric| registry.register(Box::new(metric.clone())).map(|()| metric));
+    #[expect(clippy::expect_used, reason = "a test makes the metrics, so a wrong name never leaves this house")]
+    registered.expect("a metric's name is well formed and used once")
+}
+
+/// As many as a Prometheus sample holds exactly.
+fn first_48_bits(digest: &[u8; 32]) -> i64 {
+    digest.iter().take(6).fold(0, |number, byte| number << 8 | i64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_ours_and_has_a_help() {
+        let metrics = Metrics::default();
+        metrics.loaded(&[0xff; 32], &[1; 32], 2);
+        metrics.reload_refused(true);
+        let text = metrics.text(&[("signing", 1), ("upcoming", 0)]);
+        assert!(
+            text.lines()
+                .all(|line| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("lingpai_"))
+        );
+        for line in [
+            "lingpai_keys_digest 281474976710655",
+            "lingpai_configuration_digest 1103823438081",
+            "lingpai_keys{state=\"signing\"} 1",
+            "lingpai_keys{state=\"upcoming\"} 0",
+            "lingpai_reload_failures_total 1",
+            "lingpai_last_reload_successful 0",
+            "lingpai_warnings 2",
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
+    }
+}

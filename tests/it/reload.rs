@@ -1,0 +1,387 @@
+//! Reloads: what the files say takes the place of what they said, whole or not at all; and what the operator sees of it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+
+use lingpai::clock::Timestamp;
+use lingpai::keys::{self, Alg};
+use serde_json::{Value, json};
+
+use crate::app::{ISSUER, SECRET, START, TestApp, basic, copy_key, edited, segment, standard, vectors};
+use crate::home::{Home, RECENT, until};
+
+const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
+const DAY: i64 = 86_400;
+
+impl TestApp {
+    fn key(&self, name: &str) -> PathBuf {
+        self.folder.path().join("keys").join(name)
+    }
+
+    fn write(&self, content: &str) -> &Self {
+        fs::write(self.folder.path().join("lingpai.toml"), content).unwrap();
+        self
+    }
+
+    fn ready(&self) -> Value {
+        self.operator("/readyz").json()
+    }
+
+    fn kid(&self) -> String {
+        segment(&self.create("").text("value"), 0)["kid"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts that the files are refused for a reason that says `expected`, that what was in force stays so, and
+    /// that all is well when `mend` has been done.
+    #[track_caller]
+    fn assert_refused(&self, expected: &[&str], mend: impl FnOnce()) {
+        let (kid, failures) = (self.kid(), self.metric("lingpai_reload_failures_total"));
+        let before = self.ready();
+        // It is said and counted once.
+        self.look().look();
+        let said = self.ready();
+        for part in expected {
+            assert!(said["reload_error"].as_str().unwrap_or_default().contains(part), "{said}\nwant: {part}");
+        }
+        assert_eq!(said["keys_digest"], before["keys_digest"]);
+        assert_eq!(self.metric("lingpai_reload_failures_total"), failures + 1, "{expected:?}");
+        assert_eq!(self.metric("lingpai_last_reload_successful"), 0);
+        assert_eq!((self.kid(), self.operator("/readyz").status), (kid, 200));
+        assert_eq!(self.send("GET", "/readyz", &[], "").body, r#"{"status":"ok"}"#);
+        mend();
+        self.look();
+        assert_eq!(self.ready()["reload_error"], Value::Null);
+        assert_eq!(self.metric("lingpai_last_reload_successful"), 1);
+        assert_eq!(self.metric("lingpai_reload_failures_total"), failures + 1, "{expected:?}");
+    }
+}
+
+#[test]
+fn what_a_reload_applies() {
+    let app = TestApp::start();
+    let (token, reloads) = (app.create("").text("value"), app.metric("lingpai_reloads_total"));
+    app.look();
+    assert_eq!(app.metric("lingpai_reloads_total"), reloads, "nothing has changed");
+
+    app.write(&edited("[\"orders:read\", \"orders:write\"]", "[\"orders:read\"]")).look();
+    assert_eq!(app.metric("lingpai_reloads_total"), reloads + 1);
+    app.create(r#"{"scope":["orders:write"]}"#).assert_error(403, "Forbidden", "the scope orders:write is not allowed");
+    assert_eq!(app.inspect(&token, "?scope=orders:write").status, 200, "it was given before");
+
+    app.write(&edited("[token]", "[keys]\njwks_max_age = \"7m\"\n[token]\naccess_lifetime = \"1m\"")).look();
+    let jwks = app.send("GET", "/.well-known/jwks.json", &[], "");
+    assert_eq!(jwks.header("cache-control"), Some("public, max-age=420"));
+    assert_eq!(app.create("").text("expire"), "2026-06-01T12:01:00.000Z");
+
+    app.write(&edited("[anonymous]\nscope = [\"guest\"]\n", "")).look();
+    assert_eq!(app.send("POST", "/token", &[], "").status, 401);
+    app.write(&edited("id = \"billing\"", "id = \"invoices\"")).look();
+    assert_eq!((app.create_as("billing", SECRET, "").status, app.create_as("invoices", SECRET, "").status), (401, 200));
+
+    // A key, and then its revocation.
+    let new = app.add_key(400);
+    app.look();
+    assert_eq!(app.at(399).kid(), app.at(0).kid());
+    assert_eq!(app.at(400).kid(), new);
+    app.write(&format!("{}\n[keys]\nrevoked = [{new:?}]", standard())).look();
+    assert_ne!(app.kid(), new);
+    assert_eq!(app.ready()["keys"][1]["state"], "revoked");
+}
+
+#[test]
+fn what_only_a_restart_changes() {
+    let app = TestApp::start();
+    let token = app.create("").text("value");
+    fs::create_dir(app.folder.path().join("others")).unwrap();
+    let changed =
+        edited(&format!("issuer = \"{ISSUER}\""), "issuer = \"https://other.example\"\nlisten = \"127.0.0.1:1\"");
+    app.write(&(changed + "[keys]\npath = \"others\"\n[ops]\nlisten = \"127.0.0.1:2\"")).look();
+    let said = app.ready();
+    let warnings: Vec<_> = said["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for what in ["issuer", "listen", "ops.listen", "keys.path"] {
+        let expected = format!("restart needed: `{what}` has changed, and the old value is in force");
+        assert!(warnings.contains(&expected.as_str()), "{what} in {warnings:?}");
+    }
+    assert_eq!((said["reload_error"].clone(), app.metric("lingpai_warnings")), (Value::Null, 4));
+    assert_eq!(segment(&app.create("").text("value"), 1)["iss"], ISSUER);
+    assert_eq!(app.inspect(&token, "").status, 200);
+    // The default audience is the issuer that is in force.
+    assert_eq!(segment(&app.create_as("billing", SECRET, "").text("value"), 1)["aud"], "https://api.example.com");
+    app.write(&standard()).look();
+    assert_eq!(app.ready()["warnings"], json!([]));
+}
+
+#[test]
+fn a_bad_configuration_is_refused() {
+    let app = TestApp::start();
+    let unknown = edited("[anonymous]", "[anonymous]\nscopes = []");
+    for (content, expected) in [
+        (String::new(), "`issuer` is missing"),
+        (unknown, "lingpai.toml:6:1: unknown field `scopes`"),
+        (standard()[..standard().len() / 2].to_owned(), "lingpai.toml:"),
+        (standard().replace("[token]", "[token]\nalgorithm = \"EdDSA\""), "holds no EdDSA key"),
+        (edited("scope = [\"bills\"]", "scope = [\"bi lls\"]"), "lingpai.toml:17:10: expected a scope token"),
+        ("\0".to_owned(), "lingpai.toml:1:"),
+    ] {
+        app.write(&content).assert_refused(&["lingpai.toml", expected][1..], || {
+            app.write(&standard());
+        });
+    }
+    fs::remove_file(app.folder.path().join("lingpai.toml")).unwrap();
+    app.assert_refused(&["lingpai.toml: there is no such file"], || {
+        app.write(&standard());
+    });
+}
+
+#[test]
+fn a_bad_key_is_refused() {
+    let app = TestApp::start();
+    let good = fs::read(vectors("keys").join("2026-01-01T00-00-00Z.eddsa.pem")).unwrap();
+    for (name, content, mode, expected) in [
+        ("2026-07-01T00-00-00Z.es256.pem", &b"garbage"[..], 0o600, "is not PEM"),
+        ("2026-07-01T00-00-00Z.eddsa.pem", &good[..good.len() / 2], 0o600, "is not PEM"),
+        ("2026-07-01T00-00-00Z.eddsa.pem", &good, 0o644, "has mode 0644"),
+        ("next.pem", &good, 0o600, "expected a name such as"),
+        ("2026-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated 61 s back"),
+        ("2020-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated"),
+    ] {
+        let path = app.key(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        app.assert_refused(&[name, expected], || fs::remove_file(&path).unwrap());
+    }
+    let dangling = app.key("2026-07-01T00-00-00Z.es256.pem");
+    symlink("nowhere", &dangling).unwrap();
+    app.assert_refused(&["2026-07-01T00-00-00Z.es256.pem: cannot be opened"], || fs::remove_file(&dangling).unwrap());
+    copy_key(KEY, &app.key("2026-07-01T00-00-00Z.es256.pem"));
+    app.assert_refused(&["holds the same key as"], || fs::remove_file(&dangling).unwrap());
+
+    // What signs is gone: all of it, or the newest of two.
+    fs::rename(app.key(""), app.folder.path().join("away")).unwrap();
+    app.assert_refused(&["holds no ES256 key"], || {
+        fs::rename(app.folder.path().join("away"), app.key("")).unwrap();
+    });
+    let new = app.add_key(-59);
+    app.look();
+    assert_eq!(app.kid(), new);
+    let path = app.key("2026-06-01T11-59-01Z.es256.pem");
+    fs::rename(&path, app.folder.path().join("away")).unwrap();
+    app.assert_refused(&["would sign again", &new, KEY], || {
+        fs::rename(app.folder.path().join("away"), &path).unwrap();
+    });
+    // Unless it was stolen.
+    fs::remove_file(&path).unwrap();
+    app.write(&format!("{}\n[keys]\nrevoked = [{new:?}]", standard())).look();
+    assert_eq!(app.ready()["reload_error"], Value::Null);
+    assert_ne!(app.kid(), new);
+}
+
+/// Some of what is refused becomes good without a change of the files, as time goes by.
+#[test]
+fn a_refusal_is_not_for_ever() {
+    let app = TestApp::start();
+    let eddsa = standard().replace("[token]", "[token]\nalgorithm = \"EdDSA\"");
+    keys::generate(&app.key(""), Alg::EdDsa, Timestamp::from_unix(START + 100)).unwrap();
+    app.write(&eddsa).look();
+    assert!(app.ready()["reload_error"].as_str().unwrap().contains("holds no EdDSA key"));
+    app.at(100).look();
+    assert_eq!(app.ready()["reload_error"], Value::Null);
+    assert_eq!(segment(&app.create("").text("value"), 0)["alg"], "EdDSA");
+}
+
+/// A server warns where the command line refuses: it would help nobody to stay behind.
+#[test]
+fn what_breaks_something_is_warned_of() {
+    let app = TestApp::start();
+    let warned = |expected: &str| {
+        let said = app.look().ready();
+        assert!(said["warnings"].to_string().contains(expected), "{said}");
+        assert_eq!((&said["reload_error"], app.metric("lingpai_warnings")), (&Value::Null, 1));
+    };
+    app.add_key(200);
+    warned("is new and signs in 200 s, and verifiers may keep the keys without it for 300 s");
+    app.at(300);
+    app.write(&edited("[token]", "[token]\nrefresh_lifetime = \"1h\""));
+    warned("the refresh lifetime is lowered while refresh tokens of 2026-01-01T00-00-00Z.es256.pem live until");
+    app.write(&standard()).look();
+    fs::remove_file(app.key(KEY)).unwrap();
+    warned("2026-01-01T00-00-00Z.es256.pem is gone, and tokens that it signed last until 2026-06-02T12:03:25Z");
+}
+
+/// What has retired is not kept, comes back when lifetimes grow or the clock is put back, and is never a new key.
+#[test]
+fn retired_keys() {
+    let app = TestApp::start();
+    app.add_key(1_000);
+    app.look();
+    let old = app.create("").text("value");
+    let states = |app: &TestApp| {
+        let keys = app.look().ready()["keys"].clone();
+        keys.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&app), ["signing", "upcoming"]);
+    let digest = app.ready()["keys_digest"].clone();
+    app.at(1_000 + DAY + 4);
+    assert_eq!(states(&app), ["retiring", "signing"]);
+    app.at(1_000 + DAY + 5);
+    assert_eq!(app.ready()["keys"][0]["state"], "retired");
+    assert_eq!((states(&app), app.metric("lingpai_keys{state=\"retired\"}")), (vec!["signing".to_owned()], 0));
+    assert_eq!(app.ready()["keys_digest"], digest, "the files are the same");
+
+    app.write(&edited("[token]", "[token]\nrefresh_lifetime = \"3d\"")).look();
+    assert_eq!(
+        (states(&app), &app.ready()["reload_error"]),
+        (vec!["retiring".to_owned(), "signing".to_owned()], &Value::Null)
+    );
+    app.write(&standard());
+    assert_eq!(states(&app), ["signing"]);
+    app.at(10);
+    assert_eq!(states(&app), ["signing", "upcoming"]);
+    assert_eq!(app.inspect(&old, "").status, 200);
+}
+
+/// As kubelet does it: names are links into a folder that is swapped by one rename.
+#[test]
+fn a_secret_volume_is_swapped() {
+    let app = TestApp::start();
+    let folder = app.key("");
+    let version = |name: &str, from: i64| {
+        fs::create_dir(folder.join(name)).unwrap();
+        copy_key(KEY, &folder.join(name).join(KEY));
+        let key = keys::generate(&folder.join(name), Alg::Es256, Timestamp::from_unix(START + from)).unwrap();
+        let file = key.name().to_string();
+        fs::set_permissions(folder.join(name).join(&file), fs::Permissions::from_mode(0o440)).unwrap();
+        symlink(format!("..data/{file}"), folder.join(&file)).unwrap();
+        (key.kid().to_string(), folder.join(file))
+    };
+    fs::remove_file(folder.join(KEY)).unwrap();
+    symlink("..one", folder.join("..data")).unwrap();
+    symlink(format!("..data/{KEY}"), folder.join(KEY)).unwrap();
+    let (first, link) = version("..one", 400);
+    app.look();
+    assert_eq!(app.ready()["keys"][1]["kid"], *first);
+
+    fs::remove_file(link).unwrap();
+    let (second, _) = version("..two", 500);
+    symlink("..two", folder.join("..data_tmp")).unwrap();
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    app.look();
+    assert_eq!((&app.ready()["keys"][1]["kid"], &app.ready()["reload_error"]), (&json!(second), &Value::Null));
+}
+
+/// Replicas agree where they issue and accept the same, wherever they listen and whatever their secrets are.
+#[test]
+fn digests() {
+    let of = |config: &str, keys: &[&str]| {
+        let app = TestApp::with(config, keys);
+        let ready = app.ready();
+        let digests = ["keys_digest", "configuration_digest"].map(|name| ready[name].as_str().unwrap().to_owned());
+        for digest in &digests {
+            assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{digest}");
+        }
+        let metric = app.metric("lingpai_keys_digest");
+        assert_eq!(metric, i64::from_str_radix(&digests[0][..12], 16).unwrap());
+        digests
+    };
+    let eddsa = "2026-01-01T00-00-00Z.eddsa.pem";
+    let standard_digests = of(&standard(), &[KEY]);
+    let other_secret = standard().replace("secrets = [\"sha256:", "secrets = [\"sha256:0");
+    let other_secret =
+        other_secret.lines().map(|line| match line.strip_suffix("\"]").filter(|l| l.contains("sha256:0")) {
+            Some(longer) => format!("{}\"]\n", &longer[..longer.len() - 1]),
+            None => format!("{line}\n"),
+        });
+    for same in [
+        standard() + "# a remark\n[ops]\nlisten = \"127.0.0.1:0\"\n[reload]\ninterval = \"9s\"",
+        edited("[token]", "listen = \"127.0.0.1:0\"\n[token]"),
+        other_secret.collect(),
+    ] {
+        assert_eq!(of(&same, &[KEY]), standard_digests, "{same}");
+    }
+    for (from, to) in [
+        (ISSUER, "https://other.example"),
+        ("[token]", "[token]\nleeway = \"6s\""),
+        ("[token]", "[keys]\njwks_max_age = \"6m\"\n[token]"),
+        ("[token]", "[token]\naccess_lifetime = \"9m\""),
+        ("[\"bills\"]", "[\"bills\", \"more\"]"),
+        ("\"robot\"", "\"robots\""),
+        ("id = \"billing\"", "id = \"billings\""),
+        ("[anonymous]\nscope = [\"guest\"]", ""),
+        ("id = \"billing\"", "id = \"billing\"\nnot_before = \"2026-01-01T00:00:00Z\""),
+        ("https://stock", "https://stocks"),
+        ("\"groups\"", "\"group\""),
+    ] {
+        let [keys, configuration] = of(&edited(from, to), &[KEY]);
+        assert_eq!(keys, standard_digests[0]);
+        assert_ne!(configuration, standard_digests[1], "{to}");
+    }
+    let [keys, configuration] = of(&standard(), &[KEY, eddsa]);
+    assert_ne!(keys, standard_digests[0]);
+    assert_eq!(configuration, standard_digests[1]);
+}
+
+#[test]
+fn the_operators_pages() {
+    let app = TestApp::start();
+    let health = app.operator("/healthz");
+    assert_eq!((health.status, health.body.as_str()), (200, r#"{"status":"ok"}"#));
+    let metrics = app.operator("/metrics");
+    assert_eq!(metrics.header("content-type"), Some("text/plain; version=0.0.4"));
+    assert_eq!(app.metric("lingpai_keys{state=\"signing\"}"), 1);
+    let ready = app.operator("/readyz");
+    assert_eq!((ready.status, ready.header("content-type")), (200, Some("application/json")));
+    assert!(!ready.body.contains("sha256:") && !ready.body.contains("PRIVATE"), "{ready:?}");
+    // Before the first key nothing signs.
+    app.at(-200 * DAY);
+    let ready = app.operator("/readyz");
+    assert_eq!((ready.status, ready.json()["keys"][0]["state"].clone()), (503, json!("upcoming")));
+    app.at(0);
+
+    app.operator("/token").assert_error(404, "NotFound", "there is nothing at this path");
+    app.send("GET", "/metrics", &[], "").assert_error(404, "NotFound", "there is nothing at this path");
+}
+
+/// A real server: it sees by itself that files have changed, and at once when it is asked.
+#[test]
+fn a_server_reloads() {
+    let home = Home::standard();
+    let fast = standard() + "[reload]\ninterval = \"1s\"\n[ops]\nlisten = \"127.0.0.1:0\"";
+    home.write("lingpai.toml", &fast);
+    let server = home.serve(&[]);
+    assert_eq!(server.create("later", SECRET).status, 401);
+    home.write("lingpai.toml", &fast.replace("id = \"orders\"", "id = \"later\""));
+    until(|| server.create("later", SECRET).status == 200);
+
+    home.write(
+        "lingpai.toml",
+        &(standard().replace("id = \"orders\"", "id = \"latest\"") + "[reload]\ninterval = \"1h\""),
+    );
+    until(|| server.create("latest", SECRET).status == 200);
+    // From now on it looks once an hour.
+    fs::remove_file(home.path("keys").join(&*RECENT)).unwrap();
+    home.write("lingpai.toml", "typo");
+    server.signal("HUP");
+    until(|| server.log().contains("reload refused") && server.log().contains("lingpai.toml:1:"));
+    assert_eq!(server.create("latest", SECRET).status, 200);
+    let ran = server.stop("TERM");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(ran.err.contains("\"level\":\"ERROR\""), "{ran:?}");
+}
+
+/// Without a file, the folder of keys is looked at all the same, and the client stays.
+#[test]
+fn development_reloads_keys() {
+    let home = Home::new();
+    let server = home.serve(&[]);
+    let secret = server.line("demo:").split("demo:").nth(1).unwrap()[..47].to_owned();
+    home.run(&["keys", "rotate", "--now"]).assert(0);
+    let made = home.names("keys").remove(1);
+    let kid = home.run(&["keys", "list", "--json"]).json()[1]["kid"].as_str().unwrap().to_owned();
+    until(|| {
+        let answer = server.send("POST", "/token", &basic("demo", &secret), "");
+        assert_eq!(answer.status, 200);
+        segment(&answer.text("value"), 0)["kid"] == *kid
+    });
+    assert!(server.stop("TERM").err.contains("reloaded"), "{made}");
+}

@@ -1,0 +1,355 @@
+//! Keys from the command line: made, taken in, rotated, pruned; and what `check` says of a plan.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Command;
+
+use lingpai::clock::{Clock, Timestamp};
+use lingpai::keys::{self, Alg, KeyName};
+use serde_json::{Value, json};
+
+use crate::app::{copy_key, standard, vectors};
+use crate::home::{Home, RECENT, Ran, ended};
+
+const DAY: i64 = 86_400;
+
+fn now() -> Timestamp {
+    Clock::system().now()
+}
+
+impl Home {
+    /// The configuration of most tests, and ES256 keys that start to sign so many seconds after now.
+    fn with_keys(after: &[i64]) -> (Self, Vec<String>) {
+        let home = Self::new();
+        home.write("lingpai.toml", &standard());
+        let names = after.iter().map(|after| home.key(*after)).collect();
+        (home, names)
+    }
+
+    /// Writes a key that starts to sign so many seconds after now, whatever the linter would say. Its name.
+    fn key(&self, after: i64) -> String {
+        keys::generate(&self.path("keys"), Alg::Es256, now().plus(after)).unwrap().name().to_string()
+    }
+
+    fn listed(&self) -> Vec<Value> {
+        self.run(&["keys", "list", "--json"]).assert(0).json().as_array().unwrap().clone()
+    }
+
+    fn states(&self) -> Vec<String> {
+        self.listed().iter().map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// The instant that a command says it gave a key, in seconds from now.
+fn lead(ran: &Ran) -> i64 {
+    Timestamp::parse_rfc3339(ran.assert(0).json()["from"].as_str().unwrap()).unwrap().since(now())
+}
+
+#[test]
+fn keys_new_and_list() {
+    let home = Home::standard();
+    fs::remove_file(home.path("keys").join(&*RECENT)).unwrap();
+    let ran = home.run(&["keys", "list"]);
+    assert!(ran.assert(0).err.contains("lingpai keys new"), "{ran:?}");
+    assert_eq!(home.run(&["keys", "list", "--json"]).assert(0).json(), json!([]));
+
+    // The first signs at once, the second when every verifier has fetched the keys again.
+    for (least, most) in [(-330, -300), (2 * (300 + 2 + 5) - 20, 2 * (300 + 2 + 5) + 60)] {
+        let ran = home.run(&["keys", "new", "--json"]);
+        assert!((least..=most).contains(&lead(&ran)), "{ran:?}");
+        assert_eq!(fs::metadata(home.path(ran.json()["file"].as_str().unwrap())).unwrap().mode() & 0o777, 0o600);
+    }
+    let from = now().plus(30 * DAY);
+    let name = format!("keys/{}", KeyName { from, alg: Alg::Es256 });
+    let at = ["keys", "new", "--at", &from.rfc3339()];
+    home.run(&at).assert(0);
+    let before = home.text(&name);
+    home.run(&at).assert_refused(1, &[&format!("{name}: is already there; nothing was written")]);
+    assert_eq!(home.text(&name), before);
+    assert_eq!(home.states(), ["signing", "upcoming", "upcoming"]);
+
+    let (listed, table) = (home.listed(), home.run(&["keys", "list"]));
+    let lines: Vec<_> = table.assert(0).out.lines().collect();
+    let titles = ["SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL", "VERIFIES UNTIL"];
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), titles.join(" ").split(' ').collect::<Vec<_>>());
+    for (line, key) in lines[1..].iter().zip(&listed) {
+        let members = ["from", "state", "alg", "kid", "signs_until", "verifies_until"];
+        let expected = members.map(|member| key[member].as_str().unwrap_or("-"));
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), expected);
+        // In columns, as the head says.
+        for title in &titles[1..] {
+            assert_eq!(line.as_bytes()[lines[0].find(title).unwrap() - 1], b' ', "{line}");
+        }
+    }
+    // The first signs until the second, and its tokens of 10 minutes and one day last until then, and the leeway.
+    let at = |key: usize, member: &str| Timestamp::parse_rfc3339(listed[key][member].as_str().unwrap()).unwrap();
+    assert_eq!(at(0, "signs_until"), at(1, "from"));
+    assert_eq!(at(0, "published_until"), at(1, "from").plus(605));
+    assert_eq!(at(0, "verifies_until"), at(1, "from").plus(DAY + 5));
+    assert_eq!(listed[2]["verifies_until"], Value::Null);
+
+    // A revoked key is shown as such.
+    let kid = listed[1]["kid"].as_str().unwrap();
+    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [{kid:?}]", standard()));
+    assert_eq!(home.states(), ["signing", "revoked", "upcoming"]);
+
+    for wrong in [&["--at", "tomorrow"], &["--at", "2026-01-01"], &["--alg", "HS256"], &["--alg", "es256"]] {
+        home.run(&[&["keys", "new"], &wrong[..]].concat()).assert(2);
+    }
+    for command in ["new", "rotate"] {
+        home.run(&["keys", command, "--alg", "RS256"]).assert_refused(2, &["openssl genpkey", "lingpai keys import"]);
+    }
+    assert_eq!(home.names("keys").len(), 3);
+}
+
+/// A key of an algorithm that nothing is signed with yet is published for long enough before anything can be.
+#[test]
+fn the_first_key_of_another_algorithm() {
+    let home = Home::standard();
+    let ran = home.run(&["keys", "new", "--alg", "EdDSA", "--json"]);
+    assert!(lead(&ran) > 2 * 300, "{ran:?}");
+    let eddsa = standard().replace("[token]", "[token]\nalgorithm = \"EdDSA\"");
+    home.write("lingpai.toml", &eddsa);
+    home.run(&["check"]).assert_refused(2, &["holds no EdDSA key that signs now: the first is"]);
+    // Where it signs already there is nothing to wait for.
+    home.run(&["keys", "new", "--alg", "EdDSA"]).assert(0);
+    home.run(&["check"]).assert(0);
+}
+
+#[test]
+fn a_key_that_verifiers_cannot_know_in_time_is_refused() {
+    let (home, _) = Home::with_keys(&[-DAY]);
+    let at = |after: i64| now().plus(after).rfc3339();
+    for (arguments, expected) in [
+        (&["keys", "new", "--at", &at(250)][..], "they would refuse its tokens until then"),
+        (&["keys", "rotate", "--in", "250s"], "they would refuse its tokens until then"),
+        (&["keys", "new", "--at", &at(-1)], "they would refuse its tokens until then"),
+        (&["keys", "new", "--at", &at(-2 * DAY)], "would never sign, because"),
+        (&["keys", "new", "--at", "2020-01-01T00:00:00Z"], "would never sign, because"),
+    ] {
+        home.run(arguments).assert_refused(1, &[expected, "nothing was written"]);
+    }
+    assert_eq!(home.names("keys").len(), 1);
+    home.run(&["keys", "rotate", "--in", "301s"]).assert(0);
+    // What is copied by hand is found out by when it was written.
+    fs::remove_file(home.path("keys").join(&home.names("keys")[1])).unwrap();
+    let late = home.key(250);
+    home.run(&["check"]).assert_refused(1, &[&late, "was written at", "before it signs"]);
+}
+
+#[test]
+fn rotate() {
+    let (home, _) = Home::with_keys(&[-DAY]);
+    let made = home.run(&["keys", "rotate", "--json"]);
+    assert!((2 * (300 + 2 + 5) - 20..=2 * (300 + 2 + 5) + 60).contains(&lead(&made)), "{made:?}");
+    assert_eq!(made.json()["made"], true);
+    assert_eq!(home.states(), ["signing", "upcoming"]);
+
+    let (again, names) = (home.run(&["keys", "rotate"]), home.names("keys"));
+    assert_eq!(again.assert(0).out, format!("nothing to do: keys/{} is to come\n", names[1]));
+    let again = home.run(&["keys", "rotate", "--json"]).assert(0).json();
+    assert_eq!((&again["made"], &again["kid"]), (&json!(false), &made.json()["kid"]));
+    home.run(&["keys", "rotate", "--in", "1h"]).assert(0);
+    assert_eq!(home.names("keys"), names);
+
+    // Another algorithm is another schedule.
+    home.run(&["keys", "rotate", "--alg", "EdDSA"]).assert(0);
+    assert_eq!(home.names("keys").len(), 3);
+
+    // In an emergency nobody waits for what is to come.
+    let ran = home.run(&["keys", "rotate", "--now"]);
+    assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 300 s verifiers"), "{ran:?}");
+    assert_eq!(home.states().iter().filter(|state| *state == "signing").count(), 1);
+    home.run(&["keys", "rotate", "--now", "--in", "1h"]).assert(2);
+    home.run(&["check"]).assert(0);
+}
+
+/// Whatever the number of machines, one key is scheduled, and who lost says so.
+#[test]
+fn rotations_at_once() {
+    for arguments in [&["keys", "rotate"][..], &["keys", "rotate", "--in", "1h"]] {
+        let (home, _) = Home::with_keys(&[-DAY]);
+        let all: Vec<_> = (0..8).map(|_| home.command(arguments, &[]).spawn().unwrap()).collect();
+        let mut wrote = 0;
+        for ran in all.into_iter().map(ended) {
+            match ran.code {
+                Some(0) if ran.out.starts_with("wrote ") => wrote += 1,
+                Some(0) => assert!(ran.out.starts_with("nothing to do: "), "{ran:?}"),
+                _ => {
+                    ran.assert(1);
+                    let why = ["is already there; nothing was written", "was scheduled by somebody else just now"];
+                    assert!(why.iter().any(|why| ran.err.contains(why)), "{ran:?}");
+                }
+            }
+        }
+        assert!(wrote >= 1);
+        let names = home.names("keys");
+        assert_eq!(names.len(), 1 + wrote, "{names:?}");
+        home.run(&["check"]).assert(0);
+    }
+}
+
+/// Killed at any point, a rotation leaves a folder that every command reads, and no half of a key.
+#[test]
+fn a_rotation_that_is_killed() {
+    let (home, _) = Home::with_keys(&[-DAY]);
+    for micros in (0..40).map(|step| step * 250) {
+        let limit = format!("{}", f64::from(micros) / 1e6 + 1e-4);
+        let killed = Command::new("timeout")
+            .args(["-s", "KILL", &limit, env!("CARGO_BIN_EXE_lingpai"), "keys", "rotate"])
+            .current_dir(home.path("."))
+            .output();
+        assert!(killed.is_ok());
+        home.run(&["check"]).assert(0);
+        assert!(matches!(home.listed().len(), 1 | 2));
+        let upcoming: Vec<_> = home.listed().iter().filter(|key| key["state"] == "upcoming").cloned().collect();
+        for key in upcoming {
+            fs::remove_file(home.path(key["file"].as_str().unwrap())).unwrap();
+        }
+    }
+}
+
+#[test]
+fn prune() {
+    // Retired for just over, and just under, 24 hours: a token of one day ended that long ago.
+    let (home, names) = Home::with_keys(&[-9 * DAY, -3 * DAY - 65, -2 * DAY - 65, -2 * DAY + 60]);
+    let left_over = home.write("keys/.lingpai-0123456789abcdef", "");
+    let old = Command::new("touch").args(["-d", "2 days ago"]).arg(&left_over).status();
+    assert!(old.unwrap().success());
+    home.write("keys/.lingpai-fedcba9876543210", "");
+    assert_eq!(home.states(), ["retired", "retired", "retired", "signing"]);
+
+    let ran = home.run(&["keys", "prune"]);
+    let deleted = [&names[0], &names[1], ".lingpai-0123456789abcdef"].map(|name| format!("deleted keys/{name}\n"));
+    assert_eq!(ran.assert(0).out, deleted.concat());
+    assert_eq!(home.names("keys"), [&[".lingpai-fedcba9876543210".to_owned()], &names[2..]].concat());
+    let ran = home.run(&["keys", "prune"]);
+    assert_eq!(ran.assert(0).out, "nothing to delete: no key has been retired for 24 hours\n");
+    let json = home.run(&["keys", "prune", "--json"]).assert(0).json();
+    assert_eq!(json, json!({"deleted": [], "kept": 2}));
+}
+
+/// With a clock that is far ahead every key but the newest looks retired.
+#[test]
+fn a_clock_far_off_the_newest_key() {
+    let (home, names) = Home::with_keys(&[-500 * DAY, -401 * DAY]);
+    for command in ["prune", "rotate"] {
+        let ran = home.run(&["keys", command]);
+        ran.assert_refused(1, &[&names[1], "is 401 days older than", "this machine's clock", "nothing was changed"]);
+    }
+    home.run(&["check"]).assert_refused(1, &["is 401 days older than"]);
+    assert_eq!(home.names("keys"), names);
+
+    let (home, names) = Home::with_keys(&[-DAY, 402 * DAY]);
+    home.run(&["check"]).assert_refused(1, &[&names[1], "days after what this machine's clock says"]);
+    home.run(&["keys", "prune"]).assert_refused(1, &["set the clock, or rename the key"]);
+    // A clock that has been reset.
+    let (home, names) = Home::with_keys(&[3 * DAY]);
+    home.run(&["check"])
+        .assert_refused(2, &["holds no ES256 key that signs now", &names[0], "this machine's clock says"]);
+}
+
+#[test]
+fn import() {
+    let (home, _) = Home::with_keys(&[-DAY]);
+    for name in ["2026-01-01T00-00-00Z.rs256.pem", "2026-01-01T00-00-00Z.eddsa.pem"] {
+        copy_key(name, &home.path("key.pem"));
+        let ran = home.run(&["keys", "import", "key.pem", "--json"]);
+        assert!(lead(&ran) > 2 * 300, "{ran:?}");
+        let file = home.path(ran.json()["file"].as_str().unwrap());
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        let pem = fs::read_to_string(&file).unwrap();
+        assert_eq!(pem, fs::read_to_string(home.path("key.pem")).unwrap());
+        home.run(&["keys", "import", "key.pem"]).assert_refused(1, &["is this key already; nothing was written"]);
+        home.run_with_input(&["keys", "import", "-"], pem.as_bytes()).assert(1);
+    }
+    let algs: Vec<_> = home.listed().iter().map(|key| key["alg"].clone()).collect();
+    assert_eq!(algs, ["ES256", "EdDSA", "RS256"]);
+
+    let names = home.names("keys");
+    for (name, expected) in [
+        ("rsa1024", "expected 2048 to 4096 bits"),
+        ("pkcs1", "is not PKCS#8; convert it"),
+        ("p384", "is not an EC key on P-256"),
+        ("x25519", "is of another kind; expected an EC key on P-256, an Ed25519 key or an RSA key"),
+        ("public", "holds no private key"),
+        ("encrypted", "is encrypted"),
+    ] {
+        let path = vectors(&format!("keys/wrong/{name}.pem"));
+        home.run(&["keys", "import", path.to_str().unwrap()]).assert_refused(2, &[path.to_str().unwrap(), expected]);
+    }
+    home.run_with_input(&["keys", "import", "-"], b"\xff").assert_refused(2, &["standard input: is not PEM"]);
+    home.run(&["keys", "import", "nowhere"]).assert_refused(2, &["nowhere: cannot be read"]);
+    assert_eq!(home.names("keys"), names);
+}
+
+/// A client that wants RS256 in a folder that has no such key yet.
+#[test]
+fn import_for_a_client() {
+    let (home, _) = Home::with_keys(&[-DAY]);
+    copy_key("2026-01-01T00-00-00Z.rs256.pem", &home.path("key.pem"));
+    home.write("lingpai.toml", &standard().replace("id = \"billing\"", "id = \"billing\"\nalgorithm = \"RS256\""));
+    home.run(&["check"]).assert_refused(2, &["holds no RS256 key that signs now", "lingpai keys import"]);
+    home.run(&["keys", "import", "key.pem"]).assert(0);
+    home.run(&["check"]).assert(0);
+}
+
+/// What would break if one configuration, with its keys, took the place of another.
+#[test]
+fn check_against_what_is_running() {
+    let running = |home: &Home| {
+        fs::create_dir(home.path("running")).unwrap();
+        fs::copy(home.path("lingpai.toml"), home.path("running/lingpai.toml")).unwrap();
+        assert!(
+            Command::new("cp").arg("-rp").args([home.path("keys"), home.path("running")]).status().unwrap().success()
+        );
+    };
+    let check = ["check", "--running", "running/lingpai.toml"];
+    let breaks = |home: &Home, expected: &[&str]| {
+        home.run(&check).assert_refused(1, expected);
+        assert_eq!(home.run(&["check", "--json", check[1], check[2]]).json()["breaks"].as_array().unwrap().len(), 1);
+    };
+
+    // Nothing is changed; then a key is published in time.
+    let (home, names) = Home::with_keys(&[-9 * DAY, -3600, -60]);
+    running(&home);
+    home.run(&check).assert(0);
+    let next = home.key(400);
+    home.run(&check).assert(0);
+    let tomorrow = KeyName { from: now().plus(250), alg: Alg::Es256 }.to_string();
+    fs::rename(home.path("keys").join(next), home.path("keys").join(&tomorrow)).unwrap();
+    breaks(&home, &[&tomorrow, "is new and signs in", "until then they refuse its tokens"]);
+    fs::remove_file(home.path("keys").join(&tomorrow)).unwrap();
+
+    // A key that is gone before its last token has ended; the other had retired.
+    fs::remove_file(home.path("keys").join(&names[0])).unwrap();
+    breaks(&home, &[&names[0], "is gone, and tokens that it signed last until"]);
+    let (home, names) = Home::with_keys(&[-9 * DAY, -2 * DAY, -60]);
+    running(&home);
+    fs::remove_file(home.path("keys").join(&names[0])).unwrap();
+    home.run(&check).assert(0);
+    // The one that signs.
+    fs::remove_file(home.path("keys").join(&names[2])).unwrap();
+    let said = home.run(&check);
+    assert!(said.assert(1).err.contains("would sign again, which verifiers may have forgotten"), "{said:?}");
+
+    // Lifetimes that are lowered below live tokens.
+    let (home, names) = Home::with_keys(&[-9 * DAY, -3600]);
+    running(&home);
+    let lowered = standard().replace("[token]", "[token]\nrefresh_lifetime = \"2h\"");
+    home.write("lingpai.toml", &lowered);
+    breaks(
+        &home,
+        &[&names[0], "the refresh lifetime is lowered while refresh tokens of", "from then on they are refused"],
+    );
+    // Raised again, a key that had retired is no new one.
+    let (home, _) = Home::with_keys(&[-9 * DAY, -3 * DAY]);
+    running(&home);
+    home.write("lingpai.toml", &standard().replace("[token]", "[token]\nrefresh_lifetime = \"30d\""));
+    home.run(&check).assert(0);
+
+    // Another issuer.
+    home.write("lingpai.toml", &standard().replace("https://tokens", "https://other"));
+    breaks(&home, &["the issuer changes from https://tokens.example.com: every token"]);
+    home.run(&["check", "--running", "nowhere.toml"]).assert_refused(2, &["nowhere.toml: there is no such file"]);
+}
