@@ -11,6 +11,7 @@ use super::{Answer, Settings, complain, say_once};
 use crate::app::StartError;
 use crate::clients::{NewSecret, Registry};
 use crate::config::{self, Config, Issuer, Overrides};
+use crate::token::ClientId;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -45,8 +46,8 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         ));
     };
     // What is wrong already is said with its own place.
-    Registry::compile(&loaded)?;
-    if loaded.clients.iter().any(|client| client.id.get_ref() == &arguments.id) {
+    let registry = Registry::compile(&loaded)?;
+    if arguments.id != ClientId::ANONYMOUS && registry.is_client(&arguments.id) {
         complain(&format!("{}: there is a client {:?} already; nothing was written", path.display(), arguments.id));
         return Ok(false);
     }

@@ -1,6 +1,10 @@
 //! The registry: what the configuration says about clients, compiled.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Borrow;
+use std::collections::BTreeSet;
+use std::hash::{Hash, Hasher};
+
+use indexmap::IndexSet;
 
 use super::secret::SecretDigest;
 use crate::clock::Timestamp;
@@ -34,8 +38,8 @@ pub struct Client {
     pub scope: Scope,
     /// All the audiences that it may name.
     pub audience: Audiences,
-    subjects: Vec<Pattern>,
-    claims: Vec<Box<str>>,
+    subjects: Box<[Pattern]>,
+    claims: Box<[Box<str>]>,
     /// What its access tokens are signed with.
     pub algorithm: Alg,
     /// How long its tokens and sessions live.
@@ -79,10 +83,35 @@ impl Client {
     }
 }
 
+/// A client is known by its id.
+#[derive(Debug)]
+struct ById(Client);
+
+impl Borrow<str> for ById {
+    fn borrow(&self) -> &str {
+        self.0.id.as_str()
+    }
+}
+
+impl Hash for ById {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Borrow::<str>::borrow(self).hash(state);
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
+
 /// Every client, and the anonymous one if there is one.
 #[derive(Debug, Default)]
 pub struct Registry {
-    clients: HashMap<ClientId, Client>,
+    /// Side by side, and no longer than it needs to be: there may be ten thousand.
+    clients: IndexSet<ById>,
     anonymous: Option<Client>,
     longest: Lifetimes,
     algorithm: Alg,
@@ -108,11 +137,12 @@ impl Registry {
             session: config.token.session_lifetime,
         };
         let algorithm = algorithm(source, config.token.algorithm.as_ref())?.unwrap_or_default();
-        let mut clients = HashMap::with_capacity(config.clients.len());
-        for written in &config.clients {
-            let client = client(source, written, &service_audience, algorithm, service)?;
-            if clients.insert(client.id.clone(), client).is_some() {
-                return Err(source.error(&written.id, "another client has this id; ids must be unique"));
+        let mut clients = IndexSet::with_capacity(config.clients_len());
+        for written in config.clients() {
+            let written = written?;
+            let client = client(&written, &service_audience, algorithm, service)?;
+            if !clients.insert(ById(client)) {
+                return Err(written.source.error(&written.id, "another client has this id; ids must be unique"));
             }
         }
         let anonymous = match &config.anonymous {
@@ -121,15 +151,15 @@ impl Registry {
                 secrets: [SecretDigest::UNMATCHED; MAX_SECRETS],
                 scope: scope(source, written)?,
                 audience: service_audience,
-                subjects: Vec::new(),
-                claims: Vec::new(),
+                subjects: Box::default(),
+                claims: Box::default(),
                 algorithm,
                 lifetimes: service,
                 not_before: None,
             }),
             None => None,
         };
-        let longest = clients.values().map(|client| client.lifetimes).fold(service, |a, b| Lifetimes {
+        let longest = clients.iter().map(|client| client.0.lifetimes).fold(service, |a, b| Lifetimes {
             access: a.access.max(b.access),
             refresh: a.refresh.max(b.refresh),
             session: a.session.max(b.session),
@@ -142,7 +172,7 @@ impl Registry {
     #[must_use]
     pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Client> {
         let given = SecretDigest::of(secret);
-        let client = self.clients.get(id);
+        let client = self.named(id);
         let nobody = [SecretDigest::UNMATCHED; MAX_SECRETS];
         let expected = client.map_or(&nobody, |client| &client.secrets);
         // Both are always compared, so that the time does not tell which one matched.
@@ -159,13 +189,17 @@ impl Registry {
     /// The client with this id, the anonymous one too.
     #[must_use]
     pub(super) fn client(&self, id: &ClientId) -> Option<&Client> {
-        if id.is_anonymous() { self.anonymous() } else { self.clients.get(id) }
+        if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
+    }
+
+    fn named(&self, id: &str) -> Option<&Client> {
+        self.clients.get(id).map(|client| &client.0)
     }
 
     /// Whether `name` is the id of a client, which nobody else may be called.
     #[must_use]
-    pub(super) fn is_client(&self, name: &str) -> bool {
-        name == ClientId::ANONYMOUS || self.clients.contains_key(name)
+    pub fn is_client(&self, name: &str) -> bool {
+        name == ClientId::ANONYMOUS || self.clients.contains(name)
     }
 
     /// The longest lifetimes over the service and all clients.
@@ -183,13 +217,13 @@ impl Registry {
     /// Every algorithm that some token is signed with.
     #[must_use]
     pub fn algorithms(&self) -> BTreeSet<Alg> {
-        self.clients.values().map(|client| client.algorithm).chain([self.algorithm]).collect()
+        self.clients.iter().map(|client| client.0.algorithm).chain([self.algorithm]).collect()
     }
 
     /// Adds all that clients may have, but not their secrets, of which only the
     /// number is told.
     pub fn digest(&self, all: &mut Digester) {
-        let mut clients: Vec<_> = self.clients.values().chain(&self.anonymous).collect();
+        let mut clients: Vec<_> = self.clients.iter().map(|client| &client.0).chain(&self.anonymous).collect();
         clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
         for client in clients {
             let secrets = client.secrets.iter().filter(|secret| !secret.equals(&SecretDigest::UNMATCHED)).count();
@@ -220,12 +254,12 @@ impl Registry {
 }
 
 fn client(
-    source: &Source,
     written: &config::Client,
     service_audience: &Audiences,
     service_algorithm: Alg,
     service: Lifetimes,
 ) -> Result<Client, ConfigError> {
+    let source = &written.source;
     let id = ClientId::parse(written.id.get_ref())
         .ok_or_else(|| source.error(&written.id, format!("expected a client id: {}", ClientId::EXPECTED)))?;
     if id.is_anonymous() {
@@ -238,8 +272,8 @@ fn client(
             Some(own) => audiences(source, own)?,
             None => service_audience.clone(),
         },
-        subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?,
-        claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?,
+        subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.into(),
+        claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.into(),
         algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),

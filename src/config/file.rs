@@ -1,12 +1,14 @@
 //! The file's shape, and how it becomes a [`Config`].
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::sections;
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, Instant, Issuer, Listen, Seconds};
-use super::{ACCESS_CAP, Client, Config, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
+use super::{ACCESS_CAP, Client, Clients, Config, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
@@ -118,9 +120,11 @@ impl From<TokenTable> for Token {
     }
 }
 
-impl From<ClientTable> for Client {
-    fn from(table: ClientTable) -> Self {
-        Self {
+impl ClientTable {
+    fn client(self, source: Source) -> Client {
+        let table = self;
+        Client {
+            source,
             id: table.id,
             secrets: table.secrets,
             scope: table.scope,
@@ -139,8 +143,15 @@ impl From<ClientTable> for Client {
 /// Parses the content of the file at `path`; `overrides` win over what it says.
 pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Config, ConfigError> {
     let source = Source::file(path, content);
-    let file: File = toml::from_str(source.content())
-        .map_err(|error| source.error_at(error.span().unwrap_or_default(), in_words(error.message())))?;
+    let tables = sections::clients(source.content());
+    let starts = std::iter::once(0).chain(tables.iter().map(|table| table.end));
+    let ends = tables.iter().map(|table| table.start).chain([source.content().len()]);
+    let rest = starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty());
+    let (rest, text) = source.pieces(rest);
+    let file: File = parsed(&rest, &text)?;
+    if let (Some(table), Some(_)) = (tables.first(), file.clients.first()) {
+        return Err(source.error_at(table.clone(), "`clients` is an inline array already; write each as [[clients]]"));
+    }
 
     let issuer = overrides.issuer.or(file.issuer).ok_or_else(|| {
         source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"")
@@ -163,9 +174,24 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         ops: file.ops.map(|ops| ops.listen.0),
         token: file.token.into(),
         anonymous: file.anonymous.map(|anonymous| anonymous.scope),
-        clients: file.clients.into_iter().map(Client::from).collect(),
-        source,
+        clients: Clients { tables, others: file.clients.into_iter().map(|table| table.client(rest.clone())).collect() },
+        source: rest,
     })
+}
+
+/// Parses the `[[clients]]` table at `range`.
+pub(super) fn client(source: &Source, range: Range<usize>) -> Result<Client, ConfigError> {
+    #[derive(Deserialize)]
+    struct One {
+        clients: [ClientTable; 1],
+    }
+    let (piece, text) = source.pieces([range]);
+    let One { clients: [table] } = parsed(&piece, &text)?;
+    Ok(table.client(piece))
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
+    toml::from_str(text).map_err(|error| source.error_at(error.span().unwrap_or_default(), in_words(error.message())))
 }
 
 /// Reads the text of the file at `path`.
@@ -200,8 +226,12 @@ mod tests {
     use super::*;
 
     fn parse(content: &str) -> Result<Config, String> {
-        let parsed = super::parse(Path::new("/lingpai.toml"), content.to_owned(), Overrides::default());
-        parsed.map_err(|error| error.to_string().replacen('/', "", 1))
+        // Only cases about clients may leave the issuer out.
+        let issuer = content.contains("clients").then(|| Issuer::local("127.0.0.1"));
+        let overrides = Overrides { issuer, ..Overrides::default() };
+        let parsed = super::parse(Path::new("/lingpai.toml"), content.to_owned(), overrides);
+        let with_clients = parsed.and_then(|config| config.clients().collect::<Result<Vec<_>, _>>().map(|_| config));
+        with_clients.map_err(|error| error.to_string().replacen('/', "", 1))
     }
 
     #[test]
@@ -212,7 +242,7 @@ mod tests {
         assert_eq!((config.token.access_lifetime, config.token.refresh_lifetime), (600, 86_400));
         assert_eq!((config.token.session_lifetime, config.token.leeway), (2_592_000, 5));
         assert_eq!(config.token.cache, 10_000);
-        assert!(config.anonymous.is_none() && config.ops.is_none() && config.clients.is_empty());
+        assert!(config.anonymous.is_none() && config.ops.is_none() && config.clients_len() == 0);
         assert!(config.keys.path.ends_with("keys") && config.keys.path.is_absolute());
     }
 
@@ -239,6 +269,21 @@ mod tests {
             ("[[clients]]\nsecrets = []", "lingpai.toml:1:1: missing field `id`"),
             ("[[clients]]\nid = \"a\"", "lingpai.toml:1:1: missing field `secrets`"),
             ("[[clients]]\nid = \"a\"\nsecrets = []\nnot_before = \"x\"", "lingpai.toml:4:14: expected an instant"),
+            (
+                "[[clients]]\nid = \"a\"\nsecrets = []\n[[clients]]\nid = \"b\"\nscope = 1",
+                "lingpai.toml:6:9: invalid type",
+            ),
+            ("[[clients]]\nid = \"a\"\nsecrets = []\n[token]\ncache = -1", "lingpai.toml:5:9: invalid value"),
+            ("[[clients]]\nid = \"a\"\nid = \"a\"", "lingpai.toml:3:1: duplicate key"),
+            ("[[clients]] id = \"a\"", "lingpai.toml:1:13: "),
+            (
+                "clients = [{ id = \"a\", secrets = [] }]\n[[clients]]",
+                "lingpai.toml:2:1: `clients` is an inline array already",
+            ),
+            (
+                "[[clients]]\nid = \"a\"\nsecrets = []\n[clients.x]",
+                "lingpai.toml:4:2: invalid type: map, expected an array",
+            ),
             ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`, expected `scope`"),
             ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),

@@ -7,10 +7,12 @@
 //! their place in the file ([`Text`]) and are compiled by the room that knows.
 
 mod file;
+mod sections;
 mod source;
 mod values;
 mod write;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
@@ -50,8 +52,16 @@ pub struct Config {
     pub token: Token,
     /// `[anonymous]`: the scope of tokens without credentials, if any are given.
     pub anonymous: Option<Vec<Text>>,
-    /// `[[clients]]`, as written.
-    pub clients: Vec<Client>,
+    clients: Clients,
+}
+
+/// Where the clients are written. They are parsed when they are asked for.
+#[derive(Debug, Clone, Default)]
+struct Clients {
+    /// `[[clients]]` tables in the file.
+    tables: Vec<Range<usize>>,
+    /// Those that are written elsewhere: in an inline array, or in no file.
+    others: Vec<Client>,
 }
 
 /// `[keys]`.
@@ -87,6 +97,8 @@ pub struct Token {
 /// One of `[[clients]]`, as written.
 #[derive(Debug, Clone)]
 pub struct Client {
+    /// What it was read from, for messages about it.
+    pub source: Source,
     /// The client's id.
     pub id: Text,
     /// `sha256:<64 hex digits>`, one or two.
@@ -171,14 +183,15 @@ impl Config {
             ops: None,
             token: Token::default(),
             anonymous: Some(vec![source::text("guest")]),
-            clients: Vec::new(),
+            clients: Clients::default(),
         }
     }
 
     /// Adds a client that is written in no file: the development client.
     #[must_use]
     pub fn with_client(mut self, id: &str, secret_digest: &str, scope: &[&str], subject: &str, claim: &str) -> Self {
-        self.clients.push(Client {
+        self.clients.others.push(Client {
+            source: Source::development(),
             id: source::text(id),
             secrets: List::new(0..0, vec![source::text(secret_digest)]),
             scope: scope.iter().map(|s| source::text(s)).collect(),
@@ -192,6 +205,18 @@ impl Config {
             not_before: None,
         });
         self
+    }
+
+    /// Each of `[[clients]]`, as written.
+    pub fn clients(&self) -> impl Iterator<Item = Result<Client, ConfigError>> {
+        let others = self.clients.others.iter().cloned().map(Ok);
+        self.clients.tables.iter().map(|table| file::client(&self.source, table.clone())).chain(others)
+    }
+
+    /// How many clients there are.
+    #[must_use]
+    pub fn clients_len(&self) -> usize {
+        self.clients.tables.len() + self.clients.others.len()
     }
 
     /// Whether these are the development defaults, without a file.

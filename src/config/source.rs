@@ -16,36 +16,52 @@ pub(super) fn text(value: &str) -> Text {
     Text::new(0..0, value.to_owned())
 }
 
-/// What the settings were read from.
+/// What the settings were read from: a file, or a part of one.
 #[derive(Debug, Clone)]
-pub struct Source(Option<Arc<(PathBuf, String)>>);
+pub struct Source {
+    file: Option<Arc<(PathBuf, String)>>,
+    /// Where pieces of the file stand in the text that was parsed, and in the file.
+    pieces: Vec<(usize, usize)>,
+}
 
 impl Source {
     pub(super) fn file(path: &Path, content: String) -> Self {
-        Self(Some(Arc::new((path.to_owned(), content))))
+        Self { file: Some(Arc::new((path.to_owned(), content))), pieces: Vec::new() }
     }
 
     pub(super) fn development() -> Self {
-        Self(None)
+        Self { file: None, pieces: Vec::new() }
+    }
+
+    /// These bytes of the file, one after the other, and their text.
+    pub(super) fn pieces(&self, ranges: impl IntoIterator<Item = Range<usize>>) -> (Self, String) {
+        let (mut text, mut pieces) = (String::new(), Vec::new());
+        for range in ranges {
+            pieces.push((text.len(), range.start));
+            text.push_str(self.content().get(range).unwrap_or_default());
+        }
+        (Self { file: self.file.clone(), pieces }, text)
     }
 
     /// The file, if the settings were read from one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.0.as_deref().map(|(path, _)| path.as_path())
+        self.file.as_deref().map(|(path, _)| path.as_path())
     }
 
     /// The text of the file, or nothing.
     #[must_use]
     pub fn content(&self) -> &str {
-        self.0.as_deref().map_or("", |(_, content)| content)
+        self.file.as_deref().map_or("", |(_, content)| content)
     }
 
     /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        let place = self.0.as_deref().map(|(path, content)| {
-            let before = content.get(..span.start).unwrap_or(content);
+        let piece = self.pieces.iter().rev().find(|(parsed, _)| *parsed <= span.start);
+        let at = piece.map_or(span.start, |(parsed, start)| span.start - parsed + start);
+        let place = self.file.as_deref().map(|(path, content)| {
+            let before = content.get(..at).unwrap_or(content);
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
             format!("{}:{line}:{column}", path.display())

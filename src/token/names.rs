@@ -114,7 +114,7 @@ impl From<&ClientId> for Subject {
 
 /// One to eight audiences, none of them twice, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Audiences(Vec<Audience>);
+pub struct Audiences(Box<[Audience]>);
 
 impl Audiences {
     /// The most audiences that a token may name.
@@ -129,7 +129,7 @@ impl Audiences {
                 all.push(audience);
             }
         }
-        (1..=Self::MAX).contains(&all.len()).then_some(Self(all))
+        (1..=Self::MAX).contains(&all.len()).then(|| Self(all.into()))
     }
 
     /// Whether `audience` is among them.
@@ -153,7 +153,7 @@ impl Audiences {
 /// A string when there is one, else an array (RFC 7519 §4.1.3).
 impl Serialize for Audiences {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0.as_slice() {
+        match &*self.0 {
             [one] => one.as_str().serialize(serializer),
             many => serializer.collect_seq(many.iter().map(Audience::as_str)),
         }
@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Audiences {
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Audiences, E> {
-                Audience::parse(text).map(|one| Audiences(vec![one])).ok_or_else(|| E::custom(Audience::EXPECTED))
+                Audience::parse(text).map(|one| Audiences([one].into())).ok_or_else(|| E::custom(Audience::EXPECTED))
             }
 
             fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Audiences, A::Error> {

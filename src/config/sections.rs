@@ -1,0 +1,78 @@
+//! The file cut into its clients and the rest, so that ten thousand clients are
+//! parsed one by one and never all stand in memory as a tree.
+
+use std::ops::Range;
+
+use toml_parser::Source;
+use toml_parser::lexer::{Token, TokenKind};
+
+/// The bytes of every `[[clients]]` table, each from its header to the next one.
+pub(super) fn clients(content: &str) -> Vec<Range<usize>> {
+    let source = Source::new(content);
+    let text = |token: &Token| source.get(token).map_or("", |raw| raw.as_str());
+    let mut tables: Vec<Range<usize>> = Vec::new();
+    let (mut open, mut line) = (false, Vec::new());
+    let mut depth = 0_usize;
+    for token in source.lex() {
+        match token.kind() {
+            TokenKind::Whitespace => continue,
+            // A line is a header if it begins with a bracket where no value is open.
+            TokenKind::Newline | TokenKind::Eof if depth == 0 => {
+                if let Some(start) = header(&line) {
+                    if let Some(last) = tables.last_mut().filter(|_| open) {
+                        last.end = start;
+                    }
+                    open = line.iter().take(5).map(text).eq(["[", "[", "clients", "]", "]"]);
+                    if open {
+                        tables.push(start..content.len());
+                    }
+                }
+                line.clear();
+                continue;
+            }
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => depth += 1,
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if line.len() < 5 {
+            line.push(token);
+        }
+    }
+    tables
+}
+
+/// Where the header that a line's first tokens are begins.
+fn header(line: &[Token]) -> Option<usize> {
+    line.first().filter(|token| token.kind() == TokenKind::LeftSquareBracket).map(|token| token.span().start())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn tables_of_clients() {
+        let cut = |content: &'static str| -> Vec<&str> {
+            super::clients(content).into_iter().map(|range| &content[range]).collect()
+        };
+        assert_eq!(cut(""), [""; 0]);
+        assert_eq!(cut("[[clients]]"), ["[[clients]]"]);
+        assert_eq!(
+            cut("a = 1\n[[clients]]\nid = 1\n # x\n [[ clients ]] # y\nid = 2\n[token]\nb = 1\n[[clients]]\r\n"),
+            ["[[clients]]\nid = 1\n # x\n ", "[[ clients ]] # y\nid = 2\n", "[[clients]]\r\n"]
+        );
+        // What only looks like a header.
+        for other in [
+            "a = \"\"\"\n[[clients]]\n\"\"\"",
+            "a = '''\n[[clients]]\n'''",
+            "# [[clients]]",
+            "a = [\n[[clients]]\n]",
+            "a = [[clients]]",
+            "[clients]",
+            "[[clients.a]]",
+            "[[clientss]]",
+            "[token] [[clients]]",
+        ] {
+            assert_eq!(cut(other), [""; 0], "{other}");
+        }
+        assert_eq!(cut("[[clients]]\na = [\n[1],\n]\nb = { c = 1 }\n[[clients]]").len(), 2);
+    }
+}
