@@ -1,5 +1,6 @@
 -- For wrk, from benches/load: METHOD, and a file with one Authorization value a
--- line, which the requests take in turn. Prints requests, microseconds, errors.
+-- line, which the requests take in turn. Prints requests, microseconds, errors, and the
+-- 99th percentile of the answers' latency in microseconds.
 
 local prepared, at = {}, 0
 
@@ -18,8 +19,8 @@ function init(args)
   end
 end
 
-function done(summary)
+function done(summary, latency)
   local e = summary.errors
   local errors = e.connect + e.read + e.write + e.status + e.timeout
-  io.write(string.format("%d %d %d\n", summary.requests, summary.duration, errors))
+  io.write(string.format("%d %d %d %d\n", summary.requests, summary.duration, errors, latency:percentile(99)))
 end

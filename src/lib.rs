@@ -9,14 +9,14 @@
 //! | room | owns |
 //! | --- | --- |
 //! | [`cli`] | the command line: parse, call, print |
-//! | [`app`] | the composition root: a configuration becomes what runs |
+//! | [`app`] | the composition root: a configuration becomes what runs, and again when files change |
 //! | [`server`] | the transport: connections, time-outs, the end of the process |
 //! | [`http`] | poem: the dialects, wire types, errors, the specification |
 //! | [`clients`] | who may ask for what: registry, secrets, policy |
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
-//! | [`keys`] | private keys: files, schedule, signatures, JWKS |
+//! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
 //! | [`config`] | settings: file and environment become typed parts |
-//! | [`telemetry`] | the log |
+//! | [`telemetry`] | the log and the metrics |
 //! | [`clock`] | the time, which everything else is told |
 //!
 //! `POST /token` goes `http::native` → `clients::decide` → `token::mint`;

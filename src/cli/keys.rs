@@ -51,8 +51,9 @@ pub(super) struct RotateArguments {
     #[arg(long = "in", value_name = "DURATION")]
     lead: Option<Seconds<1, 31_536_000>>,
 
-    /// It signs at once, for an emergency: verifiers that have cached the JWKS refuse its tokens for a while.
-    #[arg(long, conflicts_with = "lead")]
+    /// For an emergency: it signs at once, or after `--in`, although verifiers that have cached the JWKS refuse its
+    /// tokens for a while. Replicas take it only if its file reaches them within a minute of that instant.
+    #[arg(long)]
     now: bool,
 }
 
@@ -191,9 +192,9 @@ impl<'a> Place<'a> {
             }
             return Ok(());
         }
-        let when = match arguments.lead {
-            _ if arguments.now => When::Now,
-            Some(Seconds(seconds)) => When::In(seconds),
+        let when = match &arguments.lead {
+            lead if arguments.now => When::Anyway(lead.as_ref().map_or(0, |lead| lead.0)),
+            Some(lead) => When::In(lead.0),
             None => When::InTime,
         };
         let from = self.instant(alg, when)?;
@@ -202,7 +203,7 @@ impl<'a> Place<'a> {
         if arguments.now && !self.settings.json {
             complain(&format!(
                 "warning: for up to {} s verifiers that cached the JWKS refuse its tokens, and so does every replica \
-                 until it has the file",
+                 until it has the file; replicas to which it comes more than 60 s late refuse the file",
                 self.config.keys.jwks_max_age
             ));
         }

@@ -192,7 +192,9 @@ impl Registry {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
-    fn named(&self, id: &str) -> Option<&Client> {
+    /// The client with this id, which need not have shown its secret.
+    #[must_use]
+    pub fn named(&self, id: &str) -> Option<&Client> {
         self.clients.get(id).map(|client| &client.0)
     }
 

@@ -18,8 +18,8 @@ pub enum When {
     At(Timestamp),
     /// In so many seconds.
     In(i64),
-    /// At once, whatever that breaks.
-    Now,
+    /// In so many seconds, whatever that breaks.
+    Anyway(i64),
 }
 
 /// How fast news of a key travels, in seconds.
@@ -48,8 +48,7 @@ impl KeyRing {
         let signer = self.signer(alg, now).filter(|_| self.uses(alg));
         let from = match when {
             When::At(at) => at,
-            When::In(seconds) => now.plus(seconds),
-            When::Now => now,
+            When::In(seconds) | When::Anyway(seconds) => now.plus(seconds),
             When::InTime if self.entries.is_empty() && self.revoked.is_empty() => now.plus(-FIRST_KEY_BACKDATE),
             When::InTime if signer.is_none() && self.uses(alg) => now,
             // To the minute, so that two machines that do this at once choose one name, and one of them loses.
@@ -63,7 +62,7 @@ impl KeyRing {
             ));
         }
         let (lead, needed) = (from.since(now), pace.jwks_max_age);
-        if lead < needed && when != When::Now {
+        if lead < needed && !matches!(when, When::Anyway(_)) {
             return Err(format!(
                 "a key from {from} on would sign in {lead} s, and verifiers may keep the keys without it for {needed} s \
                  (jwks_max_age): they would refuse its tokens until then; nothing was written: choose an instant from {} \

@@ -160,8 +160,9 @@ fn rotate() {
     let ran = home.run(&["keys", "rotate", "--now"]);
     assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 300 s verifiers"), "{ran:?}");
     assert_eq!(home.states().iter().filter(|state| *state == "signing").count(), 1);
-    home.run(&["keys", "rotate", "--now", "--in", "1h"]).assert(2);
-    home.run(&["check"]).assert(0);
+    // Where files travel slowly.
+    let ran = home.run(&["keys", "rotate", "--now", "--in", "90s", "--json"]);
+    assert!((80..=90).contains(&lead(&ran)), "{ran:?}");
 }
 
 /// Whatever the number of machines, one key is scheduled, and who lost says so.
