@@ -177,25 +177,17 @@ fn seconds(number: i64) -> Duration {
     Duration::from_secs(number.try_into().unwrap_or(1))
 }
 
-/// Looks at the files at every interval, and at once on `hangup`, for ever.
+/// Looks at the files at every interval, and at once on `hangup`, for ever. The
+/// thread that waits for this is held up while files are parsed, so it must serve nobody.
 pub async fn watch(mut reloader: Reloader, mut hangup: Signal) {
     loop {
         let asked = tokio::select! {
             () = tokio::time::sleep(reloader.interval) => false,
             _ = hangup.recv() => true,
         };
-        // Parsing takes a while, in which requests on this thread would wait.
-        let looked = tokio::task::spawn_blocking(move || {
-            // A mistake of ours must not end all reloading: what is in force stays.
-            if std::panic::catch_unwind(AssertUnwindSafe(|| reloader.look(asked))).is_err() {
-                reloader.refuse(true, None, "an internal error; the log says where".to_owned());
-            }
-            reloader
-        });
-        match looked.await {
-            Ok(back) => reloader = back,
-            // The runtime is shutting down.
-            Err(_) => return,
+        // A mistake of ours must not end all reloading: what is in force stays.
+        if std::panic::catch_unwind(AssertUnwindSafe(|| reloader.look(asked))).is_err() {
+            reloader.refuse(true, None, "an internal error; the log says where".to_owned());
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, S
 const MAX_SECRETS: usize = 2;
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
+const NUL: char = '\0';
 
 /// Seconds that tokens and sessions live.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,8 +39,10 @@ pub struct Client {
     pub scope: Scope,
     /// All the audiences that it may name.
     pub audience: Audiences,
-    subjects: Box<[Pattern]>,
-    claims: Box<[Box<str>]>,
+    /// `user:*` and `user:7`, with spaces between; nobody's name is empty.
+    subjects: Box<str>,
+    /// With NUL between; no claim's name is empty.
+    claims: Box<str>,
     /// What its access tokens are signed with.
     pub algorithm: Alg,
     /// How long its tokens and sessions live.
@@ -48,38 +51,21 @@ pub struct Client {
     pub not_before: Option<Timestamp>,
 }
 
-/// `user:*` or `user:7`.
-#[derive(Debug)]
-enum Pattern {
-    Exactly(Box<str>),
-    /// Longer than this and beginning with it.
-    Prefix(Box<str>),
-}
-
-impl Pattern {
-    fn written(&self) -> String {
-        match self {
-            Self::Exactly(text) => text.to_string(),
-            Self::Prefix(prefix) => format!("{prefix}*"),
-        }
-    }
-}
-
 impl Client {
     /// Whether one of the patterns allows `subject`.
     #[must_use]
     pub(super) fn may_name(&self, subject: &Subject) -> bool {
         let subject = subject.as_str();
-        self.subjects.iter().any(|pattern| match pattern {
-            Pattern::Exactly(text) => subject == &**text,
-            Pattern::Prefix(prefix) => subject.strip_prefix(&**prefix).is_some_and(|rest| !rest.is_empty()),
+        self.subjects.split(' ').any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
+            None => subject == pattern,
         })
     }
 
     /// Whether it may set the extra claim `name`.
     #[must_use]
     pub(super) fn may_claim(&self, name: &str) -> bool {
-        self.claims.iter().any(|claim| &**claim == name)
+        !name.is_empty() && self.claims.split(NUL).any(|claim| claim == name)
     }
 }
 
@@ -235,8 +221,8 @@ impl Registry {
             all.add(numbers.join(" ").as_bytes());
             all.add(client.scope.as_str().as_bytes());
             all.add(client.audience.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").as_bytes());
-            all.add(client.subjects.iter().map(Pattern::written).collect::<Vec<_>>().join("\n").as_bytes());
-            all.add(client.claims.join("\n").as_bytes());
+            all.add(client.subjects.as_bytes());
+            all.add(client.claims.as_bytes());
             all.add(client.algorithm.name().as_bytes());
             all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
         }
@@ -274,8 +260,8 @@ fn client(
             Some(own) => audiences(source, own)?,
             None => service_audience.clone(),
         },
-        subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.into(),
-        claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.into(),
+        subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
+        claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
         algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
@@ -321,26 +307,20 @@ fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> 
         .ok_or_else(|| source.error(written, "expected 1 to 8 audiences; leave the line out for the default"))
 }
 
-fn pattern(text: &str) -> Result<Pattern, String> {
-    let (fixed, prefix) = text.strip_suffix('*').map_or((text, false), |rest| (rest, true));
+fn pattern(text: &str) -> Result<String, String> {
+    let fixed = text.strip_suffix('*').unwrap_or(text);
     let right = fixed.len() <= 255 && fixed.bytes().all(|b| b.is_ascii_graphic() && b != b'*') && !text.is_empty();
-    match (right, prefix) {
-        (false, _) => {
-            Err("expected a subject such as \"user:7\" or a pattern such as \"user:*\": visible ASCII, with \
-                           `*` only at the end"
-                .into())
-        }
-        (true, true) => Ok(Pattern::Prefix(fixed.into())),
-        (true, false) => Ok(Pattern::Exactly(fixed.into())),
-    }
+    let expected = "expected a subject such as \"user:7\" or a pattern such as \"user:*\": visible ASCII, with `*` only \
+                    at the end";
+    if right { Ok(text.to_owned()) } else { Err(expected.into()) }
 }
 
-fn claim_name(text: &str) -> Result<Box<str>, String> {
+fn claim_name(text: &str) -> Result<String, String> {
     if RESERVED.contains(&text) {
         return Err(format!("`{text}` is a reserved claim, which no client may set; choose another name"));
     }
-    if text.is_empty() || text.chars().count() > 255 {
-        return Err("expected a claim's name: 1 to 255 characters".into());
+    if text.is_empty() || text.chars().count() > 255 || text.contains(NUL) {
+        return Err("expected a claim's name: 1 to 255 characters, none of them NUL".into());
     }
     Ok(text.into())
 }

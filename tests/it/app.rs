@@ -354,7 +354,9 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
             return answer;
         }
         match stream.read(&mut chunk) {
-            Ok(0) | Err(_) => return complete(&bytes, true).unwrap_or_else(|| panic!("no answer: {bytes:?}")),
+            end @ (Ok(0) | Err(_)) => {
+                return complete(&bytes, true).unwrap_or_else(|| panic!("no answer, but {end:?} after {bytes:?}"));
+            }
             Ok(read) => bytes.extend_from_slice(&chunk[..read]),
         }
     }

@@ -162,14 +162,14 @@ pub fn ended(child: Child) -> Ran {
     Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
 }
 
-/// A process that serves.
+/// A process that serves. What it has logged is shown if its test fails.
 pub struct Server {
     child: Option<Child>,
     pub address: String,
     lines: mpsc::Receiver<String>,
-    errors: JoinHandle<()>,
+    errors: Option<JoinHandle<()>>,
     log: Arc<Mutex<String>>,
-    watchdog: mpsc::Sender<()>,
+    _watchdog: mpsc::Sender<()>,
 }
 
 impl Server {
@@ -186,10 +186,12 @@ impl Server {
                 written.lock().unwrap().extend([&line, "\n"]);
             }
         });
-        let mut server = Self { child: Some(child), address: String::new(), lines, errors, log, watchdog };
+        let mut server =
+            Self { child: Some(child), address: String::new(), lines, errors: Some(errors), log, _watchdog: watchdog };
         let Ok(first) = server.lines.recv_timeout(LIMIT) else {
-            server.errors.join().unwrap();
-            panic!("it did not start: {}", server.log.lock().unwrap());
+            server.child.as_mut().unwrap().wait().unwrap();
+            server.errors.take().unwrap().join().unwrap();
+            panic!("it did not start: {}", server.log());
         };
         let (_, address) = first.split_once("at http://").unwrap_or_else(|| panic!("no address in {first}"));
         address.split([',', ' ']).next().unwrap().clone_into(&mut server.address);
@@ -243,9 +245,10 @@ impl Server {
     pub fn stop(mut self, name: &str) -> Ran {
         self.signal(name);
         let code = self.child.take().unwrap().wait().unwrap().code();
-        drop(self.watchdog);
         let out = self.lines.iter().map(|line| line + "\n").collect();
-        self.errors.join().unwrap();
+        if let Some(errors) = self.errors.take() {
+            errors.join().unwrap();
+        }
         let err = self.log.lock().unwrap().clone();
         Ran { code, out, err }
     }
@@ -255,5 +258,17 @@ impl Server {
 pub fn until(done: impl Fn() -> bool) {
     while !done() {
         thread::yield_now();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+            if thread::panicking() {
+                eprintln!("{}", self.log());
+            }
+        }
     }
 }
