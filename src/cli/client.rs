@@ -61,7 +61,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         say_once(&format!("{:#}", json!({"client_id": arguments.id, "client_secret": secret.reveal()})))?;
     } else {
         say_once(&format!(
-            "added `{}` to {}; it has this secret, which is shown only now:\n\n  {}\n\nrestart lingpai to apply it",
+            "added `{}` to {}; it has this secret, which is shown only now:\n\n  {}\n\na running server knows it within `reload.interval`",
             arguments.id,
             path.display(),
             secret.reveal()

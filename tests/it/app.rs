@@ -354,6 +354,8 @@ pub fn read_answer(stream: &mut TcpStream) -> Answer {
             return answer;
         }
         match stream.read(&mut chunk) {
+            // A socket with a time-out says so even where the system calls of others are begun again (signal(7)).
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             end @ (Ok(0) | Err(_)) => {
                 return complete(&bytes, true).unwrap_or_else(|| panic!("no answer, but {end:?} after {bytes:?}"));
             }
