@@ -10,6 +10,7 @@ mod client;
 mod init;
 mod inspect;
 mod keys;
+mod man;
 mod openapi;
 mod serve;
 
@@ -86,6 +87,10 @@ enum Command {
     Check(check::Arguments),
     /// Print the `OpenAPI` document.
     Openapi(openapi::Arguments),
+    /// Print a script that completes commands in a shell.
+    Completions(man::Completions),
+    /// Print a manual page, in the language of man(1).
+    Man(man::Page),
 }
 
 /// Whether the answer is yes.
@@ -107,6 +112,11 @@ pub fn run() -> ExitCode {
             openapi::run(&arguments);
             Ok(true)
         }
+        Command::Completions(arguments) => {
+            man::completions(&arguments);
+            Ok(true)
+        }
+        Command::Man(arguments) => Ok(man::page(&arguments)),
     };
     match answer {
         Ok(true) => ExitCode::SUCCESS,

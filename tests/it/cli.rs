@@ -576,6 +576,30 @@ fn openapi_version_and_usage() {
     assert!(home.names(".").is_empty());
 }
 
+#[test]
+fn completions_and_manual_pages() {
+    let home = Home::new();
+    for (shell, part) in
+        [("bash", "complete -F _lingpai"), ("zsh", "#compdef lingpai"), ("fish", "complete -c lingpai")]
+    {
+        let script = home.run(&["completions", shell]);
+        assert!(script.assert(0).out.contains(part) && script.out.contains("rotate"), "{shell}");
+    }
+    home.run(&["completions", "nosh"]).assert(2);
+    for (arguments, parts) in [
+        (&["man"][..], ["lingpai \\- A stateless signed", "lingpai\\-keys(1)"]),
+        (&["man", "keys", "rotate"], ["lingpai\\-keys\\-rotate \\- Schedule", "\\-\\-in"]),
+    ] {
+        let page = home.run(arguments);
+        assert!(page.assert(0).out.contains(".TH lingpai"), "{page:?}");
+        for part in parts {
+            assert!(page.out.contains(part), "{part} is not in {}", page.out);
+        }
+    }
+    home.run(&["man", "nonsense"]).assert_refused(1, &["there is no command \"nonsense\""]);
+    assert!(home.names(".").is_empty());
+}
+
 /// `lingpai openapi | head -1` is a usual thing to write.
 #[test]
 fn nobody_reading_is_no_panic() {

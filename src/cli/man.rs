@@ -1,0 +1,45 @@
+//! `lingpai completions` and `lingpai man`
+
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Cli, complain, say};
+
+#[derive(Args)]
+pub(super) struct Completions {
+    /// For which shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+#[derive(Args)]
+pub(super) struct Page {
+    /// The command that the page is about, such as `keys rotate` [default: all of lingpai].
+    command: Vec<String>,
+}
+
+pub(super) fn completions(arguments: &Completions) {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "lingpai", &mut script);
+    say(String::from_utf8_lossy(&script).trim_end());
+}
+
+/// Whether there is such a page.
+pub(super) fn page(arguments: &Page) -> bool {
+    let mut command = Cli::command();
+    // Gives every command its whole name and the options that all of them take.
+    command.build();
+    for name in &arguments.command {
+        let Some(found) = command.find_subcommand(name) else {
+            complain(&format!("there is no command {name:?} here; see `lingpai help {}`", arguments.command.join(" ")));
+            return false;
+        };
+        command = found.clone();
+    }
+    let mut page = Vec::new();
+    // Nothing can fail that writes to memory.
+    let _ = Man::new(command).render(&mut page);
+    say(String::from_utf8_lossy(&page).trim_end());
+    true
+}
