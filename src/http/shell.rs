@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use poem::http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
@@ -25,6 +28,14 @@ const MAX_TARGET: usize = 8 << 10;
 /// The longest that a request may take from its head to its answer.
 const WHOLE: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What keeps a browser from making more of an answer than it is: no guess at its type,
+/// no word of where its links were found, nothing loaded or run.
+const DEFENSIVE: [(HeaderName, HeaderValue); 3] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
+];
 
 /// Every path, and its methods as `Allow` lists them.
 pub(super) struct Allowed(HashMap<String, (Vec<Method>, HeaderValue)>);
@@ -132,6 +143,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
             response = without_body(response).await;
         }
         response.headers_mut().insert(REQUEST_ID, id);
+        for (name, value) in DEFENSIVE {
+            // The page at /docs has a policy of its own.
+            response.headers_mut().entry(name).or_insert(value);
+        }
         Ok(response)
     }
 }

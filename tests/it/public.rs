@@ -278,3 +278,28 @@ fn other_origins_may_read_what_is_public_and_nothing_else() {
         assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, None));
     }
 }
+
+/// On every answer: a browser makes no more of it than it is.
+#[test]
+fn defensive_headers() {
+    let app = TestApp::start();
+    let docs = app.send("GET", "/docs", &[], "");
+    let answers = [
+        app.create(""),
+        app.send("GET", "/token", &[], ""),
+        app.send("GET", "/nowhere", &[], ""),
+        app.send("OPTIONS", "/token", &[], ""),
+        app.send("GET", "/openapi.json", &[], ""),
+        app.send("GET", &format!("/{}", "a".repeat(9_000)), &[], ""),
+        app.operator("/metrics"),
+    ];
+    for answer in answers.iter().chain([&docs]) {
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
+        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"), "{answer:?}");
+    }
+    for answer in &answers {
+        assert_eq!(answer.header("content-security-policy"), Some("default-src 'none'"), "{answer:?}");
+    }
+    let policy = docs.header("content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'sha256-") && policy.starts_with("default-src 'none'"), "{policy}");
+}
