@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 use super::jwks::Jwks;
-use super::{Alg, Digester, Key, KeyError, Kid, Purpose};
+use super::{Alg, Digester, Key, KeyError, KeyName, Kid, Purpose};
 use crate::clock::Timestamp;
 
 /// What the configuration says about keys.
@@ -89,8 +89,8 @@ pub struct KeyRing {
     /// By instant, then by algorithm: the order of the JWKS.
     pub(super) entries: Vec<Entry>,
     pub(super) revoked: Vec<Key>,
-    /// The ids of keys that are in the folder and have retired: all that is kept of them.
-    pub(super) retired: Vec<Kid>,
+    /// Keys that are in the folder and have retired: all that is kept of them.
+    pub(super) retired: Vec<(KeyName, Kid)>,
     /// Places in `entries`, by instant.
     by_alg: BTreeMap<Alg, Vec<usize>>,
     pub(super) by_header: HashMap<String, (Purpose, usize)>,
@@ -173,7 +173,7 @@ impl KeyRing {
         let longest = self.longest_window();
         let (retired, mut kept): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.entries).into_iter().partition(|entry| entry.is_retired(longest, now));
-        self.retired.extend(retired.into_iter().map(|entry| entry.key.kid().clone()));
+        self.retired.extend(retired.into_iter().map(|entry| (entry.key.name(), entry.key.kid().clone())));
         kept.shrink_to_fit();
         self.entries = kept;
         self.index();

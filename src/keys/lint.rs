@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::keyring::Entry;
-use super::{Key, KeyName, KeyRing};
+use super::{Key, KeyName, KeyRing, Kid};
 use crate::clock::Timestamp;
 
 /// How far back a new key may be dated, in seconds: its file may have travelled
@@ -55,8 +55,10 @@ impl KeyRing {
     /// JWKS verifiers may cache for `jwks_max_age` seconds.
     #[must_use]
     pub fn replacing(&self, old: &Self, jwks_max_age: i64, now: Timestamp) -> Vec<Finding> {
-        let news = self.entries.iter().map(|entry| &entry.key).filter(|key| !old.knows(key));
-        let mut findings: Vec<_> = news.filter_map(|key| self.arrival(key, jwks_max_age, now)).collect();
+        let here = self.entries.iter().map(|entry| (entry.key.name(), entry.key.kid()));
+        let all = here.chain(self.retired.iter().map(|(name, kid)| (*name, kid)));
+        let news = all.filter(|(_, kid)| !old.knows(kid)).map(|(name, _)| name);
+        let mut findings: Vec<_> = news.filter_map(|name| self.arrival(name, jwks_max_age, now)).collect();
         findings.extend(self.steps_back(old, now));
         let could_have_signed = old.entries.iter().filter(|entry| entry.key.name().from <= now);
         findings.extend(could_have_signed.filter_map(|entry| self.cut_short(old, entry, now)));
@@ -107,15 +109,14 @@ impl KeyRing {
         written.filter_map(late).collect()
     }
 
-    fn knows(&self, key: &Key) -> bool {
-        self.by_header.contains_key(key.header(super::Purpose::Access))
-            || self.revoked.iter().any(|revoked| revoked.kid() == key.kid())
-            || self.retired.contains(key.kid())
-            || self.plan.revoked.contains(key.kid())
+    fn knows(&self, kid: &Kid) -> bool {
+        let here = self.entries.iter().map(|entry| &entry.key).chain(&self.revoked).map(Key::kid);
+        let retired = self.retired.iter().map(|(_, kid)| kid);
+        here.chain(retired).chain(&self.plan.revoked).any(|known| known == kid)
     }
 
-    fn arrival(&self, key: &Key, jwks_max_age: i64, now: Timestamp) -> Option<Finding> {
-        let (name, lead) = (key.name(), key.name().from.since(now));
+    fn arrival(&self, name: KeyName, jwks_max_age: i64, now: Timestamp) -> Option<Finding> {
+        let lead = name.from.since(now);
         if lead < -LATE {
             return Some(Finding::refused(format!(
                 "{name} is new, and dated {} s back: a new key signs at an instant to come, so that verifiers have heard \
@@ -173,7 +174,15 @@ impl KeyRing {
         ];
         windows.into_iter().find_map(|(kind, was, is)| {
             let (tokens_end, key_ends) = (last.plus(was), after.until?.plus(is));
-            (tokens_end > now && key_ends < tokens_end).then(|| {
+            let refused_early = tokens_end > now && key_ends < tokens_end;
+            if refused_early && was == is {
+                let late = tokens_end.since(key_ends);
+                return Some(Finding::breaks(format!(
+                    "{name} has signed for {late} s after its successor's instant, because that came late: {kind} tokens \
+                     of these seconds are refused {late} s before they end"
+                )));
+            }
+            refused_early.then(|| {
                 Finding::breaks(format!(
                     "the {kind} lifetime is lowered while {kind} tokens of {name} live until {tokens_end}, and now it \
                      verifies them only until {key_ends}: from then on they are refused; lower lifetimes when no key is \

@@ -138,6 +138,9 @@ fn a_bad_configuration_is_refused() {
 fn a_bad_key_is_refused() {
     let app = TestApp::start();
     let good = fs::read(vectors("keys").join("2026-01-01T00-00-00Z.eddsa.pem")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let made = keys::generate(elsewhere.path(), Alg::Es256, Timestamp::from_unix(START)).unwrap();
+    let another_es256 = fs::read(elsewhere.path().join(made.name().to_string())).unwrap();
     for (name, content, mode, expected) in [
         ("2026-07-01T00-00-00Z.es256.pem", &b"garbage"[..], 0o600, "is not PEM"),
         ("2026-07-01T00-00-00Z.eddsa.pem", &good[..good.len() / 2], 0o600, "is not PEM"),
@@ -145,6 +148,8 @@ fn a_bad_key_is_refused() {
         ("next.pem", &good, 0o600, "expected a name such as"),
         ("2026-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated 61 s back"),
         ("2020-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated"),
+        // It would be retired already.
+        ("2020-06-01T11-58-59Z.es256.pem", &another_es256, 0o600, "is new, and dated"),
     ] {
         let path = app.key(name);
         fs::write(&path, content).unwrap();
@@ -193,6 +198,15 @@ fn a_refusal_is_not_for_ever() {
 /// A server warns where the command line refuses: it would help nobody to stay behind.
 #[test]
 fn what_breaks_something_is_warned_of() {
+    let app = &TestApp::start();
+    app.add_key(-7);
+    app.look();
+    let said = app.ready()["warnings"].to_string();
+    for part in ["is new and signs at once, and verifiers", "has signed for 7 s after its successor's instant, because"]
+    {
+        assert!(said.contains(part), "{said}");
+    }
+
     let app = TestApp::start();
     let warned = |expected: &str| {
         let said = app.look().ready();
