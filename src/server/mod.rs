@@ -26,13 +26,13 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
 use tokio::net::{TcpListener, TcpStream};
 
-use patience::Patient;
+use patience::{Answering, Limits, Patient};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
-/// How long a connection may stay silent before its first request, how long a
-/// head may take to arrive, and how long a client may read nothing of an answer.
-const HEAD: Duration = Duration::from_secs(5);
+/// Longer than the proxies' usual minute, so that it is they who close a connection
+/// that they keep, and no request meets one that is being closed here.
+const PATIENCE: Limits = Limits { head: Duration::from_secs(5), idle: Duration::from_secs(75) };
 /// What the HTTP parser takes as a head at most; the contract's own limit is
 /// lower, so that its refusal has a body.
 const PARSER_HEAD: u32 = 64 << 10;
@@ -65,7 +65,7 @@ where
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(PARSER_HEAD as usize);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(PARSER_HEAD as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -111,11 +111,16 @@ async fn connection<E>(
     // An answer is one small write; without this it can wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let (local, remote) = (LocalAddr(local.into()), RemoteAddr(remote.into()));
+    let answering = Answering::default();
+    let io = TokioIo::new(Patient::new(stream, PATIENCE, answering.clone()));
     let service = service_fn(move |request| {
-        let (endpoint, local, remote) = (Arc::clone(&endpoint), local.clone(), remote.clone());
-        async move { Ok::<_, Infallible>(answer(&*endpoint, request, local, remote).await) }
+        let (endpoint, local, remote, one) = (Arc::clone(&endpoint), local.clone(), remote.clone(), answering.one());
+        async move {
+            let answer = answer(&*endpoint, request, local, remote).await;
+            drop(one);
+            Ok::<_, Infallible>(answer)
+        }
     });
-    let io = TokioIo::new(Patient::new(stream, HEAD));
     // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
     let _ = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
 }
