@@ -5,24 +5,22 @@ mod reload;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use tokio::net::TcpListener;
 
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
 use crate::http::{self, Snapshot, State};
 use crate::keys::{Digester, Folder, KeyError, KeyRing, Kid, Plan};
-use crate::server;
+use crate::server::{self, Inherited, Listener, Transport};
 
 pub use reload::{Reloader, watch};
 
-/// How long requests in flight may take to finish once the process is to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+/// The most connections of the operator at once.
+const OPS_CONNECTIONS: usize = 64;
 
 /// Why the service does not start: one message that says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,46 +177,60 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     Ok((new, breaks))
 }
 
-/// The addresses that this version can listen on.
-///
-/// # Errors
-/// The first address that it cannot.
-pub fn sockets(listen: &[Listen]) -> Result<Vec<SocketAddr>, StartError> {
-    let socket = |address: &Listen| match address {
-        Listen::Tcp(socket) => Ok(*socket),
-        _ => Err(StartError(format!("cannot listen on {address}: this version listens on IP addresses only"))),
-    };
-    listen.iter().map(socket).collect()
-}
-
-/// Opens every address in `listen`.
-///
-/// # Errors
-/// The first address that cannot be opened.
-pub async fn bind(listen: &[Listen]) -> Result<Vec<TcpListener>, StartError> {
-    let mut listeners = Vec::with_capacity(listen.len());
-    for address in sockets(listen)? {
-        let listener = TcpListener::bind(address).await;
-        listeners.push(listener.map_err(|error| StartError::new(format!("cannot listen on {address}: {error}")))?);
-    }
-    Ok(listeners)
-}
-
 /// What the service accepts connections on.
 #[derive(Debug, Default)]
 pub struct Listeners {
     /// Everybody's.
-    pub public: Vec<TcpListener>,
+    pub public: Vec<Listener>,
     /// The operator's.
-    pub ops: Vec<TcpListener>,
+    pub ops: Vec<Listener>,
 }
 
-/// Serves `state` on `listeners` until `stop` is done.
-pub async fn serve(state: Arc<State>, listeners: Listeners, stop: impl Future<Output = ()>) {
-    let stop = stop.shared();
+impl Listeners {
+    /// Opens every address of `config`.
+    ///
+    /// # Errors
+    /// The first address that cannot be opened.
+    pub async fn open(config: &Config) -> Result<Self, StartError> {
+        let mut inherited = Inherited::from_environment();
+        let mut listeners = Self::default();
+        for address in config.ops.iter().flatten() {
+            listeners.ops.push(open(address, &mut inherited).await?);
+        }
+        for address in &config.listen {
+            listeners.public.push(open(address, &mut inherited).await?);
+        }
+        Ok(listeners)
+    }
+}
+
+async fn open(address: &Listen, inherited: &mut Inherited) -> Result<Listener, StartError> {
+    let listener = Listener::open(address, inherited).await;
+    listener.map_err(|error| StartError::new(format!("cannot listen on {address}: {error}")))
+}
+
+/// What `config` says about connections.
+#[must_use]
+pub fn transport(config: &Config) -> Transport {
+    let seconds = |number: i64| Duration::from_secs(number.try_into().unwrap_or_default());
+    let configured = config.connections.and_then(|number| number.try_into().ok());
+    Transport {
+        connections: configured.unwrap_or_else(server::default_connections),
+        lame_duck: seconds(config.drain.lame_duck),
+        drain: seconds(config.drain.limit),
+    }
+}
+
+/// Serves `state` on `listeners` until `stop` is done, and then until nothing is
+/// left to finish; meanwhile it says that it is not ready any more.
+pub async fn serve(state: Arc<State>, listeners: Listeners, transport: Transport, stop: impl Future<Output = ()>) {
+    let draining = Arc::clone(&state);
+    let stop = stop.map(move |()| draining.drain()).shared();
+    // The operator gets in when everybody else's connections are taken.
+    let for_ops = Transport { connections: OPS_CONNECTIONS, ..transport };
     tokio::join!(
-        server::serve(listeners.public, http::routes(&state), stop.clone(), DRAIN),
-        server::serve(listeners.ops, http::ops_routes(&state), stop, DRAIN),
+        server::serve(listeners.public, http::routes(&state), transport, stop.clone()),
+        server::serve(listeners.ops, http::ops_routes(&state), for_ops, stop),
     );
 }
 

@@ -13,9 +13,10 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 
 use super::{StartError, compile, files};
-use crate::config::{Config, Issuer, Listen, Overrides};
+use crate::config::{Config, Drain, Issuer, Listen, Overrides};
 use crate::http::State;
 use crate::keys::{Folder, Gravity};
+use crate::server::manager;
 
 /// Looks at the files, and loads them if they have changed.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ struct Fixed {
     issuer: Issuer,
     listen: Vec<Listen>,
     ops: Option<Vec<Listen>>,
+    drain: Drain,
+    connections: Option<u32>,
     keys: PathBuf,
 }
 
@@ -55,6 +58,8 @@ impl Reloader {
                 issuer: config.issuer.clone(),
                 listen: config.listen.clone(),
                 ops: config.ops.clone(),
+                drain: config.drain,
+                connections: config.connections,
                 keys: config.keys.path.clone(),
             },
             interval: seconds(config.reload_interval),
@@ -162,6 +167,12 @@ impl Fixed {
         if config.ops != self.ops {
             changed.push("ops.listen");
         }
+        if config.drain != self.drain {
+            changed.push("drain");
+        }
+        if config.connections != self.connections {
+            changed.push("limits.connections");
+        }
         if config.keys.path != self.keys {
             changed.push("keys.path");
             config.keys.path.clone_from(&self.keys);
@@ -185,9 +196,15 @@ pub async fn watch(mut reloader: Reloader, mut hangup: Signal) {
             () = tokio::time::sleep(reloader.interval) => false,
             _ = hangup.recv() => true,
         };
+        if asked {
+            manager::reloading();
+        }
         // A mistake of ours must not end all reloading: what is in force stays.
         if std::panic::catch_unwind(AssertUnwindSafe(|| reloader.look(asked))).is_err() {
             reloader.refuse(true, None, "an internal error; the log says where".to_owned());
+        }
+        if asked {
+            manager::ready();
         }
     }
 }

@@ -29,8 +29,6 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             return Ok(true);
         }
     }
-    app::sockets(&config.listen)?;
-    app::sockets(config.ops.as_deref().unwrap_or_default())?;
     let read = |path: &Path| Config::load(Some(path), Overrides::default());
     let running = arguments.running.as_deref().map(read).transpose()?;
     let now = Clock::system().now();

@@ -8,9 +8,10 @@ use super::{Answer, Settings, complain, say};
 use crate::app::{self, Listeners, Reloader, StartError};
 use crate::clients::NewSecret;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, Issuer, Listen};
+use crate::config::{Config, Issuer};
 use crate::http::Snapshot;
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
+use crate::server::{Listener, manager};
 use crate::telemetry;
 
 const DEMO: &str = "demo";
@@ -31,16 +32,13 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     } else {
         Some(app::snapshot(&config, clock.now())?)
     };
-    let ops = app::bind(config.ops.as_deref().unwrap_or_default()).await?;
-    let listeners = Listeners { public: app::bind(&config.listen).await?, ops };
-    let bound: Vec<_> =
-        listeners.public.iter().filter_map(|listener| listener.local_addr().ok()).map(Listen::Tcp).collect();
-    let addresses = bound.iter().map(Listen::to_string).collect::<Vec<_>>();
+    let listeners = Listeners::open(&config).await?;
+    let addresses: Vec<_> = listeners.public.iter().map(Listener::to_string).collect();
     let first = addresses.first().cloned().unwrap_or_default();
-    let everywhere = addresses.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>().join(" and ");
+    let everywhere = addresses.join(" and ");
     let welcome = if config.is_development() {
         if settings.issuer.is_none() {
-            config.issuer = Issuer::local(&first);
+            config.issuer = Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
         }
         let (with_demo, welcome) = development(config, &first, clock.now())?;
         config = with_demo;
@@ -59,13 +57,15 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     let (stop, hangup) = (stop_signal()?, on_signal(SignalKind::hangup())?);
     announce(&snapshot, &addresses, clock.now());
     say(&welcome);
+    manager::ready();
     let state = app::state(snapshot, clock);
+    let transport = app::transport(&config);
     // The configuration itself, which may be large, is not kept.
     let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state));
     // This future has a thread of its own, the main one, which serves nobody: what it parses and
     // frees there leaves fewer holes than in the heap of every thread that happened to do it.
     tokio::select! {
-        () = app::serve(state, listeners, stop) => {}
+        () = app::serve(state, listeners, transport, stop) => {}
         () = app::watch(reloader, hangup) => {}
     }
     tracing::info!("stopped");
@@ -79,15 +79,23 @@ fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
     tracing::info!(listen = addresses.join(" "), issuer = snapshot.issuer, clients, signing, "serving");
 }
 
-/// Done when the process is asked to end.
+/// Done when the process is asked to end. Asked a second time, it ends at once.
 fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
     let (mut terminate, mut interrupt) = (on_signal(SignalKind::terminate())?, on_signal(SignalKind::interrupt())?);
-    Ok(async move {
+    let mut asked = async move || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    };
+    Ok(async move {
+        asked().await;
         tracing::info!("stopping");
+        manager::stopping();
+        tokio::spawn(async move {
+            asked().await;
+            std::process::exit(1);
+        });
     })
 }
 
@@ -119,19 +127,21 @@ fn development(config: Config, address: &str, now: Timestamp) -> Result<(Config,
     let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
     let digest = secret.digest().written();
     let config = config.with_client(DEMO, &digest, &["demo:read", "demo:write"], "user:*", "tenant");
+    let socket = address.strip_prefix("unix:").map(|path| format!("--unix-socket {path} http://localhost"));
+    let curl = socket.as_deref().unwrap_or(address);
     let welcome = format!(
-        r#"lingpai {version} at http://{address}, for development: there is no lingpai.toml.
-Keys in {folder}{made}. Pages at http://{address}/docs
+        r#"lingpai {version} at {address}, for development: there is no lingpai.toml.
+Keys in {folder}{made}. Pages at {address}/docs
 
   # a token for anybody
-  curl -s -X POST http://{address}/token; echo
+  curl -s -X POST {curl}/token; echo
 
   # a token for the client `{DEMO}`, whose secret is new at every start
-  PAIR=$(curl -s -X POST -u '{DEMO}:{secret}' http://{address}/token); echo "$PAIR"
+  PAIR=$(curl -s -X POST -u '{DEMO}:{secret}' {curl}/token); echo "$PAIR"
 
   # what it says; and a new pair for its refresh token
-  curl -s -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f4)" http://{address}/token; echo
-  curl -s -X PUT -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f8)" http://{address}/token; echo
+  curl -s -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f4)" {curl}/token; echo
+  curl -s -X PUT -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f8)" {curl}/token; echo
 "#,
         version = env!("CARGO_PKG_VERSION"),
         folder = folder.display(),

@@ -1,5 +1,6 @@
 //! The file's shape, and how it becomes a [`Config`].
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use serde::Deserialize;
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, Instant, Issuer, Listen, Seconds};
-use super::{ACCESS_CAP, Client, Clients, Config, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
+use super::{ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
@@ -28,6 +29,10 @@ struct File {
     #[serde(default)]
     reload: ReloadTable,
     ops: Option<OpsTable>,
+    #[serde(default)]
+    drain: DrainTable,
+    #[serde(default)]
+    limits: LimitsTable,
     #[serde(default)]
     token: TokenTable,
     anonymous: Option<AnonymousTable>,
@@ -54,6 +59,19 @@ struct ReloadTable {
 #[serde(deny_unknown_fields)]
 struct OpsTable {
     listen: Addresses,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct DrainTable {
+    lame_duck: Option<Seconds<0, 600>>,
+    limit: Option<Seconds<1, 600>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct LimitsTable {
+    connections: Option<NonZeroU32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -97,6 +115,18 @@ struct ClientTable {
 impl Default for Keys {
     fn default() -> Self {
         Self { path: PathBuf::from(DEFAULT_KEYS), jwks_max_age: 300, revoked: Vec::new() }
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        DrainTable::default().into()
+    }
+}
+
+impl From<DrainTable> for Drain {
+    fn from(table: DrainTable) -> Self {
+        Self { lame_duck: table.lame_duck.map_or(0, |s| s.0), limit: table.limit.map_or(10, |s| s.0) }
     }
 }
 
@@ -172,6 +202,8 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         },
         reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
         ops: file.ops.map(|ops| ops.listen.0),
+        drain: file.drain.into(),
+        connections: file.limits.connections.map(NonZeroU32::get),
         token: file.token.into(),
         anonymous: file.anonymous.map(|anonymous| anonymous.scope),
         clients: Clients { tables, others: file.clients.into_iter().map(|table| table.client(rest.clone())).collect() },
@@ -218,6 +250,7 @@ fn in_words(message: &str) -> String {
     let message = unquoted.as_deref().unwrap_or(message);
     message
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
+        .replace("expected a nonzero u32", "expected an integer from 1 to 4294967295")
         .replace("expected u32", "expected an integer from 0 to 4294967295")
 }
 
@@ -265,6 +298,8 @@ mod tests {
             ("[token]\nleeway = \"61s\"", "lingpai.toml:2:10: expected a duration from 0s to 60s"),
             ("[token]\ncache = -1", "lingpai.toml:2:9: invalid value: integer `-1`, expected an integer from 0"),
             ("[reload]\ninterval = \"0s\"", "lingpai.toml:2:12: expected a duration from 1s to 1h"),
+            ("[limits]\nconnections = 0", "lingpai.toml:2:15: invalid value: integer `0`, expected an integer from 1"),
+            ("[drain]\nlame_duck = \"11m\"", "lingpai.toml:2:13: expected a duration from 0s to 600s"),
             ("[ops]", "lingpai.toml:1:1: missing field `listen`"),
             ("[[clients]]\nsecrets = []", "lingpai.toml:1:1: missing field `id`"),
             ("[[clients]]\nid = \"a\"", "lingpai.toml:1:1: missing field `secrets`"),

@@ -48,6 +48,10 @@ pub struct Config {
     pub reload_interval: i64,
     /// Where the ops listener accepts connections, if there is one.
     pub ops: Option<Vec<Listen>>,
+    /// `[drain]`.
+    pub drain: Drain,
+    /// The most connections at once; absent: what the limit of open files leaves room for.
+    pub connections: Option<u32>,
     /// `[token]`.
     pub token: Token,
     /// `[anonymous]`: the scope of tokens without credentials, if any are given.
@@ -73,6 +77,15 @@ pub struct Keys {
     pub jwks_max_age: i64,
     /// The thumbprints of keys that count as absent.
     pub revoked: Vec<Text>,
+}
+
+/// `[drain]`: how the service ends, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drain {
+    /// How long it goes on to accept connections after it has said that it is not ready any more.
+    pub lame_duck: i64,
+    /// How long requests in flight then have to finish.
+    pub limit: i64,
 }
 
 /// `[token]`.
@@ -181,6 +194,8 @@ impl Config {
             keys: Keys { path: overrides.keys.unwrap_or_else(|| PathBuf::from(file::DEFAULT_KEYS)), ..Keys::default() },
             reload_interval: file::DEFAULT_RELOAD,
             ops: None,
+            drain: Drain::default(),
+            connections: None,
             token: Token::default(),
             anonymous: Some(vec![source::text("guest")]),
             clients: Clients::default(),

@@ -31,9 +31,9 @@ impl Ops {
 
     fn readiness(&self) -> Response {
         let (snapshot, now) = self.state.now();
-        let ready = snapshot.keys.signs(now);
+        let unready = self.state.unready();
         let body = json!({
-            "status": if ready { "ok" } else { "no key signs" },
+            "status": unready.unwrap_or("ok"),
             "time": now.rfc3339(),
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
@@ -42,7 +42,7 @@ impl Ops {
             "clients": snapshot.registry.len(),
             "keys": snapshot.keys.schedule(now).iter().map(key).collect::<Vec<_>>(),
         });
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let status = if unready.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         reply(status, JSON, body.to_string())
     }
 

@@ -72,9 +72,8 @@ impl Public {
     /// Good while a key signs: send it no requests when it does not.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Tag::Health")]
     async fn readiness(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
-        let (snapshot, now) = self.state.now();
-        if !snapshot.keys.signs(now) {
-            return Err(Problem::Unavailable("no_key_signs").into());
+        if let Some(why) = self.state.unready() {
+            return Err(Problem::Unavailable(why).into());
         }
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)
     }

@@ -1,6 +1,7 @@
 //! What every request sees: one snapshot, from its start to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
@@ -48,6 +49,7 @@ pub struct State {
     snapshot: ArcSwap<Snapshot>,
     clock: Clock,
     refused: ArcSwapOption<String>,
+    draining: AtomicBool,
     pub(super) metrics: Metrics,
 }
 
@@ -57,7 +59,13 @@ impl State {
     pub fn new(snapshot: Snapshot, clock: Clock) -> Self {
         let metrics = Metrics::default();
         metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
-        Self { snapshot: ArcSwap::from_pointee(snapshot), clock, refused: ArcSwapOption::empty(), metrics }
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            clock,
+            refused: ArcSwapOption::empty(),
+            draining: AtomicBool::new(false),
+            metrics,
+        }
     }
 
     /// Replaces the snapshot for the requests to come.
@@ -86,6 +94,23 @@ impl State {
     #[must_use]
     pub fn refused(&self) -> Option<Arc<String>> {
         self.refused.load_full()
+    }
+
+    /// From now on it says that it is not ready, because it will end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What keeps it from being ready, in a word.
+    pub(super) fn unready(&self) -> Option<&'static str> {
+        let (snapshot, now) = self.now();
+        if self.draining.load(Ordering::Relaxed) {
+            Some("draining")
+        } else if snapshot.keys.signs(now) {
+            None
+        } else {
+            Some("no_key_signs")
+        }
     }
 
     /// The snapshot in force.

@@ -6,11 +6,13 @@
 //! and spins when accepting fails.
 
 mod leftover;
+mod listen;
+pub mod manager;
 mod patience;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::header::{CONNECTION, EXPECT};
@@ -24,9 +26,14 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
-use tokio::net::{TcpListener, TcpStream};
+use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use listen::Accepted;
 use patience::{Answering, Limits, Patient};
+
+pub use listen::{Inherited, Listener};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
@@ -39,28 +46,74 @@ const PARSER_HEAD: u32 = 64 << 10;
 /// How long to wait before accepting again when accepting failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const H2_STREAMS: u32 = 100;
+/// Bytes of a request's fields, counted as RFC 9113 §6.5.2 does.
+const H2_HEADER_LIST: u32 = 16 << 10;
+/// Streams that a client has reset before they were looked at; one more ends its connection (rapid reset).
+const H2_RESETS: usize = 20;
 const H2_PING: Duration = Duration::from_secs(20);
 
-/// Serves `endpoint` on every listener until `stop` is done, then lets requests
-/// in flight finish, for at most `drain`.
-pub async fn serve<E>(listeners: Vec<TcpListener>, endpoint: E, stop: impl Future<Output = ()>, drain: Duration)
+/// Descriptors that are kept back from connections: for files that are read, logs, listeners.
+const RESERVED_DESCRIPTORS: u64 = 32;
+/// More than this, and memory is what runs out.
+const MOST_CONNECTIONS: u64 = 10_000;
+
+/// How many connections there may be at once, unless somebody says so: what the
+/// limit of open files leaves room for.
+#[must_use]
+pub fn default_connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let room = files.saturating_sub(RESERVED_DESCRIPTORS).clamp(8, MOST_CONNECTIONS);
+    usize::try_from(room).unwrap_or(usize::MAX)
+}
+
+/// How connections are taken and ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Transport {
+    /// The most connections at once. Who comes then waits until one is free.
+    pub connections: usize,
+    /// How long connections are still accepted once the process is to end, each for
+    /// one more request, while load balancers learn of it.
+    pub lame_duck: Duration,
+    /// How long requests in flight then have to finish.
+    pub drain: Duration,
+}
+
+/// Serves `endpoint` on every listener until `stop` is done and what was begun has
+/// been finished.
+pub async fn serve<E>(listeners: Vec<Listener>, endpoint: E, transport: Transport, stop: impl Future<Output = ()>)
 where
     E: Endpoint<Output = Response> + 'static,
 {
-    let endpoint = Arc::new(endpoint);
-    let builder = Arc::new(builder());
-    let connections = Arc::new(GracefulShutdown::new());
+    let serving = Arc::new(Serving {
+        endpoint,
+        builder: builder(),
+        room: Arc::new(Semaphore::new(transport.connections)),
+        ending: AtomicBool::new(false),
+    });
+    let graceful = Arc::new(GracefulShutdown::new());
     let mut accepting = tokio::task::JoinSet::new();
     for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&endpoint), Arc::clone(&builder), Arc::clone(&connections)));
+        accepting.spawn(accept(listener, Arc::clone(&serving), Arc::clone(&graceful)));
     }
     stop.await;
+    serving.ending.store(true, Ordering::Relaxed);
+    tokio::time::sleep(transport.lame_duck).await;
     accepting.shutdown().await;
-    if let Some(connections) = Arc::into_inner(connections)
-        && tokio::time::timeout(drain, connections.shutdown()).await.is_err()
+    if let Some(graceful) = Arc::into_inner(graceful)
+        && tokio::time::timeout(transport.drain, graceful.shutdown()).await.is_err()
     {
-        tracing::warn!(seconds = drain.as_secs(), "requests were still in flight at the end of the drain");
+        let seconds = transport.drain.as_secs();
+        tracing::warn!(seconds, "requests were still in flight at the end of the drain");
     }
+}
+
+/// What all connections share.
+struct Serving<E> {
+    endpoint: E,
+    builder: Builder<TokioExecutor>,
+    room: Arc<Semaphore>,
+    /// The process is about to end.
+    ending: AtomicBool,
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -70,25 +123,26 @@ fn builder() -> Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(H2_STREAMS)
-        .max_header_list_size(PARSER_HEAD)
+        .max_header_list_size(H2_HEADER_LIST)
+        .max_pending_accept_reset_streams(H2_RESETS)
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(H2_PING);
     builder
 }
 
-async fn accept<E>(
-    listener: TcpListener,
-    endpoint: Arc<E>,
-    builder: Arc<Builder<TokioExecutor>>,
-    connections: Arc<GracefulShutdown>,
-) where
+async fn accept<E>(listener: Listener, serving: Arc<Serving<E>>, graceful: Arc<GracefulShutdown>)
+where
     E: Endpoint<Output = Response> + 'static,
 {
     loop {
+        // Before anything is accepted: who waits in the kernel's queue costs nothing here.
+        let Ok(room) = Arc::clone(&serving.room).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, remote)) => {
-                let (endpoint, builder) = (Arc::clone(&endpoint), Arc::clone(&builder));
-                tokio::spawn(connection(stream, remote, endpoint, builder, connections.watcher()));
+            Ok(Accepted::Tcp(stream, local, remote)) => {
+                spawn(connection(stream, local, remote, Arc::clone(&serving), graceful.watcher()), room);
+            }
+            Ok(Accepted::Unix(stream, local, remote)) => {
+                spawn(connection(stream, local, remote, Arc::clone(&serving), graceful.watcher()), room);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -98,35 +152,35 @@ async fn accept<E>(
     }
 }
 
-async fn connection<E>(
-    stream: TcpStream,
-    remote: SocketAddr,
-    endpoint: Arc<E>,
-    builder: Arc<Builder<TokioExecutor>>,
-    watcher: Watcher,
-) where
+fn spawn(connection: impl Future<Output = ()> + Send + 'static, room: OwnedSemaphorePermit) {
+    tokio::spawn(async move {
+        connection.await;
+        drop(room);
+    });
+}
+
+async fn connection<S, E>(stream: S, local: LocalAddr, remote: RemoteAddr, serving: Arc<Serving<E>>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     E: Endpoint<Output = Response> + 'static,
 {
-    let Ok(local) = stream.local_addr() else { return };
-    // An answer is one small write; without this it can wait for an acknowledgement.
-    let _ = stream.set_nodelay(true);
-    let (local, remote) = (LocalAddr(local.into()), RemoteAddr(remote.into()));
     let answering = Answering::default();
     let io = TokioIo::new(Patient::new(stream, PATIENCE, answering.clone()));
+    let shared = Arc::clone(&serving);
     let service = service_fn(move |request| {
-        let (endpoint, local, remote, one) = (Arc::clone(&endpoint), local.clone(), remote.clone(), answering.one());
+        let (serving, local, remote, one) = (Arc::clone(&shared), local.clone(), remote.clone(), answering.one());
         async move {
-            let answer = answer(&*endpoint, request, local, remote).await;
+            let answer = answer(&serving, request, local, remote).await;
             drop(one);
             Ok::<_, Infallible>(answer)
         }
     });
     // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
-    let _ = watcher.watch(builder.serve_connection(io, service).into_owned()).await;
+    let _ = watcher.watch(serving.builder.serve_connection(io, service).into_owned()).await;
 }
 
 async fn answer<E>(
-    endpoint: &E,
+    serving: &Serving<E>,
     request: http::Request<Incoming>,
     local: LocalAddr,
     remote: RemoteAddr,
@@ -139,12 +193,13 @@ where
     let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
     let mut request = poem::Request::from((request, local, remote, Scheme::HTTP));
     let leftover = has_body.then(|| leftover::track(&mut request));
-    let mut response = endpoint.get_response(request).await;
+    let mut response = serving.endpoint.get_response(request).await;
     let unread = match leftover {
         Some(leftover) => !leftover.discard(expects).await,
         None => false,
     };
-    if unread || version == Version::HTTP_10 {
+    let ending = version < Version::HTTP_2 && serving.ending.load(Ordering::Relaxed);
+    if unread || ending || version == Version::HTTP_10 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response.into()

@@ -14,6 +14,7 @@ use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::http::State;
 use lingpai::keys::Alg;
+use lingpai::server::Listener;
 use serde_json::Value;
 
 /// The issuer of every service under test.
@@ -95,8 +96,13 @@ impl TestApp {
         let address = listener.local_addr().unwrap();
         let ops_listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let ops = ops_listener.local_addr().unwrap();
-        let listeners = Listeners { public: vec![listener], ops: vec![ops_listener] };
-        runtime.spawn(lingpai::app::serve(Arc::clone(&state), listeners, std::future::pending()));
+        let listeners = Listeners { public: vec![Listener::Tcp(listener)], ops: vec![Listener::Tcp(ops_listener)] };
+        runtime.spawn(lingpai::app::serve(
+            Arc::clone(&state),
+            listeners,
+            lingpai::app::transport(&config),
+            std::future::pending(),
+        ));
         let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state)));
         Self { address, ops, folder, clock, state, reloader, runtime: Some(runtime) }
     }

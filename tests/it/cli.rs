@@ -538,15 +538,6 @@ fn check_accepts_what_serve_does() {
 }
 
 #[test]
-fn check_refuses_what_serve_does() {
-    let home = Home::standard();
-    for address in ["unix:/tmp/lingpai-never-made.sock", "fd:http"] {
-        home.run(&["serve", "--listen", address]).assert_refused(2, &[address]);
-        home.run(&["check", "--listen", address]).assert_refused(2, &[address]);
-    }
-}
-
-#[test]
 fn openapi_version_and_usage() {
     let home = Home::new();
     let document = home.run(&["openapi"]).assert(0).json();

@@ -193,7 +193,7 @@ impl Server {
             server.errors.take().unwrap().join().unwrap();
             panic!("it did not start: {}", server.log());
         };
-        let (_, address) = first.split_once("at http://").unwrap_or_else(|| panic!("no address in {first}"));
+        let (_, address) = first.split_once("http://").unwrap_or_else(|| panic!("no address in {first}"));
         address.split([',', ' ']).next().unwrap().clone_into(&mut server.address);
         server
     }
@@ -242,8 +242,13 @@ impl Server {
     }
 
     /// Asks it to end, and waits until it has.
-    pub fn stop(mut self, name: &str) -> Ran {
+    pub fn stop(self, name: &str) -> Ran {
         self.signal(name);
+        self.wait()
+    }
+
+    /// Waits until it has ended.
+    pub fn wait(mut self) -> Ran {
         let code = self.child.take().unwrap().wait().unwrap().code();
         let out = self.lines.iter().map(|line| line + "\n").collect();
         if let Some(errors) = self.errors.take() {

@@ -17,4 +17,5 @@ mod refresh;
 mod reload;
 mod rotation;
 mod settings;
+mod transport;
 mod vectors;

@@ -1,0 +1,174 @@
+//! Where connections come in, how many, and how a process ends.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::app::{SECRET, basic, standard};
+use crate::home::{Home, LIMIT, Server, until};
+
+fn over_unix(path: &Path) -> String {
+    let mut stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let basic = basic("orders", SECRET);
+    write!(stream, "POST /token HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{basic}\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn a_unix_socket() {
+    let home = Home::standard();
+    let (path, address) = (home.path("socket"), format!("unix:{}", home.path("socket").display()));
+    // What nobody listens on any more is replaced.
+    drop(UnixListener::bind(&path).unwrap());
+    let server = home.serve_in(&["serve", "--listen", &address, "--listen", "127.0.0.1:0"], &[]);
+    assert!(over_unix(&path).starts_with("HTTP/1.1 200 "));
+    // What somebody listens on is not.
+    home.run(&["serve", "--listen", &address]).assert_refused(2, &["cannot listen on unix:", "Address already in use"]);
+    assert!(over_unix(&path).starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.stop("TERM").code, Some(0));
+    assert!(!path.exists(), "the socket goes with the process");
+    // Nor is a file.
+    home.write("socket", "precious");
+    home.run(&["serve", "--listen", &address]).assert_refused(2, &["cannot listen on unix:"]);
+    assert_eq!(home.text("socket"), "precious");
+}
+
+/// As systemd passes it: descriptor 3, for this process alone, by name.
+fn activated(home: &Home, socket: impl Into<OwnedFd>, arguments: &str) -> Command {
+    let before = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web";
+    let mut command = shell(home, before, arguments);
+    command.stdin(Stdio::from(socket.into()));
+    command
+}
+
+/// A shell that becomes lingpai after it has done something.
+fn shell(home: &Home, before: &str, arguments: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("{before} exec {} {arguments}", env!("CARGO_BIN_EXE_lingpai"))]);
+    command.env_clear().current_dir(home.path("."));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn a_socket_that_the_service_manager_has_opened() {
+    let home = Home::standard();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = Server::of(activated(&home, listener, "serve --listen fd:web").spawn().unwrap());
+    assert_eq!(server.address, address);
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    assert_eq!(server.stop("TERM").code, Some(0));
+
+    let path = home.path("socket");
+    let listener = UnixListener::bind(&path).unwrap();
+    let arguments = "serve --listen fd:web --listen 127.0.0.1:0";
+    let server = Server::of(activated(&home, listener, arguments).spawn().unwrap());
+    assert!(over_unix(&path).starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.stop("TERM").code, Some(0));
+    assert!(path.exists(), "it is the service manager's");
+
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ran = crate::home::ended(activated(&home, listener, "serve --listen fd:other").spawn().unwrap());
+    ran.assert_refused(
+        2,
+        &["cannot listen on fd:other: the service manager passed no socket of this name", "passed: web"],
+    );
+    home.run(&["serve", "--listen", "fd:web"]).assert_refused(2, &["passed no socket of this name", "passed: none"]);
+}
+
+#[test]
+fn the_service_manager_is_told() {
+    let home = Home::standard();
+    let socket = UnixDatagram::bind(home.path("notify")).unwrap();
+    socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let said = || {
+        let mut message = [0; 256];
+        let length = socket.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let path = home.path("notify").display().to_string();
+    let server = home.serve_in(&["serve", "--listen", "127.0.0.1:0"], &[("NOTIFY_SOCKET", &path)]);
+    assert_eq!(said().trim_end(), "READY=1");
+    server.signal("HUP");
+    let reloading = said();
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert_eq!(said().trim_end(), "READY=1");
+    assert_eq!(server.stop("TERM").code, Some(0));
+    assert_eq!(said().trim_end(), "STOPPING=1");
+}
+
+#[test]
+fn a_lame_duck_serves_on_but_is_not_ready() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[drain]\nlame_duck = \"3s\"\n[ops]\nlisten = \"127.0.0.1:0\""));
+    let server = home.serve(&[]);
+    // A kept connection has one more answer, which says that it was the last.
+    let kept = server.connect();
+    let ask = |mut stream: &TcpStream| {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        crate::app::read_answer(&mut stream.try_clone().unwrap())
+    };
+    assert_eq!(ask(&kept).header("connection"), None);
+    server.signal("TERM");
+    until(|| server.send("GET", "/readyz", "", "").status == 503);
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    assert_eq!(ask(&kept).header("connection"), Some("close"));
+    // A half-sent head holds up nothing.
+    let mut half = server.connect();
+    half.write_all(b"GET /token HTTP/1.1\r\nHost:").unwrap();
+    let ran = server.wait();
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+}
+
+#[test]
+fn asked_twice_it_ends_at_once() {
+    for (first, second) in [("INT", "INT"), ("TERM", "TERM"), ("TERM", "INT")] {
+        let home = Home::standard();
+        home.write("lingpai.toml", &(standard() + "[drain]\nlame_duck = \"600s\""));
+        let server = home.serve(&[]);
+        server.signal(first);
+        until(|| server.send("GET", "/readyz", "", "").status == 503);
+        assert_eq!(server.stop(second).code, Some(1));
+    }
+}
+
+#[test]
+fn who_comes_when_all_connections_are_taken_waits() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[limits]\nconnections = 4"));
+    let server = home.serve(&[]);
+    let mut taken: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    for stream in &mut taken {
+        stream.write_all(b"GET").unwrap();
+    }
+    let mut waiting = server.connect();
+    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    waiting.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+    assert!(waiting.read(&mut [0; 1]).is_err(), "it was answered");
+    taken.pop();
+    waiting.set_read_timeout(Some(LIMIT)).unwrap();
+    assert_eq!(crate::app::read_answer(&mut waiting).status, 200);
+}
+
+/// The default leaves room for files: a flood of silent connections keeps nobody from reloading, nor the process busy.
+#[test]
+fn the_limit_of_open_files() {
+    let home = Home::standard();
+    let server = Server::of(shell(&home, "ulimit -n 64;", "serve --listen 127.0.0.1:0").spawn().unwrap());
+    let flood: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    home.write("lingpai.toml", "typo");
+    server.signal("HUP");
+    until(|| server.log().contains("lingpai.toml:1:"));
+    drop(flood);
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    let ran = server.stop("TERM");
+    assert!(ran.code == Some(0) && !ran.err.contains("was not accepted"), "{ran:?}");
+}
