@@ -13,8 +13,8 @@ use futures_util::FutureExt as _;
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
-use crate::http::{self, Snapshot, State};
-use crate::keys::{Digester, Folder, KeyError, KeyRing, Kid, Plan};
+use crate::http::{self, Snapshot, State, Warning};
+use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Plan};
 use crate::server::{self, Inherited, Listener, Transport};
 
 pub use reload::{Reloader, watch};
@@ -91,6 +91,7 @@ fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot,
     let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now)?;
     let mut warnings = warnings(config, &registry, &keys, now);
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
+    let warnings = warnings.into_iter().map(Warning::standing).collect();
     Ok(Snapshot {
         issuer: config.issuer.as_str().to_owned(),
         leeway: config.token.leeway,
@@ -144,7 +145,8 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
     for kid in &config.keys.revoked {
         if !schedule.iter().any(|one| one.key.kid().as_str() == kid.get_ref()) {
             all.push(format!(
-                "the revoked key {} is not in the folder; the line may go once its tokens have ended",
+                "the revoked key {} is not in the folder: is its id mistyped? If not, the line may go once its tokens have \
+                 ended",
                 kid.get_ref()
             ));
         }
@@ -158,6 +160,7 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
 /// # Errors
 /// What keeps either from starting.
 pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
+    distinct(config)?;
     let folder = Folder::read(&config.keys.path)?;
     let mut new = compile(config, &folder, now)?;
     let mut findings = new.keys.doubts(now);
@@ -169,12 +172,27 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
             findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));
         }
     }
-    let mut breaks: Vec<_> = findings.into_iter().map(|finding| finding.message).collect();
+    let (odd, breaks): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.gravity == Gravity::Odd);
+    new.warnings.extend(odd.into_iter().map(|finding| Warning::standing(finding.message)));
+    let mut breaks: Vec<_> = breaks.into_iter().map(|finding| finding.message).collect();
     if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
         breaks.push(format!("the issuer changes from {old}: every token that has been issued is refused at once"));
     }
-    new.warnings.retain(|warning| !breaks.contains(warning));
+    new.warnings.retain(|warning| !breaks.contains(&warning.message));
     Ok((new, breaks))
+}
+
+/// Refuses an address that is to be opened twice.
+fn distinct(config: &Config) -> Result<(), StartError> {
+    let mut seen = Vec::new();
+    for address in config.listen.iter().chain(config.ops.iter().flatten()) {
+        let any_port = matches!(address, Listen::Tcp(socket) if socket.port() == 0);
+        if !any_port && seen.contains(&address) {
+            return Err(StartError::new(format!("{address} stands twice in `listen` and `ops.listen`")));
+        }
+        seen.push(address);
+    }
+    Ok(())
 }
 
 /// What the service accepts connections on.
@@ -192,6 +210,7 @@ impl Listeners {
     /// # Errors
     /// The first address that cannot be opened.
     pub async fn open(config: &Config) -> Result<Self, StartError> {
+        distinct(config)?;
         let mut inherited = Inherited::from_environment();
         let mut listeners = Self::default();
         for address in config.ops.iter().flatten() {

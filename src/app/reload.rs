@@ -14,7 +14,7 @@ use tokio::signal::unix::Signal;
 
 use super::{StartError, compile, files};
 use crate::config::{Config, Drain, Issuer, Listen, Overrides};
-use crate::http::State;
+use crate::http::{State, Warning};
 use crate::keys::{Folder, Gravity};
 use crate::server::manager;
 
@@ -25,8 +25,19 @@ pub struct Reloader {
     fixed: Fixed,
     interval: Duration,
     state: Arc<State>,
-    /// What was refused last, and why: it is said once.
-    refused: Option<(Option<[u8; 32]>, String)>,
+    /// What was refused last: it is said once.
+    refused: Option<Refused>,
+    /// The keys that signed when somebody last looked.
+    signing: Vec<String>,
+}
+
+/// What was refused.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    /// These files, whatever the reason says of the time.
+    Files([u8; 32]),
+    /// Files that could not be read, for this reason.
+    Unread(String),
 }
 
 /// Where the configuration is read again.
@@ -67,6 +78,7 @@ impl Reloader {
                 Some(path) => Origin::File(path.to_owned(), overrides),
                 None => Origin::Development(Box::new(config)),
             },
+            signing: state.snapshot().keys.signing(state.clock()),
             state,
             refused: None,
         }
@@ -75,6 +87,19 @@ impl Reloader {
     /// Looks at the files once. `asked` says that somebody wants it, so that even
     /// what is as before is loaded again, and a refusal is said again.
     pub fn look(&mut self, asked: bool) {
+        self.reload(asked);
+        self.tell_who_signs();
+    }
+
+    fn tell_who_signs(&mut self) {
+        let signing = self.state.snapshot().keys.signing(self.state.clock());
+        for key in signing.iter().filter(|key| !self.signing.contains(key)) {
+            tracing::info!(key, "signs from now on");
+        }
+        self.signing = signing;
+    }
+
+    fn reload(&mut self, asked: bool) {
         let (seen, outcome) = match self.read() {
             Err(error) => (None, Err(error)),
             Ok((content, folder)) => {
@@ -119,11 +144,11 @@ impl Reloader {
             if finding.gravity == Gravity::Refused {
                 return Err(StartError::new(format!("{}: {finding}", self.fixed.keys.display())));
             }
-            warnings.push(finding.message);
+            warnings.push(Warning { message: finding.message, until: finding.until });
         }
         warnings.append(&mut snapshot.warnings);
         for warning in warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
-            tracing::warn!(warning, "reloading");
+            tracing::warn!(warning = warning.message, "reloading");
         }
         snapshot.warnings = warnings;
         self.interval = seconds(config.reload_interval);
@@ -143,7 +168,7 @@ impl Reloader {
     /// The same refusal of the same files is said once, although it is tried
     /// again each time: some become good as time goes by.
     fn refuse(&mut self, asked: bool, seen: Option<[u8; 32]>, why: String) {
-        let refused = Some((seen, why.clone()));
+        let refused = Some(seen.map_or_else(|| Refused::Unread(why.clone()), Refused::Files));
         let new = asked || self.refused != refused;
         if new {
             tracing::error!(error = why, "reload refused: what was loaded before stays in force");
@@ -155,7 +180,7 @@ impl Reloader {
 
 impl Fixed {
     /// Keeps what only a restart changes, and says so.
-    fn hold(&self, config: &mut Config) -> Vec<String> {
+    fn hold(&self, config: &mut Config) -> Vec<Warning> {
         let mut changed = Vec::new();
         if config.issuer != self.issuer {
             changed.push("issuer");
@@ -177,10 +202,8 @@ impl Fixed {
             changed.push("keys.path");
             config.keys.path.clone_from(&self.keys);
         }
-        changed
-            .iter()
-            .map(|what| format!("restart needed: `{what}` has changed, and the old value is in force"))
-            .collect()
+        let restart = |what| format!("restart needed: `{what}` has changed, and the old value is in force");
+        changed.into_iter().map(|what| Warning::standing(restart(what))).collect()
     }
 }
 

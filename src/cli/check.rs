@@ -13,7 +13,8 @@ use crate::keys::{self, hex};
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The configuration that runs now, with its folder of keys: says too what replacing it would break.
+    /// The configuration that runs now, with its folder of keys as it was before anything was copied: says too what
+    /// would break if this took its place.
     #[arg(long, value_name = "FILE")]
     running: Option<PathBuf>,
 }
@@ -33,6 +34,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let running = arguments.running.as_deref().map(read).transpose()?;
     let now = Clock::system().now();
     let (snapshot, breaks) = app::check(&config, running.as_ref(), now)?;
+    let mut warnings: Vec<_> = snapshot.warnings(now).collect();
+    if config.is_development() {
+        warnings.push("there is no lingpai.toml here: these are development defaults");
+    }
     let signer = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.name().to_string());
     let signer = signer.unwrap_or_default();
     let count = snapshot.keys.schedule(now).len();
@@ -41,11 +46,11 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": count, "signing": signer,
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
-            "warnings": snapshot.warnings, "breaks": breaks,
+            "warnings": warnings, "breaks": breaks,
         }));
         return Ok(breaks.is_empty());
     }
-    for warning in &snapshot.warnings {
+    for warning in &warnings {
         complain(&format!("warning: {warning}"));
     }
     for problem in &breaks {

@@ -35,7 +35,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
     DirBuilder::new().recursive(true).mode(0o755).create(&arguments.dir).map_err(failed)?;
     let now = Clock::system().now();
-    let made = match KeyRing::lenient(keys::load(&folder)?, Plan::default()).signer(Alg::default(), now) {
+    let ring = KeyRing::lenient(keys::load(&folder)?, Plan::default());
+    let found = ring.signer(Alg::default(), now).map(|key| key.name().to_string());
+    let made = match &found {
         Some(_) => None,
         None => Some(keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name().to_string()),
     };
@@ -53,7 +55,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     say(&format!("wrote {}", file.display()));
     match made {
         Some(name) => say(&format!("wrote {}", folder.join(name).display())),
-        None => say(&format!("uses the key that is in {} already", folder.display())),
+        None => say(&format!(
+            "uses the key that is there already, {}; if a development server made it, delete it and begin again",
+            folder.join(found.unwrap_or_default()).display()
+        )),
     }
     say_once(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     let config = if here { String::new() } else { format!(" --config {}", file.display()) };

@@ -113,6 +113,7 @@ fn explain(rejection: Rejection, issuer: &str) -> String {
         }
         Rejection::WrongKind => "its header says that it is the other kind of token".into(),
         Rejection::RetiredKey => "its key is retired".into(),
+        Rejection::RevokedKey => "its key is revoked".into(),
         Rejection::BadSignature => "the signature is wrong".into(),
         Rejection::BadClaims => {
             format!("its claims have another shape than this version reads, or iss is not {issuer}")

@@ -169,10 +169,16 @@ impl<'a> Place<'a> {
         let after = Self::open(self.settings)?;
         let state = after.schedule().iter().find(|one| one.key.kid() == key.kid()).map(|one| one.state);
         let what = match state {
-            Some(State::Upcoming) => "it will sign from then on; copy it to every replica at once",
-            Some(State::Signing) if self.ring.uses(name.alg) => "it signs now",
-            Some(State::Signing) => "it verifies and is published; `algorithm` says that others sign",
-            _ => "it does not sign, because a later key does",
+            Some(State::Upcoming) => format!(
+                "it signs from {} on, in {}; copy it to every replica at once",
+                name.from,
+                in_words(name.from.since(self.now))
+            ),
+            Some(State::Signing) if self.ring.uses(name.alg) => {
+                "it signs now; a server that is running takes it only if the file reaches it within a minute".to_owned()
+            }
+            Some(State::Signing) => "it verifies and is published; `algorithm` says that others sign".to_owned(),
+            _ => "it does not sign, because a later key does".to_owned(),
         };
         say(&format!("wrote {}: {what}", path.display()));
         Ok(())
@@ -180,6 +186,7 @@ impl<'a> Place<'a> {
 
     fn rotate(&self, arguments: &RotateArguments) -> Done {
         let alg = arguments.alg.unwrap_or(self.algorithm);
+        self.refuse_nowhere()?;
         self.refuse_doubtful_clock()?;
         let schedule = self.schedule();
         let upcoming = schedule.iter().find(|one| one.state == State::Upcoming && one.key.name().alg == alg);
@@ -198,16 +205,36 @@ impl<'a> Place<'a> {
             None => When::InTime,
         };
         let from = self.instant(alg, when)?;
-        let key = keys::schedule(&self.config.keys.path, alg, from, self.now)?;
+        let folder = &self.config.keys.path;
+        let key = match when {
+            // Beside whatever is to come.
+            When::Anyway(_) => keys::generate(folder, alg, from)?,
+            _ => keys::schedule(folder, alg, from, self.now)?,
+        };
         self.tell(&key)?;
         if arguments.now && !self.settings.json {
-            complain(&format!(
-                "warning: for up to {} s verifiers that cached the JWKS refuse its tokens, and so does every replica \
-                 until it has the file; replicas to which it comes more than 60 s late refuse the file",
-                self.config.keys.jwks_max_age
-            ));
+            self.warn_of_haste(&key, upcoming);
         }
         Ok(())
+    }
+
+    /// What an emergency breaks, and what it leaves as it is.
+    fn warn_of_haste(&self, key: &Key, upcoming: Option<&Scheduled<'_>>) {
+        let age = self.config.keys.jwks_max_age;
+        if key.name().from.since(self.now) < age {
+            complain(&format!(
+                "warning: for up to {} verifiers that cached the JWKS refuse its tokens, and so does every replica until \
+                 it has the file; replicas to which it comes more than a minute after its instant refuse the file",
+                in_words(age)
+            ));
+        }
+        if let Some(upcoming) = upcoming {
+            complain(&format!(
+                "warning: {} is to come all the same; if it was stolen too, put its kid {} in [keys] revoked",
+                upcoming.key.name(),
+                upcoming.key.kid()
+            ));
+        }
     }
 
     fn import(&self, arguments: &ImportArguments) -> Done {
@@ -220,6 +247,7 @@ impl<'a> Place<'a> {
     }
 
     fn prune(&self) -> Done {
+        self.refuse_nowhere()?;
         self.refuse_doubtful_clock()?;
         let folder = &self.config.keys.path;
         let deleted = self.ring.prunable(folder, self.now)?;
@@ -236,6 +264,17 @@ impl<'a> Place<'a> {
         }
         if deleted.is_empty() {
             say("nothing to delete: no key has been retired for 24 hours");
+        }
+        Ok(())
+    }
+
+    /// A job that runs in the wrong folder must not seem to work.
+    fn refuse_nowhere(&self) -> Done {
+        if self.config.is_development() && self.schedule().is_empty() {
+            return Err(Refused::No(format!(
+                "there is no lingpai.toml here, and no key in {}; say where with --config or --keys",
+                self.config.keys.path.display()
+            )));
         }
         Ok(())
     }
@@ -278,6 +317,13 @@ impl<'a> Place<'a> {
             say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()));
         }
     }
+}
+
+/// A duration as people say it, such as `1 h 10 min`.
+fn in_words(seconds: i64) -> String {
+    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
+    let parts: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).map(|(n, unit)| format!("{n} {unit}")).collect();
+    if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
 }
 
 fn described(path: &Path, key: &Key, made: bool) -> Value {

@@ -44,13 +44,15 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
         config = with_demo;
         welcome
     } else {
-        format!("lingpai {} at {everywhere}", env!("CARGO_PKG_VERSION"))
+        let ops = listeners.ops.iter().map(Listener::to_string).collect::<Vec<_>>().join(" and ");
+        let ops = if ops.is_empty() { ops } else { format!(", for its operator at {ops}") };
+        format!("lingpai {} at {everywhere}{ops}", env!("CARGO_PKG_VERSION"))
     };
     let snapshot = match checked {
         Some(snapshot) => snapshot,
         None => app::snapshot(&config, clock.now())?,
     };
-    for warning in &snapshot.warnings {
+    for warning in snapshot.warnings(clock.now()) {
         complain(&format!("warning: {warning}"));
     }
     let _logs = telemetry::start();

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::OpenApiService;
 
-pub use state::{Snapshot, State};
+pub use state::{Snapshot, State, Warning};
 
 /// Bodies over this many bytes are answered with 413.
 pub const MAX_BODY: usize = 64 << 10;

@@ -38,7 +38,7 @@ impl Ops {
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
             "reload_error": self.state.refused().as_deref(),
-            "warnings": snapshot.warnings,
+            "warnings": snapshot.warnings(now).collect::<Vec<_>>(),
             "clients": snapshot.registry.len(),
             "keys": snapshot.keys.schedule(now).iter().map(key).collect::<Vec<_>>(),
         });
@@ -51,7 +51,7 @@ impl Ops {
         let keys = snapshot.keys.schedule(now);
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
-        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states))
+        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, snapshot.warnings(now).count()))
     }
 }
 

@@ -28,14 +28,37 @@ pub struct Snapshot {
     /// no secret, the same on replicas that agree.
     pub configuration_digest: [u8; 32],
     /// What is allowed, but probably not meant.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// A digest of the files that all this was read from.
     pub files: [u8; 32],
     /// When that was.
     pub compiled: Timestamp,
 }
 
+/// What is allowed, but probably not meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What it is, what would happen, and what to do.
+    pub message: String,
+    /// When the harm is over; None if it stays until somebody acts.
+    pub until: Option<Timestamp>,
+}
+
+impl Warning {
+    /// One that stays.
+    #[must_use]
+    pub fn standing(message: String) -> Self {
+        Self { message, until: None }
+    }
+}
+
 impl Snapshot {
+    /// What is to be warned of at `now`.
+    pub fn warnings(&self, now: Timestamp) -> impl Iterator<Item = &str> {
+        let current = self.warnings.iter().filter(move |warning| warning.until.is_none_or(|until| now < until));
+        current.map(|warning| warning.message.as_str())
+    }
+
     /// What a token must agree with at `now`.
     #[must_use]
     pub fn verifying(&self, now: Timestamp) -> Verifying<'_> {
@@ -58,7 +81,7 @@ impl State {
     #[must_use]
     pub fn new(snapshot: Snapshot, clock: Clock) -> Self {
         let metrics = Metrics::default();
-        metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
+        metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             clock,
@@ -70,7 +93,7 @@ impl State {
 
     /// Replaces the snapshot for the requests to come.
     pub fn swap(&self, snapshot: Snapshot) {
-        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
+        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
         self.metrics.reloaded();
         self.snapshot.store(Arc::new(snapshot));
         self.refused.store(None);
@@ -86,7 +109,7 @@ impl State {
     /// What is in force is what the files say.
     pub fn confirm(&self) {
         let snapshot = self.snapshot.load();
-        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest, snapshot.warnings.len());
+        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
         self.refused.store(None);
     }
 

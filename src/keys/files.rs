@@ -120,7 +120,12 @@ impl Folder {
         for KeyFile { path, name, pem, .. } in &self.files {
             let key = Key::from_pem(*name, pem).map_err(|problem| KeyError::new(path, problem))?;
             if let Some(other) = seen.insert(key.kid().clone(), key.name()) {
-                return Err(KeyError::new(path, format!("holds the same key as {other}; delete one of the two")));
+                return Err(KeyError::new(
+                    path,
+                    format!(
+                        "holds the same key as {other}; delete one of the two: to copy a renamed file does not delete its old name"
+                    ),
+                ));
             }
             keys.push(key);
         }
@@ -193,7 +198,7 @@ fn read(path: &Path) -> Result<KeyFile, KeyError> {
 /// The file that is already there ([`KeyError::is_taken`]), or what the system refused.
 pub fn generate(folder: &Path, alg: Alg, from: Timestamp) -> Result<Key, KeyError> {
     let name = KeyName { from, alg };
-    let document = new_pkcs8(alg).map_err(|problem| KeyError::new(folder.join(name.to_string()), problem))?;
+    let document = new_pkcs8(alg).map_err(|problem| KeyError::new(folder, problem))?;
     write(folder, name, &document)
 }
 

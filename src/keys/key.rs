@@ -232,7 +232,7 @@ fn members<const N: usize>(of: [(&str, &str); N]) -> serde_json::Map<String, ser
 
 fn es256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, String> {
     if info.algorithm.oid != EC || info.algorithm.parameters_oid() != Ok(P256) {
-        return Err("is not an EC key on P-256, which its name says; expected what \
+        return Err("is not an EC key on P-256, the one curve of ES256; expected what \
                     `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` writes"
             .into());
     }

@@ -93,7 +93,8 @@ pub struct KeyRing {
     pub(super) retired: Vec<(KeyName, Kid)>,
     /// Places in `entries`, by instant.
     by_alg: BTreeMap<Alg, Vec<usize>>,
-    pub(super) by_header: HashMap<String, (Purpose, usize)>,
+    /// The entry whose header it is; None for a revoked key's.
+    by_header: HashMap<String, (Purpose, Option<usize>)>,
     jwks: ArcSwapOption<Jwks>,
     digest: [u8; 32],
 }
@@ -114,14 +115,18 @@ impl KeyRing {
         ring.forget_retired(now);
         match ring.plan.algorithms.iter().find(|alg| ring.signer(**alg, now).is_none()) {
             None => Ok(ring),
-            Some(alg) => Err(KeyError::new(folder, ring.why_none_signs(*alg, now))),
+            Some(alg) => Err(KeyError::new(folder, ring.why_none_signs(*alg, folder, now))),
         }
     }
 
-    fn why_none_signs(&self, alg: Alg, now: Timestamp) -> String {
+    fn why_none_signs(&self, alg: Alg, folder: &Path, now: Timestamp) -> String {
         let name = alg.name();
         let add = match alg {
-            Alg::Rs256 => "make one with `openssl genpkey -algorithm RSA` and `lingpai keys import`".to_owned(),
+            Alg::Rs256 => {
+                "make one with `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out FILE` and `lingpai keys \
+                 import FILE`"
+                    .to_owned()
+            }
             _ => format!("make one with `lingpai keys new --alg {name}`"),
         };
         if self.revoked.iter().any(|key| key.name().alg == alg && key.name().from <= now) {
@@ -129,11 +134,14 @@ impl KeyRing {
         }
         match self.of(alg).next() {
             Some(first) => format!(
-                "holds no {name} key that signs now: the first is {}, and this machine's clock says {now}; {add}, or set \
-                 the clock",
+                "holds no {name} key that signs now: the first is {}, and this machine's clock says {now}; wait until then, \
+                 and let nobody's `algorithm` be {name} before; or set the clock",
                 first.key.name()
             ),
-            None => format!("holds no {name} key that signs now; {add}"),
+            None if folder.exists() => format!("holds no {name} key that signs now; {add}"),
+            None => {
+                format!("holds no {name} key that signs now, because there is no such folder; put it back, or {add}")
+            }
         }
     }
 
@@ -185,7 +193,12 @@ impl KeyRing {
         for (at, entry) in self.entries.iter().enumerate() {
             self.by_alg.entry(entry.key.name().alg).or_default().push(at);
             for purpose in [Purpose::Access, Purpose::Refresh] {
-                self.by_header.insert(entry.key.header(purpose).to_owned(), (purpose, at));
+                self.by_header.insert(entry.key.header(purpose).to_owned(), (purpose, Some(at)));
+            }
+        }
+        for key in &self.revoked {
+            for purpose in [Purpose::Access, Purpose::Refresh] {
+                self.by_header.insert(key.header(purpose).to_owned(), (purpose, None));
             }
         }
     }
@@ -220,6 +233,13 @@ impl KeyRing {
         self.plan.algorithms.iter().all(|alg| self.signer(*alg, now).is_some())
     }
 
+    /// The files and ids of the keys that sign at `now`.
+    #[must_use]
+    pub fn signing(&self, now: Timestamp) -> Vec<String> {
+        let signers = self.plan.algorithms.iter().filter_map(|alg| self.signer(*alg, now));
+        signers.map(|key| format!("{} {}", key.name(), key.kid())).collect()
+    }
+
     /// Whether some token is signed with `alg`.
     #[must_use]
     pub fn uses(&self, alg: Alg) -> bool {
@@ -235,7 +255,7 @@ impl KeyRing {
     #[must_use]
     pub fn find(&self, header: &str) -> Option<Verifier<'_>> {
         let (purpose, at) = *self.by_header.get(header)?;
-        let entry = self.entries.get(at)?;
+        let entry = at.and_then(|at| self.entries.get(at));
         Some(Verifier { purpose, entry, window: self.window(purpose) })
     }
 
@@ -300,7 +320,8 @@ impl KeyRing {
 /// A key found by the header of a token.
 pub struct Verifier<'a> {
     purpose: Purpose,
-    entry: &'a Entry,
+    /// None if the key is revoked.
+    entry: Option<&'a Entry>,
     window: i64,
 }
 
@@ -315,12 +336,18 @@ impl Verifier<'_> {
     /// whose clock is ahead.
     #[must_use]
     pub fn accepts(&self, now: Timestamp) -> bool {
-        self.entry.until.is_none_or(|until| now < until.plus(self.window))
+        self.entry.is_some_and(|entry| entry.until.is_none_or(|until| now < until.plus(self.window)))
+    }
+
+    /// Whether the key is revoked.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.entry.is_none()
     }
 
     /// Whether `signature` is the key's over `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.entry.key.verifies(self.purpose, message, signature)
+        self.entry.is_some_and(|entry| entry.key.verifies(self.purpose, message, signature))
     }
 }

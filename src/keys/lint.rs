@@ -23,6 +23,8 @@ pub enum Gravity {
     Refused,
     /// Tokens or verifiers would fail: the command line refuses, a running server warns.
     Breaks,
+    /// It may be meant, and both warn.
+    Odd,
 }
 
 /// What is wrong with a schedule, what would happen to whom, and what to do.
@@ -32,15 +34,17 @@ pub struct Finding {
     pub gravity: Gravity,
     /// One sentence or two.
     pub message: String,
+    /// When the harm is over; None if it stays until somebody acts.
+    pub until: Option<Timestamp>,
 }
 
 impl Finding {
     fn refused(message: String) -> Self {
-        Self { gravity: Gravity::Refused, message }
+        Self { gravity: Gravity::Refused, message, until: None }
     }
 
-    fn breaks(message: String) -> Self {
-        Self { gravity: Gravity::Breaks, message }
+    fn breaks(message: String, until: impl Into<Option<Timestamp>>) -> Self {
+        Self { gravity: Gravity::Breaks, message, until: until.into() }
     }
 }
 
@@ -60,6 +64,7 @@ impl KeyRing {
         let news = all.filter(|(_, kid)| !old.knows(kid)).map(|(name, _)| name);
         let mut findings: Vec<_> = news.filter_map(|name| self.arrival(name, jwks_max_age, now)).collect();
         findings.extend(self.steps_back(old, now));
+        findings.extend(old.entries.iter().filter_map(|before| self.signs_again(&before.key, now)));
         let could_have_signed = old.entries.iter().filter(|entry| entry.key.name().from <= now);
         findings.extend(could_have_signed.filter_map(|entry| self.cut_short(old, entry, now)));
         findings
@@ -84,7 +89,12 @@ impl KeyRing {
             )),
             _ => None,
         };
-        self.entries.last().and_then(|newest| doubt(&newest.key)).map(Finding::breaks).into_iter().collect()
+        self.entries
+            .last()
+            .and_then(|newest| doubt(&newest.key))
+            .map(|message| Finding::breaks(message, None))
+            .into_iter()
+            .collect()
     }
 
     /// The keys that were written too late for the verifiers, to judge by when
@@ -103,7 +113,7 @@ impl KeyRing {
                     "{name} was written at {written}, {lead} s before it signs, and verifiers may keep the keys without \
                      it for {jwks_max_age} s: they refuse its tokens until then; rename it to a later instant, unless \
                      the file is a copy of one that was published in time"
-                ))
+                ), written.plus(jwks_max_age))
             })
         };
         written.filter_map(late).collect()
@@ -119,9 +129,9 @@ impl KeyRing {
         let lead = name.from.since(now);
         if lead < -LATE {
             return Some(Finding::refused(format!(
-                "{name} is new, and dated {} s back: a new key signs at an instant to come, so that verifiers have heard \
-                 of it before; rename it, or make one with `lingpai keys rotate`",
-                -lead
+                "{name} is new, and dated more than {LATE} s back: a new key signs at an instant to come, so that \
+                 verifiers have heard of it before; delete it, here and where it was made, and make another with \
+                 `lingpai keys rotate`, in an emergency with --now --in 5m; or rename it everywhere to an instant to come"
             )));
         }
         (lead < jwks_max_age && self.uses(name.alg)).then(|| {
@@ -129,7 +139,7 @@ impl KeyRing {
                 "{name} is new and signs {}, and verifiers may keep the keys without it for {jwks_max_age} s: until then \
                  they refuse its tokens; a key is published at least {jwks_max_age} s before it signs",
                 if lead > 0 { format!("in {lead} s") } else { "at once".to_owned() }
-            ))
+            ), now.plus(jwks_max_age))
         })
     }
 
@@ -137,8 +147,19 @@ impl KeyRing {
     fn steps_back(&self, old: &Self, now: Timestamp) -> Option<Finding> {
         self.plan.algorithms.iter().find_map(|alg| {
             let (before, after) = (old.signer(*alg, now)?, self.signer(*alg, now)?);
-            let back = after.name().from < before.name().from && !self.plan.revoked.contains(before.kid());
-            back.then(|| {
+            if after.name().from >= before.name().from {
+                return None;
+            }
+            if self.plan.revoked.contains(before.kid()) {
+                let message = format!(
+                    "{} is revoked, and {} signs again in its place, which verifiers may have forgotten: make a new key \
+                     first, with `lingpai keys rotate --now`, and revoke then",
+                    before.name(),
+                    after.name()
+                );
+                return Some(Finding { gravity: Gravity::Odd, message, until: None });
+            }
+            Some({
                 Finding::refused(format!(
                     "without {}, which signs now, {} would sign again, which verifiers may have forgotten: put it back, or \
                      name its kid {} in [keys] revoked if it was stolen",
@@ -147,6 +168,20 @@ impl KeyRing {
                     before.kid()
                 ))
             })
+        })
+    }
+
+    /// A key that has signed must not be renamed to sign once more.
+    fn signs_again(&self, before: &Key, now: Timestamp) -> Option<Finding> {
+        let after =
+            self.entries.iter().map(|entry| entry.key.name()).zip(self.entries.iter().map(|entry| entry.key.kid()));
+        let (name, _) = after.into_iter().find(|(_, kid)| *kid == before.kid())?;
+        (before.name().from <= now && name.from > now).then(|| {
+            Finding::breaks(format!(
+                "{} has signed and is renamed {name}, to sign once more, when verifiers may have forgotten it and who has \
+                 seen it has had more time: make a new key instead, with `lingpai keys rotate`",
+                before.name()
+            ), name.from)
         })
     }
 
@@ -163,10 +198,13 @@ impl KeyRing {
             return None;
         }
         let Some(after) = self.entries.iter().find(|entry| entry.key.kid() == before.key.kid()) else {
-            return Some(Finding::breaks(format!(
-                "{name} is gone, and tokens that it signed last until {ends}: they are refused from now on; put it \
+            return Some(Finding::breaks(
+                format!(
+                    "{name} is gone, and tokens that it signed last until {ends}: they are refused from now on; put it \
                  back, and let `lingpai keys prune` delete it in time"
-            )));
+                ),
+                ends,
+            ));
         };
         let windows = [
             ("access", old.plan.access_window, self.plan.access_window),
@@ -180,14 +218,14 @@ impl KeyRing {
                 return Some(Finding::breaks(format!(
                     "{name} has signed for {late} s after its successor's instant, because that came late: {kind} tokens \
                      of these seconds are refused {late} s before they end"
-                )));
+                ), tokens_end));
             }
             refused_early.then(|| {
                 Finding::breaks(format!(
                     "the {kind} lifetime is lowered while {kind} tokens of {name} live until {tokens_end}, and now it \
                      verifies them only until {key_ends}: from then on they are refused; lower lifetimes when no key is \
                      replaced within the old one, or keep the old value until {tokens_end}"
-                ))
+                ), tokens_end)
             })
         })
     }

@@ -57,7 +57,7 @@ impl KeyRing {
         let Some(signer) = signer.map(Key::name) else { return Ok(from) };
         if from <= signer.from {
             return Err(format!(
-                "a key from {from} on would never sign, because {signer} is newer; nothing was written: choose a later \
+                "a key from {from} on would never sign, because {signer} is not older; nothing was written: choose a later \
                  instant, and look at this machine's clock, which says {now}"
             ));
         }

@@ -64,12 +64,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// What was loaded is in force, with this many warnings.
-    pub fn loaded(&self, keys_digest: &[u8; 32], configuration_digest: &[u8; 32], warnings: usize) {
+    /// What was loaded is in force.
+    pub fn loaded(&self, keys_digest: &[u8; 32], configuration_digest: &[u8; 32]) {
         self.reload_successful.set(1);
         self.keys_digest.set(first_48_bits(keys_digest));
         self.configuration_digest.set(first_48_bits(configuration_digest));
-        self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
     }
 
     /// A reload was applied.
@@ -85,9 +84,10 @@ impl Metrics {
         }
     }
 
-    /// Everything as text, with this many keys in each state.
+    /// Everything as text, with this many keys in each state, and warnings.
     #[must_use]
-    pub fn text(&self, keys_by_state: &[(&'static str, usize)]) -> String {
+    pub fn text(&self, keys_by_state: &[(&'static str, usize)], warnings: usize) -> String {
+        self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
         for (state, count) in keys_by_state {
             self.keys.with_label_values(&[*state]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
@@ -114,9 +114,9 @@ mod tests {
     #[test]
     fn every_name_is_ours_and_has_a_help() {
         let metrics = Metrics::default();
-        metrics.loaded(&[0xff; 32], &[1; 32], 2);
+        metrics.loaded(&[0xff; 32], &[1; 32]);
         metrics.reload_refused(true);
-        let text = metrics.text(&[("signing", 1), ("upcoming", 0)]);
+        let text = metrics.text(&[("signing", 1), ("upcoming", 0)], 2);
         assert!(
             text.lines()
                 .all(|line| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("lingpai_"))

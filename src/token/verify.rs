@@ -53,6 +53,8 @@ pub enum Rejection {
     WrongKind,
     /// Its key no longer verifies.
     RetiredKey,
+    /// Its key is revoked.
+    RevokedKey,
     /// Its signature is not its key's.
     BadSignature,
     /// Its claims have another shape or issuer.
@@ -71,6 +73,7 @@ impl Rejection {
             Self::UnknownHeader => "unknown_header",
             Self::WrongKind => "wrong_kind",
             Self::RetiredKey => "retired_key",
+            Self::RevokedKey => "revoked_key",
             Self::BadSignature => "bad_signature",
             Self::BadClaims => "bad_claims",
             Self::Expired => "expired",
@@ -146,6 +149,9 @@ pub fn verify<K: Kind>(token: Compact<'_>, keys: &KeyRing, with: Verifying<'_>) 
     let key = keys.find(token.header).ok_or(Rejection::UnknownHeader)?;
     if key.purpose() != K::PURPOSE {
         return Err(Rejection::WrongKind);
+    }
+    if key.is_revoked() {
+        return Err(Rejection::RevokedKey);
     }
     if !key.accepts(with.now) {
         return Err(Rejection::RetiredKey);

@@ -146,7 +146,7 @@ fn a_bad_key_is_refused() {
         ("2026-07-01T00-00-00Z.eddsa.pem", &good[..good.len() / 2], 0o600, "is not PEM"),
         ("2026-07-01T00-00-00Z.eddsa.pem", &good, 0o644, "has mode 0644"),
         ("next.pem", &good, 0o600, "expected a name such as"),
-        ("2026-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated 61 s back"),
+        ("2026-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated more than 60 s back"),
         ("2020-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated"),
         // It would be retired already.
         ("2020-06-01T11-58-59Z.es256.pem", &another_es256, 0o600, "is new, and dated"),
@@ -190,6 +190,10 @@ fn a_refusal_is_not_for_ever() {
     keys::generate(&app.key(""), Alg::EdDsa, Timestamp::from_unix(START + 100)).unwrap();
     app.write(&eddsa).look();
     assert!(app.ready()["reload_error"].as_str().unwrap().contains("holds no EdDSA key"));
+    // It says what time it is, and is counted once all the same.
+    app.at(99).look();
+    assert!(app.ready()["reload_error"].as_str().unwrap().contains("2026-06-01T12:01:39Z"));
+    assert_eq!(app.metric("lingpai_reload_failures_total"), 1);
     app.at(100).look();
     assert_eq!(app.ready()["reload_error"], Value::Null);
     assert_eq!(segment(&app.create("").text("value"), 0)["alg"], "EdDSA");
@@ -215,12 +219,36 @@ fn what_breaks_something_is_warned_of() {
     };
     app.add_key(200);
     warned("is new and signs in 200 s, and verifiers may keep the keys without it for 300 s");
-    app.at(300);
+    // It is over when every verifier has the new keys.
+    app.at(299).look();
+    assert_eq!(app.metric("lingpai_warnings"), 1);
+    app.at(300).look();
+    assert_eq!((app.metric("lingpai_warnings"), &app.ready()["warnings"]), (0, &json!([])));
     app.write(&edited("[token]", "[token]\nrefresh_lifetime = \"1h\""));
     warned("the refresh lifetime is lowered while refresh tokens of 2026-01-01T00-00-00Z.es256.pem live until");
     app.write(&standard()).look();
     fs::remove_file(app.key(KEY)).unwrap();
     warned("2026-01-01T00-00-00Z.es256.pem is gone, and tokens that it signed last until 2026-06-02T12:03:25Z");
+}
+
+/// A revocation may make an older key sign again; that it does is said.
+#[test]
+fn a_revocation_that_hands_back_is_warned_of() {
+    let app = TestApp::start();
+    let new = app.add_key(-59);
+    app.look();
+    app.write(&format!("{}\n[keys]\nrevoked = [{new:?}]", standard())).look();
+    assert_ne!(app.kid(), new);
+    let warnings = app.ready()["warnings"].to_string();
+    assert!(warnings.contains("2026-01-01T00-00-00Z.es256.pem signs again in its place"), "{warnings}");
+
+    // A key that has signed does not sign once more under a later name, without a word.
+    let app = TestApp::start();
+    app.add_key(-59);
+    app.look();
+    fs::rename(app.key(KEY), app.key("2026-07-01T00-00-00Z.es256.pem")).unwrap();
+    let warnings = app.look().ready()["warnings"].to_string();
+    assert!(warnings.contains("has signed and is renamed 2026-07-01T00-00-00Z.es256.pem"), "{warnings}");
 }
 
 /// What has retired is not kept, comes back when lifetimes grow or the clock is put back, and is never a new key.

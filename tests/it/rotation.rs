@@ -158,11 +158,26 @@ fn rotate() {
 
     // In an emergency nobody waits for what is to come.
     let ran = home.run(&["keys", "rotate", "--now"]);
-    assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 300 s verifiers"), "{ran:?}");
+    assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 5 min verifiers"), "{ran:?}");
+    assert!(ran.err.contains(" is to come all the same; if it was stolen too, put its kid "), "{ran:?}");
     assert_eq!(home.states().iter().filter(|state| *state == "signing").count(), 1);
     // Where files travel slowly.
     let ran = home.run(&["keys", "rotate", "--now", "--in", "90s", "--json"]);
     assert!((80..=90).contains(&lead(&ran)), "{ran:?}");
+    let ran = home.run(&["keys", "rotate", "--now", "--in", "6m"]);
+    assert!(ran.assert(0).out.contains(", in 6 min; copy it") && !ran.err.contains("for up to"), "{ran:?}");
+}
+
+/// A job that runs in the wrong folder does not seem to work.
+#[test]
+fn nothing_is_rotated_nowhere() {
+    let home = Home::new();
+    for command in ["rotate", "prune"] {
+        home.run(&["keys", command]).assert_refused(1, &["there is no lingpai.toml here, and no key in keys"]);
+    }
+    assert!(home.names(".").is_empty());
+    home.run(&["keys", "new"]).assert(0);
+    assert!(home.run(&["check"]).assert(0).err.contains("these are development defaults"));
 }
 
 /// Whatever the number of machines, one key is scheduled, and who lost says so.

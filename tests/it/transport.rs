@@ -172,3 +172,13 @@ fn the_limit_of_open_files() {
     let ran = server.stop("TERM");
     assert!(ran.code == Some(0) && !ran.err.contains("was not accepted"), "{ran:?}");
 }
+
+#[test]
+fn an_address_stands_once() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[ops]\nlisten = \"127.0.0.1:18080\""));
+    for command in ["serve", "check"] {
+        let ran = home.run(&[command, "--listen", "127.0.0.1:18080"]);
+        ran.assert_refused(2, &["127.0.0.1:18080 stands twice in `listen` and `ops.listen`"]);
+    }
+}
