@@ -17,6 +17,7 @@ mod reply;
 mod shell;
 mod spec;
 mod state;
+mod trail;
 mod wire;
 
 use std::sync::Arc;
@@ -46,13 +47,13 @@ fn description() -> OpenApiService<Api, ()> {
 pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
     let pages = public::Pages::new(|| public::pages(&description()), service(state).into_endpoint());
     let allowed = shell::Allowed::of::<Api>(public::PAGES);
-    shell::Shell::new(pages, allowed)
+    shell::Shell::new(pages, allowed, Arc::clone(state))
 }
 
 /// The operator's routes, in the same shell.
 #[must_use]
 pub fn ops_routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    shell::Shell::new(ops::Ops::new(Arc::clone(state)), shell::Allowed::of::<()>(ops::PAGES))
+    shell::Shell::new(ops::Ops::new(Arc::clone(state)), shell::Allowed::of::<()>(ops::PAGES), Arc::clone(state))
 }
 
 /// The `OpenAPI` document.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use poem::http::{HeaderName, HeaderValue};
+use poem::web::Data;
 use poem_openapi::{OpenApi, Tags};
 
 use super::body::JsonBody;
@@ -11,10 +12,14 @@ use super::problem::{Challenge, Failure, Problem, WithBody, WithQuestion};
 use super::query::{AskedAudience, AskedScope};
 use super::reply::Reply;
 use super::state::{Snapshot, State};
+use super::trail::Trail;
 use super::wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
 use crate::clients::{self, Client, Ended, Refusal};
 use crate::clock::Timestamp;
-use crate::token::{self, AccessClaims, Compact, Grant, Kind, MintError, RefreshClaims, Rejection, Session, Verified};
+use crate::telemetry::{self, Event};
+use crate::token::{
+    self, AccessClaims, Audience, Compact, Grant, Kind, MintError, RefreshClaims, Rejection, Session, Verified,
+};
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");
 const CLIENT: HeaderName = HeaderName::from_static("x-token-client");
@@ -48,6 +53,7 @@ impl Native {
         &self,
         body: JsonBody<CreateToken>,
         auth: ClientAuth,
+        trail: Data<&Trail>,
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
         let (snapshot, now) = self.state.now();
         let CreateToken { client_id, client_secret, order } = body.0;
@@ -64,10 +70,13 @@ impl Native {
             }
         };
         let client: &Client = client.ok_or(Problem::Unauthorized(Challenge::Basic, "client_authentication"))?;
+        trail.note_client(&client.id);
         let session = clients::decide(&snapshot.registry, client, order, now).map_err(refused)?;
         let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
         let grant = Grant::whole(&session, client.algorithm, access_lifetime, client.lifetimes.refresh);
-        Ok(issue(&snapshot, &session, &grant, now)?)
+        let issued = issue(&snapshot, &session, &grant, now)?;
+        self.tell(&trail, Event::Issued, &session, &grant, &issued);
+        Ok(Reply::json(&issued.pair)?)
     }
 
     /// Inspect a token
@@ -82,10 +91,12 @@ impl Native {
         /// Whom the access token must be for, else 401.
         audience: AskedAudience,
         presented: Presented,
+        trail: Data<&Trail>,
     ) -> Result<Reply<TokenInfo>, Failure<WithQuestion>> {
         let (snapshot, now) = self.state.now();
         let verified: Verified<AccessClaims> = verify(presented, &snapshot, now)?;
         let claims = verified.into_claims();
+        trail.note_client(&claims.client);
         if audience.0.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
             let challenge = Challenge::InvalidToken(Some("the token is for another audience"));
             return Err(Problem::Unauthorized(challenge, "other_audience").into());
@@ -97,6 +108,7 @@ impl Native {
         let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("claim_not_a_header"));
         let (for_subject, for_client) = (header(claims.subject.as_str())?, header(claims.client.as_str())?);
         let for_scope = header(claims.scope.as_str())?;
+        self.state.metrics.token(Event::Verified);
         let reply = Reply::json(&describe(claims))?;
         Ok(reply.header(SUBJECT, for_subject).header(CLIENT, for_client).header(SCOPE, for_scope))
     }
@@ -110,16 +122,51 @@ impl Native {
         &self,
         body: JsonBody<RefreshToken>,
         presented: Presented,
+        trail: Data<&Trail>,
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
         let (snapshot, now) = self.state.now();
         let verified: Verified<RefreshClaims> = verify(presented, &snapshot, now)?;
         let session = verified.into_claims().session;
+        trail.note_client(&session.client);
         let mut renewal = clients::renew(&snapshot.registry, session, now).map_err(ended)?;
         if let Some(asked) = body.0.scope {
             renewal.narrow(asked).map_err(refused)?;
         }
-        Ok(issue(&snapshot, &renewal.session, &renewal.grant(), now)?)
+        let (session, grant) = (&renewal.session, renewal.grant());
+        let issued = issue(&snapshot, session, &grant, now)?;
+        self.tell(&trail, Event::Refreshed, session, &grant, &issued);
+        Ok(Reply::json(&issued.pair)?)
     }
+}
+
+impl Native {
+    /// Writes down what was given to whom.
+    fn tell(&self, trail: &Trail, event: Event, session: &Session, grant: &Grant<'_>, issued: &Issued) {
+        self.state.metrics.token(event);
+        let audience = grant.audience.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ");
+        telemetry::issued(
+            trail.id(),
+            trail.address(),
+            telemetry::Issued {
+                is_refresh: event == Event::Refreshed,
+                client: session.client.as_str(),
+                subject: session.subject.as_str(),
+                scope: grant.scope.as_str(),
+                audience: &audience,
+                id: &issued.id,
+                kid: &issued.kid,
+                expires: &issued.pair.expire,
+            },
+        );
+    }
+}
+
+/// What was issued.
+struct Issued {
+    pair: TokenPair,
+    /// The access token's `jti`.
+    id: String,
+    kid: String,
 }
 
 fn verify<K: Kind>(presented: Presented, snapshot: &Snapshot, now: Timestamp) -> Result<Verified<K>, Problem> {
@@ -142,12 +189,8 @@ fn verify<K: Kind>(presented: Presented, snapshot: &Snapshot, now: Timestamp) ->
     })
 }
 
-fn issue(
-    snapshot: &Snapshot,
-    session: &Session,
-    grant: &Grant<'_>,
-    now: Timestamp,
-) -> Result<Reply<TokenPair>, Problem> {
+fn issue(snapshot: &Snapshot, session: &Session, grant: &Grant<'_>, now: Timestamp) -> Result<Issued, Problem> {
+    let kid = snapshot.keys.signer(grant.algorithm, now).map(|key| key.kid().to_string()).unwrap_or_default();
     let pair = token::mint(&snapshot.keys, &snapshot.issuer, session, grant, now).map_err(|error| match error {
         MintError::TooLarge => {
             Problem::bad("the token would be longer than 8192 bytes; ask for less scope, audience or claims")
@@ -155,7 +198,8 @@ fn issue(
         MintError::NoKey => Problem::Unavailable("no_key_signs"),
         MintError::NoRandomness => Problem::Internal("no_randomness"),
     })?;
-    Reply::json(&TokenPair { value: pair.access, refresh: pair.refresh, expire: pair.expires.iso_millis() })
+    let expire = pair.expires.iso_millis();
+    Ok(Issued { pair: TokenPair { value: pair.access, refresh: pair.refresh, expire }, id: pair.id, kid })
 }
 
 fn describe(claims: AccessClaims) -> TokenInfo {

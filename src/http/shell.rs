@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use poem::http::header::{
@@ -20,6 +21,8 @@ use poem_openapi::OpenApi;
 
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
+use super::state::State;
+use super::trail::Trail;
 use crate::keys::random;
 use crate::telemetry;
 
@@ -73,12 +76,13 @@ impl Allowed {
 pub(super) struct Shell<E> {
     inner: E,
     allowed: Allowed,
+    state: Arc<State>,
     ids: RequestIds,
 }
 
 impl<E: Endpoint<Output = Response>> Shell<E> {
-    pub(super) fn new(inner: E, allowed: Allowed) -> Self {
-        Self { inner, allowed, ids: RequestIds::new() }
+    pub(super) fn new(inner: E, allowed: Allowed, state: Arc<State>) -> Self {
+        Self { inner, allowed, state, ids: RequestIds::new() }
     }
 
     /// What is refused, or answered, before any handler sees the request.
@@ -111,6 +115,15 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
         Ok(None)
     }
 
+    /// Writes down that the request has been answered.
+    fn tell(&self, trail: &Trail, (method, route): (&str, &str), response: &Response, took: Duration) {
+        let (id, address, client) = (trail.id(), trail.address(), trail.client());
+        let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
+        let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
+        telemetry::answered(telemetry::Request { id, method, route, address, client }, status, micros, cause);
+        self.state.metrics.answered(route, method, status, took, cause);
+    }
+
     async fn handle(&self, request: Request) -> Response {
         let inside = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(WHOLE, inside).await {
@@ -127,7 +140,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     type Output = Response;
 
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
+        let begun = Instant::now();
         let id = self.ids.of(request.headers());
+        let trail = Trail::begin(&mut request, id);
         let method = request.method().clone();
         let target = request.uri().clone();
         let mut response = match self.admit(&mut request) {
@@ -135,14 +150,11 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
             Ok(Some(response)) => response,
             Err(problem) => problem.into_response(),
         };
-        if let Some(Cause(cause)) = response.data().copied() {
-            let (method, path) = self.allowed.words(&method, target.path());
-            telemetry::refused(id.to_str().unwrap_or_default(), method, path, response.status().as_u16(), cause);
-        }
+        self.tell(&trail, self.allowed.words(&method, target.path()), &response, begun.elapsed());
         if method == Method::HEAD {
             response = without_body(response).await;
         }
-        response.headers_mut().insert(REQUEST_ID, id);
+        response.headers_mut().insert(REQUEST_ID, trail.header().clone());
         for (name, value) in DEFENSIVE {
             // The page at /docs has a policy of its own.
             response.headers_mut().entry(name).or_insert(value);

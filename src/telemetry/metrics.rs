@@ -3,12 +3,25 @@
 //! Every name begins with `lingpai_`. Labels are from closed sets: nothing that a
 //! caller sent is ever one.
 
+use std::time::Duration;
+
 use prometheus::core::Collector;
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+use tracing_appender::non_blocking::ErrorCounter;
+
+/// Upper bounds in seconds. A signature takes some ten microseconds.
+const BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.25, 5.0];
 
 /// What the ops listener's `/metrics` shows.
 pub struct Metrics {
     registry: Registry,
+    requests: IntCounterVec,
+    durations: HistogramVec,
+    tokens: IntCounterVec,
+    refusals: IntCounterVec,
+    log_lines_dropped: IntGauge,
     reloads: IntCounter,
     reload_failures: IntCounter,
     reload_successful: IntGauge,
@@ -32,8 +45,28 @@ impl Default for Metrics {
         let build = Opts::new("lingpai_build_info", "1, with the version as a label.");
         let build = build.const_label("version", env!("CARGO_PKG_VERSION"));
         registered(&registry, IntGauge::with_opts(build)).set(1);
+        let requests = Opts::new("lingpai_requests_total", "Requests by route, method and status.");
+        let durations = HistogramOpts::new(
+            "lingpai_request_duration_seconds",
+            "From the head of a request to its answer, by route and method.",
+        );
+        let durations = durations.buckets(BUCKETS.to_vec());
+        let tokens = Opts::new(
+            "lingpai_tokens_total",
+            "Tokens by what was done: pairs issued and refreshed, access tokens verified.",
+        );
+        let refusals =
+            Opts::new("lingpai_refusals_total", "Requests that were refused, by the reason that the log has.");
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
         let metrics = Self {
+            requests: registered(&registry, IntCounterVec::new(requests, &["route", "method", "status"])),
+            durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
+            tokens: registered(&registry, IntCounterVec::new(tokens, &["event"])),
+            refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
+            log_lines_dropped: gauge(
+                "lingpai_log_lines_dropped",
+                "Lines of the log that nobody read in time, since the start.",
+            ),
             reloads: counter("lingpai_reloads_total", "Reloads of configuration and keys that were applied."),
             reload_failures: counter(
                 "lingpai_reload_failures_total",
@@ -59,11 +92,50 @@ impl Default for Metrics {
             registry,
         };
         metrics.reload_successful.set(1);
+        for event in [Event::Issued, Event::Refreshed, Event::Verified] {
+            metrics.tokens.with_label_values(&[event.word()]);
+        }
         metrics
     }
 }
 
+/// What was done with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A pair began a session.
+    Issued,
+    /// A pair continued one.
+    Refreshed,
+    /// An access token was found good.
+    Verified,
+}
+
+impl Event {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Issued => "issued",
+            Self::Refreshed => "refreshed",
+            Self::Verified => "verified",
+        }
+    }
+}
+
 impl Metrics {
+    /// A request has been answered. What its route does not know is `other`.
+    pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration, cause: Option<&str>) {
+        let (route, method) = (or_other(route), or_other(method));
+        self.requests.with_label_values(&[route, method, &status.to_string()]).inc();
+        self.durations.with_label_values(&[route, method]).observe(took.as_secs_f64());
+        if let Some(cause) = cause {
+            self.refusals.with_label_values(&[cause]).inc();
+        }
+    }
+
+    /// Something was done with a token.
+    pub fn token(&self, event: Event) {
+        self.tokens.with_label_values(&[event.word()]).inc();
+    }
+
     /// What was loaded is in force.
     pub fn loaded(&self, keys_digest: &[u8; 32], configuration_digest: &[u8; 32]) {
         self.reload_successful.set(1);
@@ -88,11 +160,17 @@ impl Metrics {
     #[must_use]
     pub fn text(&self, keys_by_state: &[(&'static str, usize)], warnings: usize) -> String {
         self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
+        let dropped = super::DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+        self.log_lines_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
         for (state, count) in keys_by_state {
             self.keys.with_label_values(&[*state]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
+}
+
+fn or_other(word: &str) -> &str {
+    if word.is_empty() { "other" } else { word }
 }
 
 /// Only a name that is taken or malformed can be refused, and the names stand above.

@@ -2,22 +2,27 @@
 //!
 //! One JSON object a line on standard error, or a readable line on a terminal.
 //! Lines are written by a thread of their own: when whoever reads them stands
-//! still, lines are dropped, and no request waits. A secret, a token or the
+//! still, lines are dropped and counted, and no request waits. There is a line for
+//! every request, and one for every pair of tokens. A secret, a token or the
 //! words of a panic must never enter.
 
 mod metrics;
 
 use std::io::IsTerminal as _;
+use std::sync::OnceLock;
 
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub use metrics::Metrics;
+pub use metrics::{Event, Metrics};
 
 /// Lines that may wait to be written before new ones are dropped.
 const BUFFERED_LINES: usize = 8_192;
+
+/// How many lines were dropped, once there is a log.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
 /// Starts logging for this process; lines still waiting are written when the
 /// guard is dropped.
@@ -25,6 +30,7 @@ pub fn start() -> WorkerGuard {
     let terminal = std::io::stderr().is_terminal();
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(std::io::stderr());
+    let _ = DROPPED.set(writer.error_counter());
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(LevelFilter::INFO);
     // A second start in one process keeps the first's subscriber.
@@ -40,11 +46,59 @@ pub fn start() -> WorkerGuard {
     guard
 }
 
-/// A request that was answered with an error. `cause` is from a closed set.
-pub fn refused(request_id: &str, method: &str, path: &str, status: u16, cause: &str) {
-    if status >= 500 {
-        tracing::error!(request_id, method, path, status, cause, "failed");
-    } else {
-        tracing::info!(request_id, method, path, status, cause, "refused");
+/// What is known of a request, for every line that is about it. Nothing here is
+/// what a caller sent, unless it has a form that was checked.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// Its method; empty for one that its path does not take.
+    pub method: &'a str,
+    /// Its path; empty for one that nothing is at.
+    pub route: &'a str,
+    /// Who sent it: an address.
+    pub address: &'a str,
+    /// The client that has shown its secret, or for whom the token was that was presented.
+    pub client: Option<&'a str>,
+}
+
+/// A request has been answered after so many microseconds; `cause` says why it was
+/// refused, from a closed set.
+pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
+    let Request { id: request_id, method, route, address, client } = request;
+    match cause {
+        None => tracing::info!(request_id, method, route, status, micros, client, address, "answered"),
+        Some(cause) if status < 500 => {
+            tracing::info!(request_id, method, route, status, micros, client, address, cause, "refused");
+        }
+        Some(cause) => tracing::error!(request_id, method, route, status, micros, client, address, cause, "failed"),
     }
+}
+
+/// A token that was given, for the audit: what it says, but not the token.
+#[derive(Debug, Clone, Copy)]
+pub struct Issued<'a> {
+    /// `POST` began a session, `PUT` continued one.
+    pub is_refresh: bool,
+    /// `client_id`.
+    pub client: &'a str,
+    /// `sub`.
+    pub subject: &'a str,
+    /// `scope`.
+    pub scope: &'a str,
+    /// `aud`, with spaces between.
+    pub audience: &'a str,
+    /// `jti`.
+    pub id: &'a str,
+    /// `kid`.
+    pub kid: &'a str,
+    /// `exp`, in RFC 3339.
+    pub expires: &'a str,
+}
+
+/// An access token and a refresh token have been issued.
+pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
+    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
+    let event = if is_refresh { "refreshed" } else { "issued" };
+    tracing::info!(request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
 }

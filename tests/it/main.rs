@@ -17,5 +17,6 @@ mod refresh;
 mod reload;
 mod rotation;
 mod settings;
+mod telemetry;
 mod transport;
 mod vectors;

@@ -1,0 +1,53 @@
+//! What is noted of a request on its way, for the lines that the log has about it.
+
+use std::sync::{Arc, OnceLock};
+
+use poem::Request;
+use poem::http::HeaderValue;
+
+use crate::token::ClientId;
+
+/// The notes of one request. It rides on the request, and the shell keeps a copy.
+#[derive(Debug, Clone)]
+pub(super) struct Trail(Arc<Notes>);
+
+#[derive(Debug)]
+struct Notes {
+    id: HeaderValue,
+    address: String,
+    client: OnceLock<ClientId>,
+}
+
+impl Trail {
+    /// The trail of `request`, which is known as `id`.
+    pub(super) fn begin(request: &mut Request, id: HeaderValue) -> Self {
+        let address = match &request.remote_addr().0 {
+            poem::Addr::SocketAddr(address) => address.ip().to_string(),
+            _ => "unix".to_owned(),
+        };
+        let trail = Self(Arc::new(Notes { id, address, client: OnceLock::new() }));
+        request.extensions_mut().insert(trail.clone());
+        trail
+    }
+
+    pub(super) fn header(&self) -> &HeaderValue {
+        &self.0.id
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.0.id.to_str().unwrap_or_default()
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.0.address
+    }
+
+    pub(super) fn client(&self) -> Option<&str> {
+        self.0.client.get().map(ClientId::as_str)
+    }
+
+    /// Notes who the client is, once that has been proved.
+    pub(super) fn note_client(&self, client: &ClientId) {
+        let _ = self.0.client.set(client.clone());
+    }
+}

@@ -1,0 +1,123 @@
+//! What the operator is told of requests and tokens: the log and the metrics.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::app::{SECRET, TestApp, read_answer, segment, standard};
+use crate::home::Home;
+
+/// The lines of a log that say `message`.
+fn lines(log: &str, message: &str) -> Vec<Value> {
+    let all = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
+    all.filter(|line| line["message"] == message).collect()
+}
+
+#[test]
+fn a_line_for_every_request_and_every_token() {
+    let server = Home::standard().serve(&[]);
+    let created = server.create("orders", SECRET);
+    let (value, refresh) = (created.text("value"), created.text("refresh"));
+    let renewed = server.send("PUT", "/token", &format!("Authorization: Token {refresh}"), "");
+    assert_eq!(server.send("GET", "/token", &format!("Authorization: Token {value}"), "").status, 200);
+    assert_eq!(server.send("GET", "/token?scope=x", &format!("Authorization: Token {value}"), "").status, 403);
+    assert_eq!(server.create("orders", "wrong").status, 401);
+    assert_eq!(server.send("GET", "/nowhere", "", "").status, 404);
+    let log = server.stop("TERM").err;
+
+    let answered = lines(&log, "answered");
+    let expected = [("POST", "orders"), ("PUT", "orders"), ("GET", "orders")];
+    assert_eq!(answered.len(), expected.len(), "{log}");
+    for (line, (method, client)) in answered.iter().zip(expected) {
+        assert_eq!((&line["method"], &line["route"], &line["status"]), (&method.into(), &"/token".into(), &200.into()));
+        assert_eq!((&line["client"], &line["address"]), (&client.into(), &"127.0.0.1".into()));
+        assert!(line["micros"].as_u64().unwrap() > 0 && !line["request_id"].as_str().unwrap().is_empty(), "{line}");
+    }
+    let refused = lines(&log, "refused");
+    let said: Vec<_> =
+        refused.iter().map(|line| (line["status"].as_u64().unwrap(), line["cause"].as_str().unwrap())).collect();
+    assert_eq!(said, [(403, "Forbidden"), (401, "client_authentication"), (404, "NotFound")], "{log}");
+    assert_eq!((&refused[0]["client"], &refused[1]["client"]), (&"orders".into(), &Value::Null));
+    assert_eq!((&refused[2]["route"], &refused[2]["address"]), (&"".into(), &"127.0.0.1".into()));
+
+    let tokens = lines(&log, "token");
+    assert_eq!(tokens.len(), 2);
+    for (line, (event, token)) in tokens.iter().zip([("issued", value), ("refreshed", renewed.text("value"))]) {
+        let claims = segment(&token, 1);
+        let audience = claims["aud"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect::<Vec<_>>();
+        for (member, expected) in [
+            ("event", &event.into()),
+            ("client", &claims["client_id"]),
+            ("subject", &claims["sub"]),
+            ("scope", &claims["scope"]),
+            ("jti", &claims["jti"]),
+            ("kid", &segment(&token, 0)["kid"]),
+            ("audience", &audience.join(" ").into()),
+            ("address", &"127.0.0.1".into()),
+        ] {
+            assert_eq!(&line[member], expected, "{member} in {line}");
+        }
+        assert_eq!(line["request_id"], answered[usize::from(event == "refreshed")]["request_id"]);
+    }
+}
+
+#[test]
+fn what_is_counted() {
+    let app = TestApp::start();
+    let pair = app.create("");
+    app.inspect(&pair.text("value"), "");
+    app.inspect("wrong", "");
+    app.refresh(&pair.text("refresh"), "");
+    app.send("BREW", "/token", &[], "");
+    app.send("GET", "/CANARY", &[], "");
+    for (metric, count) in [
+        ("lingpai_requests_total{method=\"POST\",route=\"/token\",status=\"200\"}", 1),
+        ("lingpai_requests_total{method=\"GET\",route=\"/token\",status=\"200\"}", 1),
+        ("lingpai_requests_total{method=\"GET\",route=\"/token\",status=\"401\"}", 1),
+        ("lingpai_requests_total{method=\"other\",route=\"/token\",status=\"405\"}", 1),
+        ("lingpai_requests_total{method=\"other\",route=\"other\",status=\"404\"}", 1),
+        ("lingpai_tokens_total{event=\"issued\"}", 1),
+        ("lingpai_tokens_total{event=\"refreshed\"}", 1),
+        ("lingpai_tokens_total{event=\"verified\"}", 1),
+        ("lingpai_refusals_total{reason=\"malformed_token\"}", 1),
+        ("lingpai_request_duration_seconds_count{method=\"POST\",route=\"/token\"}", 1),
+        ("lingpai_log_lines_dropped", 0),
+    ] {
+        assert_eq!(app.metric(metric), count, "{metric}");
+    }
+    assert!(!app.operator("/metrics").body.contains("CANARY"));
+}
+
+/// Whoever reads the log may stand still: lines are dropped and counted, and nobody waits.
+#[test]
+fn a_log_that_nobody_reads() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[ops]\nlisten = \"127.0.0.1:0\""));
+    let mut child = home.command(&["serve", "--listen", "127.0.0.1:0"], &[]).spawn().unwrap();
+    let (mut first, unread) = (String::new(), child.stderr.take());
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut first).unwrap();
+    let mut addresses = first.split("http://").skip(1).map(|rest| rest.split([',', '\n', ' ']).next().unwrap());
+    let (public, ops) = (addresses.next().unwrap(), addresses.next().unwrap());
+    let ask = |address: &str, request: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    // More lines than a pipe and the buffer take.
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(500);
+    for _ in 0..24 {
+        let mut said = String::new();
+        let last = "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+        ask(public, &(request.clone() + last)).read_to_string(&mut said).unwrap();
+        assert_eq!(said.matches("HTTP/1.1 200 ").count(), 501);
+    }
+    let metrics = read_answer(&mut ask(ops, "GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")).body;
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("lingpai_log_lines_dropped ")).unwrap();
+    assert!(dropped.parse::<u64>().unwrap() > 0, "{metrics}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(unread);
+}
