@@ -24,18 +24,26 @@ const OPS_CONNECTIONS: usize = 64;
 
 /// Why the service does not start: one message that says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartError(String);
+pub struct StartError {
+    message: String,
+    /// Whether it may pass without a change of the files.
+    passing: bool,
+}
 
 impl StartError {
     /// An error that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), passing: false }
+    }
+
+    fn passing(self) -> Self {
+        Self { passing: true, ..self }
     }
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -43,19 +51,19 @@ impl std::error::Error for StartError {}
 
 impl From<std::io::Error> for StartError {
     fn from(error: std::io::Error) -> Self {
-        Self(format!("the file cannot be changed: {error}"))
+        Self::new(format!("the file cannot be changed: {error}"))
     }
 }
 
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
 impl From<KeyError> for StartError {
     fn from(error: KeyError) -> Self {
-        Self(error.to_string())
+        Self::new(error.to_string())
     }
 }
 
@@ -88,7 +96,8 @@ pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, StartError>
 fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot, StartError> {
     let registry = Registry::compile(config)?;
     let plan = plan(config, &registry)?;
-    let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now)?;
+    let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now);
+    let keys = keys.map_err(|error| StartError::from(error).passing())?;
     let mut warnings = warnings(config, &registry, &keys, now);
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     let warnings = warnings.into_iter().map(Warning::standing).collect();
@@ -123,6 +132,10 @@ fn digest(config: &Config, registry: &Registry) -> [u8; 32] {
     for kid in config.keys.revoked.iter().map(Text::get_ref).collect::<BTreeSet<_>>() {
         all.add(kid.as_bytes());
     }
+    // How long keys verify depends on these, though no client may have them.
+    let longest = registry.longest();
+    all.add(&longest.access.to_be_bytes());
+    all.add(&longest.refresh.to_be_bytes());
     registry.digest(&mut all);
     all.finish()
 }

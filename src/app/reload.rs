@@ -27,6 +27,8 @@ pub struct Reloader {
     state: Arc<State>,
     /// What was refused last: it is said once.
     refused: Option<Refused>,
+    /// Whether that may become good as time goes by.
+    passing: bool,
     /// The keys that signed when somebody last looked.
     signing: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl Reloader {
             signing: state.snapshot().keys.signing(state.clock()),
             state,
             refused: None,
+            passing: false,
         }
     }
 
@@ -107,12 +110,18 @@ impl Reloader {
                 if !asked && !self.is_due(seen) {
                     return self.accept("the files are again what is in force");
                 }
+                if !asked && !self.passing && self.refused == Some(Refused::Files(seen)) {
+                    return;
+                }
                 (Some(seen), self.load(content, &folder))
             }
         };
         match outcome {
             Ok(()) => self.accept("what was wrong with the files is mended"),
-            Err(error) => self.refuse(asked, seen, error.to_string()),
+            Err(error) => {
+                self.passing = error.passing;
+                self.refuse(asked, seen, error.to_string());
+            }
         }
     }
 
@@ -142,10 +151,11 @@ impl Reloader {
         let before = self.state.snapshot();
         for finding in snapshot.keys.replacing(&before.keys, before.jwks_max_age, now) {
             if finding.gravity == Gravity::Refused {
-                return Err(StartError::new(format!("{}: {finding}", self.fixed.keys.display())));
+                return Err(StartError::new(format!("{}: {finding}", self.fixed.keys.display())).passing());
             }
             warnings.push(Warning { message: finding.message, until: finding.until });
         }
+        snapshot.keys.remember(&before.keys);
         warnings.append(&mut snapshot.warnings);
         for warning in warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
             tracing::warn!(warning = warning.message, "reloading");
@@ -165,8 +175,7 @@ impl Reloader {
         }
     }
 
-    /// The same refusal of the same files is said once, although it is tried
-    /// again each time: some become good as time goes by.
+    /// The same refusal of the same files is said once.
     fn refuse(&mut self, asked: bool, seen: Option<[u8; 32]>, why: String) {
         let refused = Some(seen.map_or_else(|| Refused::Unread(why.clone()), Refused::Files));
         let new = asked || self.refused != refused;
@@ -213,7 +222,7 @@ fn seconds(number: i64) -> Duration {
 
 /// Looks at the files at every interval, and at once on `hangup`, for ever. The
 /// thread that waits for this is held up while files are parsed, so it must serve nobody.
-pub async fn watch(mut reloader: Reloader, mut hangup: Signal) {
+pub async fn watch(mut reloader: Reloader, mut hangup: Signal) -> ! {
     loop {
         let asked = tokio::select! {
             () = tokio::time::sleep(reloader.interval) => false,

@@ -24,9 +24,12 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     if config.is_development() {
         super::serve::refuse_public_address(&config)?;
         if keys::load(&config.keys.path)?.is_empty() {
-            complain(
-                "warning: there is no lingpai.toml and no key; `serve` will make a key and use development defaults",
-            );
+            let warning = "there is no lingpai.toml and no key; `serve` will make a key and use development defaults";
+            if settings.json {
+                say_json(&json!({"keys": 0, "clients": 0, "warnings": [warning], "breaks": []}));
+            } else {
+                complain(&format!("warning: {warning}"));
+            }
             return Ok(true);
         }
     }
@@ -40,7 +43,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     }
     let signer = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.name().to_string());
     let signer = signer.unwrap_or_default();
-    let count = snapshot.keys.schedule(now).len();
+    let count = snapshot.keys.len();
     if settings.json {
         say_json(&json!({
             "issuer": config.issuer.as_str(), "clients": snapshot.registry.len(), "keys": count, "signing": signer,

@@ -47,8 +47,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     config::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 
     if settings.json {
-        let key = made.map(|name| folder.join(name));
-        let answer = json!({"config": file, "key": key, "client_id": CLIENT, "client_secret": secret.reveal()});
+        let key = made.map(|name| folder.join(name).to_string_lossy().into_owned());
+        let answer = json!({"config": file.to_string_lossy(), "key": key, "client_id": CLIENT, "client_secret": secret.reveal()});
         say_once(&format!("{answer:#}"))?;
         return Ok(true);
     }

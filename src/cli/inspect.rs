@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::{Answer, Settings, complain, read, say, say_json};
+use super::{Answer, Settings, complain, read, say, say_json, visible};
 use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
@@ -121,20 +121,6 @@ fn explain(rejection: Rejection, issuer: &str) -> String {
         Rejection::Expired => "it has expired".into(),
         Rejection::NotYetValid => "it is not yet valid".into(),
     }
-}
-
-/// JSON in which nothing can move the cursor or turn the direction of the text.
-fn visible(json: &str) -> String {
-    let escaped = |c: char| match c {
-        '\n' => c.to_string(),
-        _ if c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
-        {
-            format!("\\u{:04x}", u32::from(c))
-        }
-        _ => c.to_string(),
-    };
-    json.chars().map(escaped).collect()
 }
 
 fn segment(text: &str, index: usize) -> Option<Value> {

@@ -76,6 +76,10 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
 }
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
+    let _alone = match command {
+        Command::List => None,
+        _ => keys::lock(&settings.load()?.keys.path),
+    };
     let place = Place::open(settings)?;
     let answer = match command {
         Command::New(arguments) => {
@@ -156,6 +160,9 @@ impl<'a> Place<'a> {
     }
 
     fn add(&self, alg: Alg, when: When, make: impl FnOnce(Timestamp) -> Result<Key, KeyError>) -> Done {
+        if when == When::InTime {
+            self.refuse_doubtful_clock()?;
+        }
         let key = make(self.instant(alg, when)?)?;
         self.tell(&key)
     }
@@ -256,6 +263,7 @@ impl<'a> Place<'a> {
         }
         let kept = keys::load(folder)?.len();
         if self.settings.json {
+            let deleted: Vec<_> = deleted.iter().map(|path| path.to_string_lossy()).collect();
             say_json(&json!({"deleted": deleted, "kept": kept}));
             return Ok(());
         }
@@ -292,7 +300,7 @@ impl<'a> Place<'a> {
             let row = |one: &Scheduled<'_>| {
                 json!({
                     "from": one.key.name().from.rfc3339(), "state": one.state.word(), "alg": one.key.name().alg.name(),
-                    "kid": one.key.kid().as_str(), "file": self.path(one.key),
+                    "kid": one.key.kid().as_str(), "file": self.path(one.key).to_string_lossy(),
                     "signs_until": one.signs_until.map(Timestamp::rfc3339),
                     "published_until": one.published_until.map(Timestamp::rfc3339),
                     "verifies_until": one.verifies_until.map(Timestamp::rfc3339),
@@ -328,5 +336,5 @@ fn in_words(seconds: i64) -> String {
 
 fn described(path: &Path, key: &Key, made: bool) -> Value {
     let (name, kid) = (key.name(), key.kid().as_str());
-    json!({"file": path, "alg": name.alg.name(), "kid": kid, "from": name.from.rfc3339(), "made": made})
+    json!({"file": path.to_string_lossy(), "alg": name.alg.name(), "kid": kid, "from": name.from.rfc3339(), "made": made})
 }

@@ -151,7 +151,7 @@ fn say_json(value: &serde_json::Value) {
 
 /// Prints an error to standard error.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "lingpai: {text}");
+    let _ = writeln!(std::io::stderr().lock(), "lingpai: {}", visible(text).replace('\n', "\\n"));
 }
 
 /// Reads a file, or standard input for `-`, up to `most` bytes.
@@ -169,4 +169,18 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
         }
         Err(error) => Err(StartError::new(format!("{}: cannot be read: {error}", path.display()))),
     }
+}
+
+/// A text in which nothing can move the cursor or turn the direction of the text.
+fn visible(json: &str) -> String {
+    let escaped = |c: char| match c {
+        '\n' => c.to_string(),
+        _ if c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+        {
+            format!("\\u{:04x}", u32::from(c))
+        }
+        _ => c.to_string(),
+    };
+    json.chars().map(escaped).collect()
 }

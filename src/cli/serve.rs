@@ -17,13 +17,15 @@ use crate::telemetry;
 const DEMO: &str = "demo";
 
 pub(super) fn run(settings: &Settings) -> Answer {
-    let config = settings.load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
-    runtime.block_on(serve(settings, config))
+    runtime.block_on(serve(settings))
 }
 
-async fn serve(settings: &Settings, mut config: Config) -> Answer {
+async fn serve(settings: &Settings) -> Answer {
+    // Before anything is read, which may take a while: a signal must not end the process meanwhile.
+    let (stop, hangup) = (stop_signal()?, on_signal(SignalKind::hangup())?);
+    let mut config = settings.load()?;
     let clock = Clock::system();
     // What is wrong with the settings is said whether or not the address is free.
     let checked = if config.is_development() {
@@ -55,8 +57,7 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     for warning in snapshot.warnings(clock.now()) {
         complain(&format!("warning: {warning}"));
     }
-    let _logs = telemetry::start();
-    let (stop, hangup) = (stop_signal()?, on_signal(SignalKind::hangup())?);
+    let logs = telemetry::start();
     announce(&snapshot, &addresses, clock.now());
     say(&welcome);
     manager::ready();
@@ -64,14 +65,16 @@ async fn serve(settings: &Settings, mut config: Config) -> Answer {
     let transport = app::transport(&config);
     // The configuration itself, which may be large, is not kept.
     let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state));
-    // This future has a thread of its own, the main one, which serves nobody: what it parses and
-    // frees there leaves fewer holes than in the heap of every thread that happened to do it.
-    tokio::select! {
-        () = app::serve(state, listeners, transport, stop) => {}
-        () = app::watch(reloader, hangup) => {}
-    }
-    tracing::info!("stopped");
-    Ok(true)
+    tokio::spawn(async move {
+        app::serve(state, listeners, transport, stop).await;
+        tracing::info!("stopped");
+        drop(logs);
+        // The main thread may be reading from a file system that does not answer.
+        std::process::exit(0);
+    });
+    // This future has the main thread, which serves nobody: what it parses and frees there leaves
+    // fewer holes than in the heap of every thread that happened to do it.
+    app::watch(reloader, hangup).await
 }
 
 fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {

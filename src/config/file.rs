@@ -1,7 +1,10 @@
 //! The file's shape, and how it becomes a [`Config`].
 
+use std::fs::OpenOptions;
+use std::io::Read as _;
 use std::num::NonZeroU32;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -36,8 +39,7 @@ struct File {
     #[serde(default)]
     token: TokenTable,
     anonymous: Option<AnonymousTable>,
-    #[serde(default)]
-    clients: Vec<ClientTable>,
+    clients: Option<Vec<ClientTable>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -179,8 +181,9 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
     let rest = starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty());
     let (rest, text) = source.pieces(rest);
     let file: File = parsed(&rest, &text)?;
-    if let (Some(table), Some(_)) = (tables.first(), file.clients.first()) {
-        return Err(source.error_at(table.clone(), "`clients` is an inline array already; write each as [[clients]]"));
+    if let (Some(table), Some(_)) = (tables.first(), &file.clients) {
+        let expected = "`clients` is written in another form too; write each client as [[clients]]";
+        return Err(source.error_at(table.clone(), expected));
     }
 
     let issuer = overrides.issuer.or(file.issuer).ok_or_else(|| {
@@ -206,7 +209,10 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         connections: file.limits.connections.map(NonZeroU32::get),
         token: file.token.into(),
         anonymous: file.anonymous.map(|anonymous| anonymous.scope),
-        clients: Clients { tables, others: file.clients.into_iter().map(|table| table.client(rest.clone())).collect() },
+        clients: Clients {
+            tables,
+            others: file.clients.into_iter().flatten().map(|table| table.client(rest.clone())).collect(),
+        },
         source: rest,
     })
 }
@@ -229,14 +235,21 @@ fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result
 /// Reads the text of the file at `path`.
 pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
-    let length = std::fs::metadata(path).map_err(|error| match error.kind() {
+    let unreadable = |error: std::io::Error| problem(&format!("cannot be read: {error}"));
+    let no_file = || problem("expected a regular file of at most 16 MiB");
+    // Not blocking, so that a pipe by that name holds up nobody.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = file.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => problem("there is no such file; `lingpai init` writes one"),
-        _ => problem(&format!("cannot be read: {error}")),
+        _ if error.raw_os_error() == Some(libc::ENXIO) => no_file(),
+        _ => unreadable(error),
     })?;
-    if !length.is_file() || length.len() > MAX_BYTES {
-        return Err(problem("expected a regular file of at most 16 MiB"));
+    let status = file.metadata().map_err(unreadable)?;
+    if !status.is_file() || status.len() > MAX_BYTES {
+        return Err(no_file());
     }
-    let bytes = std::fs::read(path).map_err(|error| problem(&format!("cannot be read: {error}")))?;
+    let mut bytes = Vec::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1);
+    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
     String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text"))
 }
 
@@ -248,7 +261,10 @@ fn in_words(message: &str) -> String {
         Some(format!("{kind} string, expected {expected}"))
     });
     let message = unquoted.as_deref().unwrap_or(message);
-    message
+    let (before, secret) = message.split_at(message.find("lps_").unwrap_or(message.len()));
+    let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let hidden = if secret.is_empty() { "" } else { "(a secret)" };
+    format!("{before}{hidden}{after}")
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
         .replace("expected a nonzero u32", "expected an integer from 1 to 4294967295")
         .replace("expected u32", "expected an integer from 0 to 4294967295")
@@ -313,12 +329,13 @@ mod tests {
             ("[[clients]] id = \"a\"", "lingpai.toml:1:13: "),
             (
                 "clients = [{ id = \"a\", secrets = [] }]\n[[clients]]",
-                "lingpai.toml:2:1: `clients` is an inline array already",
+                "lingpai.toml:2:1: `clients` is written in another form too",
             ),
             (
                 "[[clients]]\nid = \"a\"\nsecrets = []\n[clients.x]",
                 "lingpai.toml:4:2: invalid type: map, expected an array",
             ),
+            ("clients = []\n[[clients]]\nid = \"a\"", "lingpai.toml:2:1: `clients` is written in another form too"),
             ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`, expected `scope`"),
             ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),
@@ -339,6 +356,8 @@ mod tests {
             "[[clients]]\nid = \"a\"\nsecrets = []\nnot_before = \"lps_canary\"",
             "[[clients]]\nid = \"a\"\nsecrets = []\naccess_lifetime = \"lps_canary\"",
             "clients = \"lps_canary\"",
+            "lps_canary = 1",
+            "[[clients]]\nlps_canary = 1",
         ] {
             let said = parse(content).unwrap_err();
             assert!(!said.contains("canary"), "{said}");

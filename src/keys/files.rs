@@ -19,7 +19,7 @@ use crate::config;
 /// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
 const MAX_FILE: u64 = 16 << 10;
 /// An hour of rotation every second, and some more.
-const MAX_KEYS: usize = 4_096;
+pub(super) const MAX_KEYS: usize = 4_096;
 /// Nothing for others, no writing for the group.
 const FORBIDDEN_MODE: u32 = 0o037;
 
@@ -286,6 +286,9 @@ pub fn delete(folder: &Path, path: &Path) -> Result<(), KeyError> {
 pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>, KeyError> {
     let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
     let mut found = Vec::new();
+    if !folder.exists() {
+        return Ok(found);
+    }
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let written = entry.metadata().map(|status| Timestamp::from_unix(status.mtime()));
@@ -294,4 +297,13 @@ pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>
         }
     }
     Ok(found)
+}
+
+/// Whoever else on this machine wants to change `folder` waits until this is
+/// dropped. It is a courtesy: where the file system knows no locks, or another
+/// machine writes, names that are taken and a second look decide.
+#[must_use]
+pub fn lock(folder: &Path) -> Option<File> {
+    let opened = File::open(folder).ok()?;
+    opened.lock().ok().map(|()| opened)
 }

@@ -91,6 +91,8 @@ pub struct KeyRing {
     pub(super) revoked: Vec<Key>,
     /// Keys that are in the folder and have retired: all that is kept of them.
     pub(super) retired: Vec<(KeyName, Kid)>,
+    /// Keys that were in the folder.
+    pub(super) departed: Vec<Kid>,
     /// Places in `entries`, by instant.
     by_alg: BTreeMap<Alg, Vec<usize>>,
     /// The entry whose header it is; None for a revoked key's.
@@ -167,6 +169,7 @@ impl KeyRing {
             entries,
             revoked,
             retired: Vec::new(),
+            departed: Vec::new(),
             by_alg: BTreeMap::new(),
             by_header: HashMap::new(),
             jwks: ArcSwapOption::empty(),
@@ -207,6 +210,18 @@ impl KeyRing {
     #[must_use]
     pub fn holds_retired(&self, now: Timestamp) -> bool {
         self.entries.iter().any(|entry| entry.is_retired(self.longest_window(), now))
+    }
+
+    /// How many keys the folder held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len() + self.revoked.len() + self.retired.len()
+    }
+
+    /// Whether the folder held no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// A digest of the names and ids of all keys that the folder held, the same

@@ -5,16 +5,17 @@
 
 use std::fmt;
 
+use super::files::MAX_KEYS;
 use super::keyring::Entry;
 use super::{Key, KeyName, KeyRing, Kid};
 use crate::clock::Timestamp;
 
 /// How far back a new key may be dated, in seconds: its file may have travelled
 /// this long, and it signs before anybody can have heard of it.
-const LATE: i64 = 60;
+pub(super) const LATE: i64 = 60;
 /// How far a clock may be off the newest key, in days. Who rotates once a year is in time.
-const FAR: i64 = 400;
-const DAY: i64 = 86_400;
+pub(super) const FAR: i64 = 400;
+pub(super) const DAY: i64 = 86_400;
 
 /// What follows from a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,12 +63,24 @@ impl KeyRing {
         let here = self.entries.iter().map(|entry| (entry.key.name(), entry.key.kid()));
         let all = here.chain(self.retired.iter().map(|(name, kid)| (*name, kid)));
         let news = all.filter(|(_, kid)| !old.knows(kid)).map(|(name, _)| name);
-        let mut findings: Vec<_> = news.filter_map(|name| self.arrival(name, jwks_max_age, now)).collect();
-        findings.extend(self.steps_back(old, now));
+        // A folder that was made anew has no past to keep to.
+        let anew = !old.entries.iter().any(|entry| self.knows(entry.key.kid()));
+        let mut findings: Vec<_> = news.filter_map(|name| self.arrival(name, jwks_max_age, now, anew)).collect();
+        if !anew {
+            findings.extend(self.steps_back(old, now));
+        }
         findings.extend(old.entries.iter().filter_map(|before| self.signs_again(&before.key, now)));
         let could_have_signed = old.entries.iter().filter(|entry| entry.key.name().from <= now);
         findings.extend(could_have_signed.filter_map(|entry| self.cut_short(old, entry, now)));
         findings
+    }
+
+    /// Remembers the keys that `old` had and these have not: whoever puts one back brings nothing new.
+    pub fn remember(&mut self, old: &Self) {
+        let gone = old.entries.iter().map(|entry| entry.key.kid()).filter(|kid| !self.knows(kid));
+        let mut departed: Vec<_> = gone.chain(&old.departed).cloned().collect();
+        departed.truncate(MAX_KEYS);
+        self.departed = departed;
     }
 
     /// What is wrong with the schedule at `now` by itself: a clock that cannot be right.
@@ -121,13 +134,13 @@ impl KeyRing {
 
     fn knows(&self, kid: &Kid) -> bool {
         let here = self.entries.iter().map(|entry| &entry.key).chain(&self.revoked).map(Key::kid);
-        let retired = self.retired.iter().map(|(_, kid)| kid);
-        here.chain(retired).chain(&self.plan.revoked).any(|known| known == kid)
+        let gone = self.retired.iter().map(|(_, kid)| kid).chain(&self.departed);
+        here.chain(gone).chain(&self.plan.revoked).any(|known| known == kid)
     }
 
-    fn arrival(&self, name: KeyName, jwks_max_age: i64, now: Timestamp) -> Option<Finding> {
+    fn arrival(&self, name: KeyName, jwks_max_age: i64, now: Timestamp, anew: bool) -> Option<Finding> {
         let lead = name.from.since(now);
-        if lead < -LATE {
+        if lead < -LATE && !anew {
             return Some(Finding::refused(format!(
                 "{name} is new, and dated more than {LATE} s back: a new key signs at an instant to come, so that \
                  verifiers have heard of it before; delete it, here and where it was made, and make another with \
@@ -147,7 +160,7 @@ impl KeyRing {
     fn steps_back(&self, old: &Self, now: Timestamp) -> Option<Finding> {
         self.plan.algorithms.iter().find_map(|alg| {
             let (before, after) = (old.signer(*alg, now)?, self.signer(*alg, now)?);
-            if after.name().from >= before.name().from {
+            if after.name().from >= before.name().from || after.kid() == before.kid() {
                 return None;
             }
             if self.plan.revoked.contains(before.kid()) {

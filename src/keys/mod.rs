@@ -19,7 +19,7 @@ mod lint;
 mod name;
 mod rotation;
 
-pub use files::{Folder, Import, KeyError, delete, generate, load};
+pub use files::{Folder, Import, KeyError, delete, generate, load, lock};
 pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
 pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};

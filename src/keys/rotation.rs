@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::files::{KeyError, delete, generate, leftovers, load};
+use super::lint::{DAY, FAR, LATE};
 use super::{Alg, FIRST_KEY_BACKDATE, Key, KeyRing};
 use crate::clock::Timestamp;
 
@@ -49,11 +50,23 @@ impl KeyRing {
         let from = match when {
             When::At(at) => at,
             When::In(seconds) | When::Anyway(seconds) => now.plus(seconds),
-            When::InTime if self.entries.is_empty() && self.revoked.is_empty() => now.plus(-FIRST_KEY_BACKDATE),
+            When::InTime if self.is_empty() => now.plus(-FIRST_KEY_BACKDATE),
             When::InTime if signer.is_none() && self.uses(alg) => now,
             // To the minute, so that two machines that do this at once choose one name, and one of them loses.
             When::InTime => Timestamp::from_unix((now.plus(pace.lead()).unix() + 59) / 60 * 60),
         };
+        if from.since(now) > FAR * DAY {
+            return Err(format!(
+                "{from} is more than {FAR} days ahead; nothing was written: is the year right, and this machine's clock, \
+                 which says {now}?"
+            ));
+        }
+        if from.since(now) < -LATE && when != When::InTime && !self.is_empty() {
+            return Err(format!(
+                "{from} is more than {LATE} s back, and a server that is running refuses a new key that is; nothing was \
+                 written: choose an instant to come"
+            ));
+        }
         let Some(signer) = signer.map(Key::name) else { return Ok(from) };
         if from <= signer.from {
             return Err(format!(

@@ -537,6 +537,17 @@ fn check_accepts_what_serve_does() {
     home.run(&["check"]).assert(0);
 }
 
+/// What stands in a name or a file moves no cursor, and forges no line.
+#[test]
+fn messages_are_one_visible_line() {
+    let home = Home::standard();
+    home.write("keys/\u{1b}[2J\nlingpai: good.pem", "");
+    home.run(&["check"]).assert_refused(2, &["keys/\\u001b[2J\\nlingpai: good.pem: expected a name"]);
+    let home = Home::standard();
+    home.write("lingpai.toml", "\"\\u001b[2Jx\\ny\" = 1");
+    home.run(&["check"]).assert_refused(2, &["unknown field `\\u001b[2Jx\\ny`"]);
+}
+
 #[test]
 fn openapi_version_and_usage() {
     let home = Home::new();

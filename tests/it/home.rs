@@ -151,7 +151,7 @@ pub fn watch(child: &Child) -> mpsc::Sender<()> {
     alive
 }
 
-fn signal(pid: u32, name: &str) {
+pub fn signal(pid: u32, name: &str) {
     assert!(Command::new("sh").args(["-c", &format!("kill -{name} {pid}")]).status().unwrap().success());
 }
 

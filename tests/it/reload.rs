@@ -9,7 +9,7 @@ use lingpai::keys::{self, Alg};
 use serde_json::{Value, json};
 
 use crate::app::{ISSUER, SECRET, START, TestApp, basic, copy_key, edited, segment, standard, vectors};
-use crate::home::{Home, RECENT, until};
+use crate::home::{Home, RECENT, Server, signal, until};
 
 const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
 const DAY: i64 = 86_400;
@@ -231,6 +231,27 @@ fn what_breaks_something_is_warned_of() {
     warned("2026-01-01T00-00-00Z.es256.pem is gone, and tokens that it signed last until 2026-06-02T12:03:25Z");
 }
 
+/// What the messages advise is what a server then applies.
+#[test]
+fn what_was_lost_is_put_back() {
+    let app = TestApp::start();
+    app.add_key(-59);
+    app.look();
+    // A retiring key that is put back is no new one.
+    let away = app.folder.path().join("away");
+    fs::rename(app.key(KEY), &away).unwrap();
+    assert!(app.look().ready()["warnings"].to_string().contains("is gone, and tokens"));
+    fs::rename(&away, app.key(KEY)).unwrap();
+    assert_eq!((&app.look().ready()["reload_error"], &app.ready()["warnings"]), (&Value::Null, &json!([])));
+
+    // A folder that was lost whole is made anew, with a first key that is dated back.
+    fs::rename(app.key(""), &away).unwrap();
+    assert!(app.look().ready()["reload_error"].as_str().unwrap().contains("put it back, or make one with"));
+    let first = app.add_key(-300);
+    assert_eq!((&app.look().ready()["reload_error"], app.kid()), (&Value::Null, first));
+    assert!(app.ready()["warnings"].to_string().contains("is gone, and tokens"));
+}
+
 /// A revocation may make an older key sign again; that it does is said.
 #[test]
 fn a_revocation_that_hands_back_is_warned_of() {
@@ -346,6 +367,11 @@ fn digests() {
         ("[token]", "[token]\nleeway = \"6s\""),
         ("[token]", "[keys]\njwks_max_age = \"6m\"\n[token]"),
         ("[token]", "[token]\naccess_lifetime = \"9m\""),
+        // It counts for keys, though no client may have it.
+        (
+            "[anonymous]\nscope = [\"guest\"]\n[[clients]]",
+            "refresh_lifetime = \"3d\"\n[[clients]]\nrefresh_lifetime = \"1d\"",
+        ),
         ("[\"bills\"]", "[\"bills\", \"more\"]"),
         ("\"robot\"", "\"robots\""),
         ("id = \"billing\"", "id = \"billings\""),
@@ -409,6 +435,37 @@ fn a_server_reloads() {
     let ran = server.stop("TERM");
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.err.contains("\"level\":\"ERROR\""), "{ran:?}");
+}
+
+/// A hang-up while it starts is no reason to end, whatever it has read by then.
+#[test]
+fn a_hangup_during_the_start() {
+    let home = Home::standard();
+    let client = |at: usize| format!("[[clients]]\nid = \"c{at}\"\nsecrets = [\"sha256:{at:064}\"]\n");
+    home.write("lingpai.toml", &(standard() + &(1..5_000).map(client).collect::<String>()));
+    let child = home.command(&["serve", "--listen", "127.0.0.1:0"], &[]).spawn().unwrap();
+    let caught = |status: &str| {
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap_or("0");
+        u64::from_str_radix(caught, 16).unwrap() & 1 == 1
+    };
+    let path = format!("/proc/{}/status", child.id());
+    until(|| caught(&fs::read_to_string(&path).unwrap()));
+    signal(child.id(), "HUP");
+    let server = Server::of(child);
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    assert_eq!(server.stop("TERM").code, Some(0));
+}
+
+/// A pipe in place of the configuration holds up nobody, and the end neither.
+#[test]
+fn a_configuration_that_is_a_pipe() {
+    let home = Home::standard();
+    let server = home.serve(&[]);
+    fs::remove_file(home.path("lingpai.toml")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(home.path("lingpai.toml")).status().unwrap().success());
+    server.signal("HUP");
+    until(|| server.log().contains("expected a regular file of at most 16 MiB"));
+    assert_eq!(server.stop("TERM").code, Some(0));
 }
 
 /// Without a file, the folder of keys is looked at all the same, and the client stays.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::process::Command;
 
 use lingpai::clock::{Clock, Timestamp};
@@ -124,8 +125,10 @@ fn a_key_that_verifiers_cannot_know_in_time_is_refused() {
         (&["keys", "new", "--at", &at(250)][..], "they would refuse its tokens until then"),
         (&["keys", "rotate", "--in", "250s"], "they would refuse its tokens until then"),
         (&["keys", "new", "--at", &at(-1)], "they would refuse its tokens until then"),
-        (&["keys", "new", "--at", &at(-2 * DAY)], "would never sign, because"),
-        (&["keys", "new", "--at", "2020-01-01T00:00:00Z"], "would never sign, because"),
+        (&["keys", "new", "--at", &at(-61)], "is more than 60 s back, and a server that is running refuses"),
+        (&["keys", "new", "--at", "2020-01-01T00:00:00Z"], "is more than 60 s back"),
+        (&["keys", "new", "--alg", "EdDSA", "--at", "2020-01-01T00:00:00Z"], "is more than 60 s back"),
+        (&["keys", "new", "--at", "9999-12-31T00:00:00Z"], "is more than 400 days ahead"),
     ] {
         home.run(arguments).assert_refused(1, &[expected, "nothing was written"]);
     }
@@ -205,6 +208,35 @@ fn rotations_at_once() {
     }
 }
 
+/// The same key twice would be a folder that nothing reads.
+#[test]
+fn imports_at_once() {
+    let (home, _) = Home::with_keys(&[-DAY]);
+    copy_key("2026-01-01T00-00-00Z.eddsa.pem", &home.path("key.pem"));
+    let at = |days: i64| now().plus(days * DAY).rfc3339();
+    let import = |days| home.command(&["keys", "import", "key.pem", "--at", &at(days)], &[]).spawn().unwrap();
+    let codes: Vec<_> = (1..=6).map(import).collect::<Vec<_>>().into_iter().map(|child| ended(child).code).collect();
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    assert_eq!(home.names("keys").len(), 2);
+    home.run(&["check"]).assert(0);
+}
+
+/// A name that is not UTF-8 is no reason to lose what was made.
+#[test]
+fn a_folder_whose_name_is_no_text() {
+    use std::os::unix::ffi::OsStringExt as _;
+    let home = Home::new();
+    let name = std::ffi::OsString::from_vec(b"x\xff".to_vec());
+    for arguments in
+        [&["init", "--json"][..], &["keys", "list", "--json", "--keys"], &["keys", "rotate", "--json", "--keys"]]
+    {
+        let mut command = home.command(arguments, &[]);
+        let folder = if arguments[0] == "init" { name.clone().into() } else { Path::new(&name).join("keys") };
+        let ran = ended(command.arg(folder).spawn().unwrap());
+        assert!(ran.assert(0).json().is_array() || ran.json().is_object());
+    }
+}
+
 /// Killed at any point, a rotation leaves a folder that every command reads, and no half of a key.
 #[test]
 fn a_rotation_that_is_killed() {
@@ -249,7 +281,7 @@ fn prune() {
 #[test]
 fn a_clock_far_off_the_newest_key() {
     let (home, names) = Home::with_keys(&[-500 * DAY, -401 * DAY]);
-    for command in ["prune", "rotate"] {
+    for command in ["prune", "rotate", "new"] {
         let ran = home.run(&["keys", command]);
         ran.assert_refused(1, &[&names[1], "is 401 days older than", "this machine's clock", "nothing was changed"]);
     }

@@ -128,7 +128,7 @@ class Central:
         place(self.config, configuration(self.clients, max_age).encode())
         self.schedule = {algorithm: [] for algorithm in ALGORITHMS.values()}  # (instant, kid), by instant
         for algorithm in self.schedule:
-            self.new_key(algorithm, int(time.time()) - 300)
+            self.new_key(algorithm, int(time.time()) - 30)
 
     def command(self, *arguments):
         run = subprocess.run(
