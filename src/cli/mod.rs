@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
 
 use crate::app::StartError;
 use crate::config::{Config, Issuer, Listen, Overrides};
@@ -100,6 +102,7 @@ type Answer = Result<bool, StartError>;
 #[must_use]
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
+    keep_private();
     let settings = &cli.settings;
     let answer = match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(settings),
@@ -126,6 +129,18 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Private keys are in this process's memory, and it writes some: no core dumps, no
+/// looking in by others of the same user, and nothing that is written is for others.
+fn keep_private() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let no_cores = setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = no_cores {
+        complain(&format!("warning: core dumps could not be switched off: {error}"));
+    }
+    let before = umask(Mode::RWXO);
+    umask(before | Mode::RWXO);
 }
 
 /// Prints to standard output. Nobody reading it any more is no error.

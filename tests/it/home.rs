@@ -237,8 +237,12 @@ impl Server {
         self.send("POST", "/token", &basic(id, secret), "")
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub fn signal(&self, name: &str) {
-        signal(self.child.as_ref().unwrap().id(), name);
+        signal(self.pid(), name);
     }
 
     /// Asks it to end, and waits until it has.

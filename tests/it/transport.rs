@@ -182,3 +182,22 @@ fn an_address_stands_once() {
         ran.assert_refused(2, &["127.0.0.1:18080 stands twice in `listen` and `ops.listen`"]);
     }
 }
+
+/// Private keys are in its memory: no core dump has them, and no file that it makes is for others.
+#[test]
+fn it_keeps_to_itself() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = Home::standard();
+    let path = home.path("socket");
+    let before = format!("ulimit -c unlimited; umask 0; exec {} \"$@\"", env!("CARGO_BIN_EXE_lingpai"));
+    let mut command = Command::new("sh");
+    command.args(["-c", &before, "sh", "serve", "--listen", "127.0.0.1:0"]).env_clear().current_dir(home.path("."));
+    command.args(["--listen", &format!("unix:{}", path.display())]);
+    let server =
+        Server::of(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{core}");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o007, 0);
+    assert_eq!(server.stop("TERM").code, Some(0));
+}
