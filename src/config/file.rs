@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
-use super::values::{Addresses, Instant, Issuer, Listen, Seconds};
+use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Peer, Seconds};
 use super::{ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
@@ -27,6 +27,10 @@ type Session = Seconds<1, SESSION_CAP>;
 struct File {
     issuer: Option<Issuer>,
     listen: Option<Addresses>,
+    #[serde(default)]
+    trusted_proxies: Vec<Peer>,
+    #[serde(default)]
+    forwarded_header: ForwardedHeader,
     #[serde(default)]
     keys: KeysTable,
     #[serde(default)]
@@ -205,6 +209,7 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         },
         reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
         ops: file.ops.map(|ops| ops.listen.0),
+        forwarding: Forwarding { trusted: file.trusted_proxies, is_rfc7239: file.forwarded_header.is_rfc7239 },
         drain: file.drain.into(),
         connections: file.limits.connections.map(NonZeroU32::get),
         token: file.token.into(),
@@ -314,6 +319,8 @@ mod tests {
             ("[token]\nleeway = \"61s\"", "lingpai.toml:2:10: expected a duration from 0s to 60s"),
             ("[token]\ncache = -1", "lingpai.toml:2:9: invalid value: integer `-1`, expected an integer from 0"),
             ("[reload]\ninterval = \"0s\"", "lingpai.toml:2:12: expected a duration from 1s to 1h"),
+            ("trusted_proxies = [\"10.0.0.1/8\"]", "lingpai.toml:1:20: expected a network such as"),
+            ("forwarded_header = \"Via\"", "lingpai.toml:1:20: expected \"X-Forwarded-For\" or \"Forwarded\""),
             ("[limits]\nconnections = 0", "lingpai.toml:2:15: invalid value: integer `0`, expected an integer from 1"),
             ("[drain]\nlame_duck = \"11m\"", "lingpai.toml:2:13: expected a duration from 0s to 600s"),
             ("[ops]", "lingpai.toml:1:1: missing field `listen`"),

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Timestamp;
 
 pub use source::{ConfigError, List, Source, Text};
-pub use values::{Issuer, Listen, Seconds};
+pub use values::{Forwarding, Issuer, Listen, Peer, Seconds};
 pub use write::{create, is_aside, replace};
 
 /// The configuration file that is read when none is named.
@@ -48,6 +48,8 @@ pub struct Config {
     pub reload_interval: i64,
     /// Where the ops listener accepts connections, if there is one.
     pub ops: Option<Vec<Listen>>,
+    /// `trusted_proxies` and `forwarded_header`.
+    pub forwarding: Forwarding,
     /// `[drain]`.
     pub drain: Drain,
     /// The most connections at once; absent: what the limit of open files leaves room for.
@@ -194,6 +196,7 @@ impl Config {
             keys: Keys { path: overrides.keys.unwrap_or_else(|| PathBuf::from(file::DEFAULT_KEYS)), ..Keys::default() },
             reload_interval: file::DEFAULT_RELOAD,
             ops: None,
+            forwarding: Forwarding::default(),
             drain: Drain::default(),
             connections: None,
             token: Token::default(),

@@ -1,10 +1,11 @@
 //! Kinds of values: durations, the issuer, addresses.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
 use crate::clock::Timestamp;
@@ -192,6 +193,76 @@ impl FromStr for Listen {
 impl<'de> Deserialize<'de> for Listen {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed::new("an address such as \"127.0.0.1:8080\""))
+    }
+}
+
+/// Who connects: a network, or a process on this machine by a Unix socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// A CIDR block, or one address.
+    Network(IpNet),
+    /// `unix`.
+    Unix,
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unix" {
+            return Ok(Self::Unix);
+        }
+        let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+        let expected = "expected a network such as \"10.0.0.0/8\" or \"fd00::/8\", an address, or \"unix\"";
+        // Bits outside the network are a slip of somebody's pen.
+        network.filter(|network| network.trunc() == *network).map(Self::Network).ok_or_else(|| expected.to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Peer {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("a network such as \"10.0.0.0/8\""))
+    }
+}
+
+/// Which proxies are believed about whom they speak for, and in which header.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The proxies.
+    pub trusted: Vec<Peer>,
+    /// They write `Forwarded` (RFC 7239) instead of `X-Forwarded-For`.
+    pub is_rfc7239: bool,
+}
+
+impl Forwarding {
+    /// The header's name, in lower case.
+    #[must_use]
+    pub fn header(&self) -> &'static str {
+        if self.is_rfc7239 { "forwarded" } else { "x-forwarded-for" }
+    }
+}
+
+/// `X-Forwarded-For` or `Forwarded`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ForwardedHeader {
+    pub(super) is_rfc7239: bool,
+}
+
+impl FromStr for ForwardedHeader {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let is = |name| text.eq_ignore_ascii_case(name);
+        match (is("X-Forwarded-For"), is("Forwarded")) {
+            (false, false) => Err("expected \"X-Forwarded-For\" or \"Forwarded\"".to_owned()),
+            (_, is_rfc7239) => Ok(Self { is_rfc7239 }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ForwardedHeader {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("\"X-Forwarded-For\" or \"Forwarded\""))
     }
 }
 

@@ -142,7 +142,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     async fn call(&self, mut request: Request) -> poem::Result<Response> {
         let begun = Instant::now();
         let id = self.ids.of(request.headers());
-        let trail = Trail::begin(&mut request, id);
+        let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
         let method = request.method().clone();
         let target = request.uri().clone();
         let mut response = match self.admit(&mut request) {

@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
+use crate::config::Forwarding;
 use crate::keys::{KeyRing, Plan};
 use crate::telemetry::Metrics;
 use crate::token::Verifying;
@@ -24,6 +25,8 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The keys and their schedule.
     pub keys: KeyRing,
+    /// Whom to believe about whom they speak for.
+    pub forwarding: Forwarding,
     /// A digest of all that the configuration says about tokens and clients, but
     /// no secret, the same on replicas that agree.
     pub configuration_digest: [u8; 32],
@@ -161,6 +164,7 @@ impl State {
             jwks_max_age: 0,
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
+            forwarding: Forwarding::default(),
             configuration_digest: [0; 32],
             warnings: Vec::new(),
             files: [0; 32],

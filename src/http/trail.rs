@@ -5,6 +5,8 @@ use std::sync::{Arc, OnceLock};
 use poem::Request;
 use poem::http::HeaderValue;
 
+use super::caller::Caller;
+use crate::config::Forwarding;
 use crate::token::ClientId;
 
 /// The notes of one request. It rides on the request, and the shell keeps a copy.
@@ -20,12 +22,9 @@ struct Notes {
 
 impl Trail {
     /// The trail of `request`, which is known as `id`.
-    pub(super) fn begin(request: &mut Request, id: HeaderValue) -> Self {
-        let address = match &request.remote_addr().0 {
-            poem::Addr::SocketAddr(address) => address.ip().to_string(),
-            _ => "unix".to_owned(),
-        };
-        let trail = Self(Arc::new(Notes { id, address, client: OnceLock::new() }));
+    pub(super) fn begin(request: &mut Request, id: HeaderValue, forwarding: &Forwarding) -> Self {
+        let caller = Caller::of(&request.remote_addr().0, request.headers(), forwarding);
+        let trail = Self(Arc::new(Notes { id, address: caller.to_string(), client: OnceLock::new() }));
         request.extensions_mut().insert(trail.clone());
         trail
     }

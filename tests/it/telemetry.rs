@@ -63,6 +63,21 @@ fn a_line_for_every_request_and_every_token() {
     }
 }
 
+/// Whom a trusted proxy names is who called; whom anybody else names is nobody.
+#[test]
+fn the_callers_address() {
+    for (trusted, expected) in [("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")] {
+        let home = Home::standard();
+        home.write("lingpai.toml", &format!("trusted_proxies = [{trusted:?}]\n{}", standard()));
+        let server = home.serve(&[]);
+        let header = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: a lie, 203.0.113.7, 127.0.0.9";
+        server.send("POST", "/token", header, "");
+        let log = server.stop("TERM").err;
+        assert_eq!(lines(&log, "answered")[0]["address"], expected, "{log}");
+        assert_eq!(lines(&log, "token")[0]["address"], expected, "{log}");
+    }
+}
+
 #[test]
 fn what_is_counted() {
     let app = TestApp::start();
