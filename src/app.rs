@@ -5,6 +5,7 @@ mod reload;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,10 @@ use futures_util::FutureExt as _;
 
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, ConfigError, Listen, Text};
+use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::http::{self, Snapshot, State, Warning};
 use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Plan};
-use crate::server::{self, Inherited, Listener, Transport};
+use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 
 pub use reload::{Reloader, watch};
 
@@ -61,6 +62,12 @@ impl From<ConfigError> for StartError {
     }
 }
 
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
 impl From<KeyError> for StartError {
     fn from(error: KeyError) -> Self {
         Self::new(error.to_string())
@@ -90,10 +97,53 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, StartError> {
-    compile(config, &Folder::read(&config.keys.path)?, now)
+    load(config, now).map(|loaded| loaded.snapshot)
 }
 
-fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot, StartError> {
+/// What the files say, ready to be put in force.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What requests are decided by.
+    pub snapshot: Snapshot,
+    /// What TLS connections are shown, if there are any.
+    pub identity: Option<Identity>,
+}
+
+/// Reads and checks everything that `config` names.
+///
+/// # Errors
+/// The first thing that is not as it should be.
+pub fn load(config: &Config, now: Timestamp) -> Result<Loaded, StartError> {
+    compile(config, &Files::read(&config.keys.path, config.tls.as_ref())?, now)
+}
+
+/// The files beside the configuration, as they were at one time.
+struct Files {
+    folder: Folder,
+    tls: Option<TlsFiles>,
+}
+
+impl Files {
+    fn read(keys: &Path, tls: Option<&config::Tls>) -> Result<Self, StartError> {
+        Ok(Self { folder: Folder::read(keys)?, tls: tls.map(TlsFiles::read).transpose()? })
+    }
+
+    /// A digest of all that was read, to tell whether anything has changed.
+    fn digest(&self, configuration: &str) -> [u8; 32] {
+        let mut all = Digester::default();
+        all.add(configuration.as_bytes());
+        all.add(&self.folder.digest());
+        for part in self.tls.iter().flat_map(TlsFiles::parts) {
+            all.add(part);
+        }
+        all.finish()
+    }
+}
+
+fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, StartError> {
+    let identity = files.tls.as_ref().map(|tls| tls.identity(now)).transpose();
+    let identity = identity.map_err(|error| StartError::from(error).passing())?;
+    let folder = &files.folder;
     let registry = Registry::compile(config)?;
     let plan = plan(config, &registry)?;
     let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now);
@@ -101,26 +151,19 @@ fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot,
     let mut warnings = warnings(config, &registry, &keys, now);
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     let warnings = warnings.into_iter().map(Warning::standing).collect();
-    Ok(Snapshot {
+    let snapshot = Snapshot {
         issuer: config.issuer.as_str().to_owned(),
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
         warnings,
         configuration_digest: digest(config, &registry),
         forwarding: config.forwarding.clone(),
-        files: files(config.source.content(), folder),
+        files: files.digest(config.source.content()),
         compiled: now,
         registry,
         keys,
-    })
-}
-
-/// A digest of all that was read, to tell whether anything has changed.
-fn files(configuration: &str, folder: &Folder) -> [u8; 32] {
-    let mut all = Digester::default();
-    all.add(configuration.as_bytes());
-    all.add(&folder.digest());
-    all.finish()
+    };
+    Ok(Loaded { snapshot, identity })
 }
 
 /// A digest of what the configuration means to tokens: where a replica listens
@@ -175,12 +218,12 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
 /// What keeps either from starting.
 pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
     distinct(config)?;
-    let folder = Folder::read(&config.keys.path)?;
-    let mut new = compile(config, &folder, now)?;
+    let files = Files::read(&config.keys.path, config.tls.as_ref())?;
+    let mut new = compile(config, &files, now)?.snapshot;
     let mut findings = new.keys.doubts(now);
     match running {
         // Without it, when the files were written is all that tells what verifiers have heard of.
-        None => findings.extend(new.keys.published_late(folder.written(), new.jwks_max_age, now)),
+        None => findings.extend(new.keys.published_late(files.folder.written(), new.jwks_max_age, now)),
         Some(running) => {
             let old = snapshot(running, now)?;
             findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));
@@ -256,14 +299,20 @@ pub fn transport(config: &Config) -> Transport {
 
 /// Serves `state` on `listeners` until `stop` is done, and then until nothing is
 /// left to finish; meanwhile it says that it is not ready any more.
-pub async fn serve(state: Arc<State>, listeners: Listeners, transport: Transport, stop: impl Future<Output = ()>) {
+pub async fn serve(
+    state: Arc<State>,
+    listeners: Listeners,
+    transport: Transport,
+    tls: Option<Arc<Tls>>,
+    stop: impl Future<Output = ()>,
+) {
     let draining = Arc::clone(&state);
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
     let for_ops = Transport { connections: OPS_CONNECTIONS, ..transport };
     tokio::join!(
-        server::serve(listeners.public, http::routes(&state), transport, stop.clone()),
-        server::serve(listeners.ops, http::ops_routes(&state), for_ops, stop),
+        server::serve(listeners.public, http::routes(&state), transport, tls, stop.clone()),
+        server::serve(listeners.ops, http::ops_routes(&state), for_ops, None, stop),
     );
 }
 

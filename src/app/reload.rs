@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use tokio::signal::unix::Signal;
 
-use super::{StartError, compile, files};
-use crate::config::{Config, Drain, Issuer, Listen, Overrides};
+use super::{Files, Loaded, StartError, compile};
+use crate::config::{self, Config, Drain, Issuer, Listen, Overrides};
 use crate::http::{State, Warning};
-use crate::keys::{Folder, Gravity};
-use crate::server::manager;
+use crate::keys::Gravity;
+use crate::server::{Tls, manager};
 
 /// Looks at the files, and loads them if they have changed.
 #[derive(Debug)]
@@ -25,6 +25,7 @@ pub struct Reloader {
     fixed: Fixed,
     interval: Duration,
     state: Arc<State>,
+    tls: Option<Arc<Tls>>,
     /// What was refused last: it is said once.
     refused: Option<Refused>,
     /// Whether that may become good as time goes by.
@@ -58,6 +59,7 @@ struct Fixed {
     ops: Option<Vec<Listen>>,
     drain: Drain,
     connections: Option<u32>,
+    tls: Option<config::Tls>,
     keys: PathBuf,
 }
 
@@ -65,7 +67,7 @@ impl Reloader {
     /// Keeps `state`, which began with `config`, in step with the files.
     /// `overrides` are what won over the file.
     #[must_use]
-    pub fn new(config: Config, overrides: Overrides, state: Arc<State>) -> Self {
+    pub fn new(config: Config, overrides: Overrides, state: Arc<State>, tls: Option<Arc<Tls>>) -> Self {
         Self {
             fixed: Fixed {
                 issuer: config.issuer.clone(),
@@ -73,6 +75,7 @@ impl Reloader {
                 ops: config.ops.clone(),
                 drain: config.drain,
                 connections: config.connections,
+                tls: config.tls.clone(),
                 keys: config.keys.path.clone(),
             },
             interval: seconds(config.reload_interval),
@@ -80,6 +83,7 @@ impl Reloader {
                 Some(path) => Origin::File(path.to_owned(), overrides),
                 None => Origin::Development(Box::new(config)),
             },
+            tls,
             signing: state.snapshot().keys.signing(state.clock()),
             state,
             refused: None,
@@ -105,15 +109,15 @@ impl Reloader {
     fn reload(&mut self, asked: bool) {
         let (seen, outcome) = match self.read() {
             Err(error) => (None, Err(error)),
-            Ok((content, folder)) => {
-                let seen = files(&content, &folder);
+            Ok((content, files)) => {
+                let seen = files.digest(&content);
                 if !asked && !self.is_due(seen) {
                     return self.accept("the files are again what is in force");
                 }
                 if !asked && !self.passing && self.refused == Some(Refused::Files(seen)) {
                     return;
                 }
-                (Some(seen), self.load(content, &folder))
+                (Some(seen), self.load(content, &files))
             }
         };
         match outcome {
@@ -125,12 +129,12 @@ impl Reloader {
         }
     }
 
-    fn read(&self) -> Result<(String, Folder), StartError> {
+    fn read(&self) -> Result<(String, Files), StartError> {
         let content = match &self.origin {
             Origin::File(path, _) => Config::content(path)?,
             Origin::Development(_) => String::new(),
         };
-        Ok((content, Folder::read(&self.fixed.keys)?))
+        Ok((content, Files::read(&self.fixed.keys, self.fixed.tls.as_ref())?))
     }
 
     /// Whether the files are not what is in force; or time has passed a key by; or
@@ -140,14 +144,14 @@ impl Reloader {
         seen != current.files || current.keys.holds_retired(now) || now < current.compiled
     }
 
-    fn load(&mut self, content: String, folder: &Folder) -> Result<(), StartError> {
+    fn load(&mut self, content: String, files: &Files) -> Result<(), StartError> {
         let now = self.state.clock();
         let mut config = match &self.origin {
             Origin::File(path, overrides) => Config::parse(path, content, overrides.clone())?,
             Origin::Development(config) => Config::clone(config),
         };
         let mut warnings = self.fixed.hold(&mut config);
-        let mut snapshot = compile(&config, folder, now)?;
+        let Loaded { mut snapshot, identity } = compile(&config, files, now)?;
         let before = self.state.snapshot();
         for finding in snapshot.keys.replacing(&before.keys, before.jwks_max_age, now) {
             if finding.gravity == Gravity::Refused {
@@ -165,6 +169,9 @@ impl Reloader {
         let signing = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string());
         tracing::info!(clients = snapshot.registry.len(), signing, "reloaded");
         self.state.swap(snapshot);
+        if let (Some(tls), Some(identity)) = (&self.tls, identity) {
+            tls.swap(identity);
+        }
         Ok(())
     }
 
@@ -206,6 +213,9 @@ impl Fixed {
         }
         if config.connections != self.connections {
             changed.push("limits.connections");
+        }
+        if config.tls != self.tls {
+            changed.push("tls");
         }
         if config.keys.path != self.keys {
             changed.push("keys.path");

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Answer, Settings, complain, say};
-use crate::app::{self, Listeners, Reloader, StartError};
+use crate::app::{self, Listeners, Loaded, Reloader, StartError};
 use crate::clients::NewSecret;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Issuer};
 use crate::http::Snapshot;
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
-use crate::server::{Listener, manager};
+use crate::server::{Listener, Tls, manager};
 use crate::telemetry;
 
 const DEMO: &str = "demo";
@@ -32,12 +32,13 @@ async fn serve(settings: &Settings) -> Answer {
         refuse_public_address(&config)?;
         None
     } else {
-        Some(app::snapshot(&config, clock.now())?)
+        Some(app::load(&config, clock.now())?)
     };
     let listeners = Listeners::open(&config).await?;
     let addresses: Vec<_> = listeners.public.iter().map(Listener::to_string).collect();
     let first = addresses.first().cloned().unwrap_or_default();
     let everywhere = addresses.join(" and ");
+    let everywhere = if config.tls.is_some() { everywhere.replace("http://", "https://") } else { everywhere };
     let welcome = if config.is_development() {
         if settings.issuer.is_none() {
             config.issuer = Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
@@ -50,10 +51,11 @@ async fn serve(settings: &Settings) -> Answer {
         let ops = if ops.is_empty() { ops } else { format!(", for its operator at {ops}") };
         format!("lingpai {} at {everywhere}{ops}", env!("CARGO_PKG_VERSION"))
     };
-    let snapshot = match checked {
-        Some(snapshot) => snapshot,
-        None => app::snapshot(&config, clock.now())?,
+    let Loaded { snapshot, identity } = match checked {
+        Some(loaded) => loaded,
+        None => app::load(&config, clock.now())?,
     };
+    let tls = identity.map(|identity| Arc::new(Tls::new(identity)));
     for warning in snapshot.warnings(clock.now()) {
         complain(&format!("warning: {warning}"));
     }
@@ -64,9 +66,9 @@ async fn serve(settings: &Settings) -> Answer {
     let state = app::state(snapshot, clock);
     let transport = app::transport(&config);
     // The configuration itself, which may be large, is not kept.
-    let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state));
+    let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state), tls.clone());
     tokio::spawn(async move {
-        app::serve(state, listeners, transport, stop).await;
+        app::serve(state, listeners, transport, tls, stop).await;
         tracing::info!("stopped");
         drop(logs);
         // The main thread may be reading from a file system that does not answer.

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Peer, Seconds};
-use super::{ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Token};
+use super::{
+    ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Tls, Token,
+};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
@@ -36,6 +38,7 @@ struct File {
     #[serde(default)]
     reload: ReloadTable,
     ops: Option<OpsTable>,
+    tls: Option<TlsTable>,
     #[serde(default)]
     drain: DrainTable,
     #[serde(default)]
@@ -65,6 +68,14 @@ struct ReloadTable {
 #[serde(deny_unknown_fields)]
 struct OpsTable {
     listen: Addresses,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsTable {
+    cert: PathBuf,
+    key: PathBuf,
+    client_ca: Option<PathBuf>,
 }
 
 #[derive(Deserialize, Default)]
@@ -198,7 +209,8 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         (_, Some(Addresses(written))) => written,
         _ => vec![Listen::default()],
     };
-    let folder = path.parent().unwrap_or(Path::new("")).join(file.keys.path.unwrap_or_else(|| DEFAULT_KEYS.into()));
+    let beside = path.parent().unwrap_or(Path::new(""));
+    let folder = beside.join(file.keys.path.unwrap_or_else(|| DEFAULT_KEYS.into()));
     Ok(Config {
         issuer,
         listen,
@@ -210,6 +222,11 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
         ops: file.ops.map(|ops| ops.listen.0),
         forwarding: Forwarding { trusted: file.trusted_proxies, is_rfc7239: file.forwarded_header.is_rfc7239 },
+        tls: file.tls.map(|tls| Tls {
+            cert: beside.join(tls.cert),
+            key: beside.join(tls.key),
+            client_ca: tls.client_ca.map(|path| beside.join(path)),
+        }),
         drain: file.drain.into(),
         connections: file.limits.connections.map(NonZeroU32::get),
         token: file.token.into(),

@@ -50,6 +50,8 @@ pub struct Config {
     pub ops: Option<Vec<Listen>>,
     /// `trusted_proxies` and `forwarded_header`.
     pub forwarding: Forwarding,
+    /// `[tls]`: what the public listeners show, if they speak TLS.
+    pub tls: Option<Tls>,
     /// `[drain]`.
     pub drain: Drain,
     /// The most connections at once; absent: what the limit of open files leaves room for.
@@ -79,6 +81,17 @@ pub struct Keys {
     pub jwks_max_age: i64,
     /// The thumbprints of keys that count as absent.
     pub revoked: Vec<Text>,
+}
+
+/// `[tls]`: files in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate, and those between it and the root.
+    pub cert: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Whose client certificates are accepted; absent: nobody is asked for one.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// `[drain]`: how the service ends, in seconds.
@@ -197,6 +210,7 @@ impl Config {
             reload_interval: file::DEFAULT_RELOAD,
             ops: None,
             forwarding: Forwarding::default(),
+            tls: None,
             drain: Drain::default(),
             connections: None,
             token: Token::default(),

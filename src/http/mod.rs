@@ -27,6 +27,7 @@ use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::OpenApiService;
 
 pub use state::{Snapshot, State, Warning};
+pub use trail::ClientCertificate;
 
 /// Bodies over this many bytes are answered with 413.
 pub const MAX_BODY: usize = 64 << 10;

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use poem::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
+use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
@@ -117,10 +118,15 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
 
     /// Writes down that the request has been answered.
     fn tell(&self, trail: &Trail, (method, route): (&str, &str), response: &Response, took: Duration) {
-        let (id, address, client) = (trail.id(), trail.address(), trail.client());
+        let (id, address, client, certificate) = (trail.id(), trail.address(), trail.client(), trail.certificate());
         let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
-        telemetry::answered(telemetry::Request { id, method, route, address, client }, status, micros, cause);
+        telemetry::answered(
+            telemetry::Request { id, method, route, address, client, certificate },
+            status,
+            micros,
+            cause,
+        );
         self.state.metrics.answered(route, method, status, took, cause);
     }
 
@@ -143,6 +149,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
         let begun = Instant::now();
         let id = self.ids.of(request.headers());
         let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
+        let is_secure = *request.scheme() == Scheme::HTTPS;
         let method = request.method().clone();
         let target = request.uri().clone();
         let mut response = match self.admit(&mut request) {
@@ -155,6 +162,9 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
             response = without_body(response).await;
         }
         response.headers_mut().insert(REQUEST_ID, trail.header().clone());
+        if is_secure {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
         for (name, value) in DEFENSIVE {
             // The page at /docs has a policy of its own.
             response.headers_mut().entry(name).or_insert(value);

@@ -7,7 +7,13 @@ use poem::http::HeaderValue;
 
 use super::caller::Caller;
 use crate::config::Forwarding;
+use crate::keys::hex;
 use crate::token::ClientId;
+
+/// The SHA-256 of the certificate that a client has proved to hold (RFC 8705 §3.1).
+/// The transport puts it on the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientCertificate(pub [u8; 32]);
 
 /// The notes of one request. It rides on the request, and the shell keeps a copy.
 #[derive(Debug, Clone)]
@@ -17,6 +23,7 @@ pub(super) struct Trail(Arc<Notes>);
 struct Notes {
     id: HeaderValue,
     address: String,
+    certificate: Option<String>,
     client: OnceLock<ClientId>,
 }
 
@@ -24,7 +31,8 @@ impl Trail {
     /// The trail of `request`, which is known as `id`.
     pub(super) fn begin(request: &mut Request, id: HeaderValue, forwarding: &Forwarding) -> Self {
         let caller = Caller::of(&request.remote_addr().0, request.headers(), forwarding);
-        let trail = Self(Arc::new(Notes { id, address: caller.to_string(), client: OnceLock::new() }));
+        let certificate = request.extensions().get::<ClientCertificate>().map(|certificate| hex(&certificate.0));
+        let trail = Self(Arc::new(Notes { id, address: caller.to_string(), certificate, client: OnceLock::new() }));
         request.extensions_mut().insert(trail.clone());
         trail
     }
@@ -39,6 +47,11 @@ impl Trail {
 
     pub(super) fn address(&self) -> &str {
         &self.0.address
+    }
+
+    /// The digest of the client's certificate, if it has shown one.
+    pub(super) fn certificate(&self) -> Option<&str> {
+        self.0.certificate.as_deref()
     }
 
     pub(super) fn client(&self) -> Option<&str> {

@@ -9,6 +9,7 @@ mod leftover;
 mod listen;
 pub mod manager;
 mod patience;
+mod tls;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -30,10 +31,12 @@ use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::http::ClientCertificate;
 use listen::Accepted;
 use patience::{Answering, Limits, Patient};
 
 pub use listen::{Inherited, Listener};
+pub use tls::{Identity, Tls, TlsError, TlsFiles};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
@@ -80,8 +83,13 @@ pub struct Transport {
 
 /// Serves `endpoint` on every listener until `stop` is done and what was begun has
 /// been finished.
-pub async fn serve<E>(listeners: Vec<Listener>, endpoint: E, transport: Transport, stop: impl Future<Output = ()>)
-where
+pub async fn serve<E>(
+    listeners: Vec<Listener>,
+    endpoint: E,
+    transport: Transport,
+    tls: Option<Arc<Tls>>,
+    stop: impl Future<Output = ()>,
+) where
     E: Endpoint<Output = Response> + 'static,
 {
     let serving = Arc::new(Serving {
@@ -89,6 +97,7 @@ where
         builder: builder(),
         room: Arc::new(Semaphore::new(transport.connections)),
         ending: AtomicBool::new(false),
+        tls,
     });
     let graceful = Arc::new(GracefulShutdown::new());
     let mut accepting = tokio::task::JoinSet::new();
@@ -114,6 +123,8 @@ struct Serving<E> {
     room: Arc<Semaphore>,
     /// The process is about to end.
     ending: AtomicBool,
+    /// What TCP connections are shown, if they speak TLS.
+    tls: Option<Arc<Tls>>,
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -139,10 +150,24 @@ where
         let Ok(room) = Arc::clone(&serving.room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok(Accepted::Tcp(stream, local, remote)) => {
-                spawn(connection(stream, local, remote, Arc::clone(&serving), graceful.watcher()), room);
+                let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
+                match serving.tls.as_deref().map(Tls::acceptor) {
+                    None => spawn(connection(stream, local, remote, Security::None, serving, watcher), room),
+                    Some(acceptor) => {
+                        let shaken = tokio::time::timeout(PATIENCE.head, acceptor.accept(stream));
+                        let secured = async move {
+                            // Who is too slow or speaks no TLS is not answered.
+                            let Ok(Ok(stream)) = shaken.await else { return };
+                            let scheme = Security::Tls(tls::client_certificate(stream.get_ref().1));
+                            connection(stream, local, remote, scheme, serving, watcher).await;
+                        };
+                        spawn(secured, room);
+                    }
+                }
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
-                spawn(connection(stream, local, remote, Arc::clone(&serving), graceful.watcher()), room);
+                let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
+                spawn(connection(stream, local, remote, Security::None, serving, watcher), room);
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -159,8 +184,30 @@ fn spawn(connection: impl Future<Output = ()> + Send + 'static, room: OwnedSemap
     });
 }
 
-async fn connection<S, E>(stream: S, local: LocalAddr, remote: RemoteAddr, serving: Arc<Serving<E>>, watcher: Watcher)
-where
+/// How a connection is secured.
+#[derive(Clone, Copy)]
+enum Security {
+    None,
+    Tls(Option<ClientCertificate>),
+}
+
+impl Security {
+    fn scheme(self) -> Scheme {
+        match self {
+            Self::None => Scheme::HTTP,
+            Self::Tls(_) => Scheme::HTTPS,
+        }
+    }
+}
+
+async fn connection<S, E>(
+    stream: S,
+    local: LocalAddr,
+    remote: RemoteAddr,
+    security: Security,
+    serving: Arc<Serving<E>>,
+    watcher: Watcher,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     E: Endpoint<Output = Response> + 'static,
 {
@@ -170,7 +217,7 @@ where
     let service = service_fn(move |request| {
         let (serving, local, remote, one) = (Arc::clone(&shared), local.clone(), remote.clone(), answering.one());
         async move {
-            let answer = answer(&serving, request, local, remote).await;
+            let answer = answer(&serving, request, local, remote, security).await;
             drop(one);
             Ok::<_, Infallible>(answer)
         }
@@ -184,6 +231,7 @@ async fn answer<E>(
     request: http::Request<Incoming>,
     local: LocalAddr,
     remote: RemoteAddr,
+    security: Security,
 ) -> http::Response<BoxBody>
 where
     E: Endpoint<Output = Response>,
@@ -191,7 +239,10 @@ where
     let version = request.version();
     let expects = request.headers().contains_key(EXPECT);
     let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
-    let mut request = poem::Request::from((request, local, remote, Scheme::HTTP));
+    let mut request = poem::Request::from((request, local, remote, security.scheme()));
+    if let Security::Tls(Some(certificate)) = security {
+        request.extensions_mut().insert(certificate);
+    }
     let leftover = has_body.then(|| leftover::track(&mut request));
     let mut response = serving.endpoint.get_response(request).await;
     let unread = match leftover {

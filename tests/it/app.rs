@@ -101,9 +101,10 @@ impl TestApp {
             Arc::clone(&state),
             listeners,
             lingpai::app::transport(&config),
+            None,
             std::future::pending(),
         ));
-        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state)));
+        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state), None));
         Self { address, ops, folder, clock, state, reloader, runtime: Some(runtime) }
     }
 
