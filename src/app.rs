@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 
-use crate::clients::Registry;
+use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::http::{self, Snapshot, State, Warning};
@@ -158,6 +158,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
         warnings,
         configuration_digest: digest(config, &registry),
         forwarding: config.forwarding.clone(),
+        failures: (config.failures > 0).then(|| Rate::then_each_second(config.failures)),
         files: files.digest(config.source.content()),
         compiled: now,
         registry,

@@ -1,13 +1,15 @@
 //! Clients: who may ask for what.
 //!
 //! This room owns the registry that the configuration is compiled into, the
-//! check of secrets, and the policy. How a request was written must not enter
+//! check of secrets, the policy, and how often each may ask. How a request was written must not enter
 //! (an [`Order`] is what it asked for), nor how a token is.
 
+mod meter;
 mod policy;
 mod registry;
 mod secret;
 
+pub use meter::{Meter, Rate};
 pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
 pub use secret::{NewSecret, SecretDigest};

@@ -6,6 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use indexmap::IndexSet;
 
+use super::Rate;
 use super::secret::SecretDigest;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
@@ -45,6 +46,8 @@ pub struct Client {
     claims: Box<str>,
     /// What its access tokens are signed with.
     pub algorithm: Alg,
+    /// How many pairs of tokens it gets, if that is limited.
+    pub rate: Option<Rate>,
     /// How long its tokens and sessions live.
     pub lifetimes: Lifetimes,
     /// Sessions that began earlier have ended.
@@ -140,6 +143,7 @@ impl Registry {
                 subjects: Box::default(),
                 claims: Box::default(),
                 algorithm,
+                rate: None,
                 lifetimes: service,
                 not_before: None,
             }),
@@ -263,6 +267,7 @@ fn client(
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
         algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
+        rate: written.rate.map(Rate::a_second),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
             refresh: written.refresh_lifetime.unwrap_or(service.refresh),

@@ -18,6 +18,7 @@ use super::{
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
+pub(super) const DEFAULT_FAILURES: u32 = 60;
 const MAX_BYTES: u64 = 16 << 20;
 
 type Access = Seconds<1, ACCESS_CAP>;
@@ -89,6 +90,7 @@ struct DrainTable {
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
     connections: Option<NonZeroU32>,
+    failures: Option<u32>,
 }
 
 #[derive(Deserialize, Default)]
@@ -123,6 +125,7 @@ struct ClientTable {
     #[serde(default)]
     claims: Vec<Text>,
     algorithm: Option<Text>,
+    rate: Option<NonZeroU32>,
     access_lifetime: Option<Access>,
     refresh_lifetime: Option<Refresh>,
     session_lifetime: Option<Session>,
@@ -179,6 +182,7 @@ impl ClientTable {
             subjects: table.subjects,
             claims: table.claims,
             algorithm: table.algorithm,
+            rate: table.rate.map(NonZeroU32::get),
             access_lifetime: table.access_lifetime.map(|s| s.0),
             refresh_lifetime: table.refresh_lifetime.map(|s| s.0),
             session_lifetime: table.session_lifetime.map(|s| s.0),
@@ -229,6 +233,7 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         }),
         drain: file.drain.into(),
         connections: file.limits.connections.map(NonZeroU32::get),
+        failures: file.limits.failures.unwrap_or(DEFAULT_FAILURES),
         token: file.token.into(),
         anonymous: file.anonymous.map(|anonymous| anonymous.scope),
         clients: Clients {

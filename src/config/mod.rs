@@ -56,6 +56,8 @@ pub struct Config {
     pub drain: Drain,
     /// The most connections at once; absent: what the limit of open files leaves room for.
     pub connections: Option<u32>,
+    /// How many client authentications of one address may fail at once, before it is one a second; 0: any number.
+    pub failures: u32,
     /// `[token]`.
     pub token: Token,
     /// `[anonymous]`: the scope of tokens without credentials, if any are given.
@@ -141,6 +143,8 @@ pub struct Client {
     pub claims: Vec<Text>,
     /// What its tokens are signed with, by its JOSE name; absent: the service's.
     pub algorithm: Option<Text>,
+    /// The most pairs of tokens that it gets in a second.
+    pub rate: Option<u32>,
     /// Seconds; absent: the service's.
     pub access_lifetime: Option<i64>,
     /// Seconds; absent: the service's.
@@ -213,6 +217,7 @@ impl Config {
             tls: None,
             drain: Drain::default(),
             connections: None,
+            failures: file::DEFAULT_FAILURES,
             token: Token::default(),
             anonymous: Some(vec![source::text("guest")]),
             clients: Clients::default(),
@@ -231,6 +236,7 @@ impl Config {
             subjects: vec![source::text(subject)],
             claims: vec![source::text(claim)],
             algorithm: None,
+            rate: None,
             access_lifetime: None,
             refresh_lifetime: None,
             session_lifetime: None,

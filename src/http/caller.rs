@@ -1,7 +1,7 @@
 //! Who sends a request: the other end of the connection, or whom a trusted proxy names.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use poem::Addr;
 use poem::http::{HeaderMap, HeaderName};
@@ -42,6 +42,16 @@ impl Caller {
             }
         }
         caller
+    }
+
+    /// Whom a limit takes for one: an address, and of IPv6 the network that one
+    /// household has.
+    pub(super) fn household(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(IpAddr::V6(address)) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
+            Self::Ip(address) => Some(address),
+            Self::Unix => None,
+        }
     }
 
     fn is_trusted(self, forwarding: &Forwarding) -> bool {

@@ -1,12 +1,15 @@
 //! The native dialect: `/token`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
 use poem_openapi::{OpenApi, Tags};
+use zeroize::Zeroizing;
 
 use super::body::JsonBody;
+use super::caller::Caller;
 use super::credentials::{ClientAuth, Presented};
 use super::problem::{Challenge, Failure, Problem, WithBody, WithQuestion};
 use super::query::{AskedAudience, AskedScope};
@@ -57,23 +60,30 @@ impl Native {
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
         let (snapshot, now) = self.state.now();
         let CreateToken { client_id, client_secret, order } = body.0;
-        let client = match (auth, client_id, client_secret) {
-            (ClientAuth::Absent, None, None) => snapshot.registry.anonymous(),
-            (ClientAuth::Absent, Some(id), Some(secret)) => snapshot.registry.authenticate(&id, secret.as_bytes()),
+        let credentials = match (auth, client_id, client_secret) {
+            (ClientAuth::Absent, None, None) => None,
+            (ClientAuth::Absent, Some(id), Some(secret)) => {
+                Some((Zeroizing::new(id), Zeroizing::new(secret.as_bytes().to_vec())))
+            }
             (ClientAuth::Absent, Some(_), None) => return Err(one_without_the_other("client_secret", "client_id")),
             (ClientAuth::Absent, None, Some(_)) => return Err(one_without_the_other("client_id", "client_secret")),
-            (ClientAuth::Basic(id, secret), None, None) => snapshot.registry.authenticate(&id, &secret),
-            (ClientAuth::Malformed, None, None) => None,
+            (ClientAuth::Basic(id, secret), None, None) => Some((id, secret)),
+            // Nobody's, and wrong.
+            (ClientAuth::Malformed, None, None) => Some(Default::default()),
             _ => {
                 let message = "client_id and client_secret must not be in the body beside an Authorization header";
                 return Err(Problem::bad(message).into());
             }
         };
-        let client: &Client = client.ok_or(Problem::Unauthorized(Challenge::Basic, "client_authentication"))?;
+        let client: &Client = match &credentials {
+            None => snapshot.registry.anonymous().ok_or(NO_CLIENT)?,
+            Some((id, secret)) => self.authenticate(&snapshot, trail.caller(), id, secret)?,
+        };
         trail.note_client(&client.id);
         let session = clients::decide(&snapshot.registry, client, order, now).map_err(refused)?;
         let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
         let grant = Grant::whole(&session, client.algorithm, access_lifetime, client.lifetimes.refresh);
+        self.within_rate(client)?;
         let issued = issue(&snapshot, &session, &grant, now)?;
         self.tell(&trail, Event::Issued, &session, &grant, &issued);
         Ok(Reply::json(&issued.pair)?)
@@ -132,6 +142,9 @@ impl Native {
         if let Some(asked) = body.0.scope {
             renewal.narrow(asked).map_err(refused)?;
         }
+        if let Some(client) = snapshot.registry.named(renewal.session.client.as_str()) {
+            self.within_rate(client)?;
+        }
         let (session, grant) = (&renewal.session, renewal.grant());
         let issued = issue(&snapshot, session, &grant, now)?;
         self.tell(&trail, Event::Refreshed, session, &grant, &issued);
@@ -140,6 +153,41 @@ impl Native {
 }
 
 impl Native {
+    /// The client `id`, if that is its secret. An address that has failed too often is
+    /// not heard, about a client with which it has failed of late: so nobody who asks
+    /// from there too, and is right, is kept out.
+    fn authenticate<'s>(
+        &self,
+        snapshot: &'s Snapshot,
+        caller: Caller,
+        id: &str,
+        secret: &[u8],
+    ) -> Result<&'s Client, Problem> {
+        let (failures, household) = (&self.state.failures, caller.household());
+        let limit = snapshot.failures;
+        if let Some(wait) = limit.and_then(|rate| failures.wait(household, rate))
+            && failures.owes((household, id))
+        {
+            return Err(Problem::TooManyRequests(in_seconds(wait)));
+        }
+        let client = snapshot.registry.authenticate(id, secret);
+        if let (None, Some(rate)) = (client, limit) {
+            failures.count(household, rate);
+            failures.count((household, id), rate);
+        }
+        client.ok_or(NO_CLIENT)
+    }
+
+    /// Counts one more pair of tokens of `client`, if it may have one now.
+    fn within_rate(&self, client: &Client) -> Result<(), Problem> {
+        let Some(rate) = client.rate else { return Ok(()) };
+        if let Some(wait) = self.state.issued.wait(client.id.as_str(), rate) {
+            return Err(Problem::TooManyRequests(in_seconds(wait)));
+        }
+        self.state.issued.count(client.id.as_str(), rate);
+        Ok(())
+    }
+
     /// Writes down what was given to whom.
     fn tell(&self, trail: &Trail, event: Event, session: &Session, grant: &Grant<'_>, issued: &Issued) {
         self.state.metrics.token(event);
@@ -159,6 +207,13 @@ impl Native {
             },
         );
     }
+}
+
+const NO_CLIENT: Problem = Problem::Unauthorized(Challenge::Basic, "client_authentication");
+
+/// `Retry-After` is in whole seconds, and not too early.
+fn in_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// What was issued.

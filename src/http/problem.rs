@@ -31,6 +31,8 @@ pub(super) enum Problem {
     PayloadTooLarge,
     UriTooLong,
     UnsupportedMediaType,
+    /// Seconds until it may be tried again.
+    TooManyRequests(u64),
     HeadersTooLarge,
     /// The cause is for the log.
     Internal(&'static str),
@@ -100,6 +102,13 @@ const fn row(problem: &Problem) -> Row {
             "the request target is longer than 8192 bytes",
             "The request target is longer than 8192 bytes.",
         ),
+        Problem::TooManyRequests(_) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "TooManyRequests",
+            "too many requests; try again later",
+            "Too many requests of this client, or too many failed attempts from this address. `Retry-After` says in how \
+             many seconds to try again.",
+        ),
         Problem::UnsupportedMediaType => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "UnsupportedMediaType",
@@ -166,6 +175,7 @@ impl IntoResponse for Problem {
                 }
             }
             Self::MethodNotAllowed(allowed) => _ = headers.insert(ALLOW, allowed),
+            Self::TooManyRequests(seconds) => _ = headers.insert(RETRY_AFTER, seconds.into()),
             Self::Unavailable(_) => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             _ => {}
         }
@@ -249,6 +259,7 @@ impl Fails for WithBody {
         Problem::PayloadTooLarge,
         Problem::UriTooLong,
         Problem::UnsupportedMediaType,
+        Problem::TooManyRequests(0),
         Problem::HeadersTooLarge,
     ];
 }
@@ -290,6 +301,9 @@ impl<Of: Fails> ApiResponse for Failure<Of> {
                 let headers = match problem {
                     Problem::Unauthorized(..) => {
                         vec![header("WWW-Authenticate", "How to authenticate (RFC 9110 §11.6.1).")]
+                    }
+                    Problem::TooManyRequests(_) => {
+                        vec![header("Retry-After", "Seconds until it may be tried again (RFC 9110 §10.2.3).")]
                     }
                     _ => Vec::new(),
                 };

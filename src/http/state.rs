@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
-use crate::clients::Registry;
+use crate::clients::{Meter, Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Forwarding;
 use crate::keys::{KeyRing, Plan};
@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The keys and their schedule.
     pub keys: KeyRing,
+    /// How many client authentications of one address may fail, if that is limited.
+    pub failures: Option<Rate>,
     /// Whom to believe about whom they speak for.
     pub forwarding: Forwarding,
     /// A digest of all that the configuration says about tokens and clients, but
@@ -76,6 +78,10 @@ pub struct State {
     clock: Clock,
     refused: ArcSwapOption<String>,
     draining: AtomicBool,
+    /// Failed client authentications, by address, and by address and client.
+    pub(super) failures: Meter,
+    /// Pairs of tokens, by client.
+    pub(super) issued: Meter,
     pub(super) metrics: Metrics,
 }
 
@@ -90,6 +96,8 @@ impl State {
             clock,
             refused: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
+            failures: Meter::default(),
+            issued: Meter::default(),
             metrics,
         }
     }
@@ -164,6 +172,7 @@ impl State {
             jwks_max_age: 0,
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
+            failures: None,
             forwarding: Forwarding::default(),
             configuration_digest: [0; 32],
             warnings: Vec::new(),

@@ -22,6 +22,7 @@ pub(super) struct Trail(Arc<Notes>);
 #[derive(Debug)]
 struct Notes {
     id: HeaderValue,
+    caller: Caller,
     address: String,
     certificate: Option<String>,
     client: OnceLock<ClientId>,
@@ -32,7 +33,8 @@ impl Trail {
     pub(super) fn begin(request: &mut Request, id: HeaderValue, forwarding: &Forwarding) -> Self {
         let caller = Caller::of(&request.remote_addr().0, request.headers(), forwarding);
         let certificate = request.extensions().get::<ClientCertificate>().map(|certificate| hex(&certificate.0));
-        let trail = Self(Arc::new(Notes { id, address: caller.to_string(), certificate, client: OnceLock::new() }));
+        let trail =
+            Self(Arc::new(Notes { id, caller, address: caller.to_string(), certificate, client: OnceLock::new() }));
         request.extensions_mut().insert(trail.clone());
         trail
     }
@@ -43,6 +45,10 @@ impl Trail {
 
     pub(super) fn id(&self) -> &str {
         self.0.id.to_str().unwrap_or_default()
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        self.0.caller
     }
 
     pub(super) fn address(&self) -> &str {

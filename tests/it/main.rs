@@ -11,6 +11,7 @@ mod forge;
 mod home;
 mod inspect;
 mod laws;
+mod limits;
 mod openapi;
 mod public;
 mod refresh;

@@ -1,0 +1,105 @@
+//! How often a client may ask, and an address may be wrong.
+
+use crate::app::{Answer, BASIC, SECRET, TestApp, basic, edited, standard};
+
+const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
+
+impl TestApp {
+    /// `POST /token` from an address that a trusted proxy names.
+    fn create_from(&self, address: &str, id: &str, secret: &str) -> Answer {
+        self.send("POST", "/token", &[&basic(id, secret), &format!("X-Forwarded-For: {address}")], "")
+    }
+}
+
+/// Asks until it is too often: how often that was, which on a slow machine is more than at once.
+fn until_too_many(mut ask: impl FnMut(usize) -> Answer) -> usize {
+    let refused = (0..1_000).find(|number| {
+        let answer = ask(*number);
+        let too_many = answer.status == 429;
+        if too_many {
+            assert_too_many(&answer);
+        }
+        too_many
+    });
+    refused.unwrap()
+}
+
+fn behind_a_proxy() -> TestApp {
+    TestApp::with(&format!("trusted_proxies = [\"127.0.0.1\"]\n{}", standard()), &[KEY])
+}
+
+#[track_caller]
+fn assert_too_many(answer: &Answer) {
+    answer.assert_error(429, "TooManyRequests", "too many requests; try again later");
+    let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+}
+
+/// "default 60 at once, then one a second"
+#[test]
+fn an_address_that_is_wrong_too_often_is_not_heard() {
+    let app = behind_a_proxy();
+    let often = until_too_many(|_| app.create_from("192.0.2.1", "orders", "wrong"));
+    assert!((60..200).contains(&often), "{often}");
+    // Not even with the right one, or this were no limit.
+    let wrong = app.create_from("192.0.2.1", "orders", "wrong").status;
+    let right = app.create_from("192.0.2.1", "orders", SECRET).status;
+    assert!(wrong == 429 || wrong == 401, "{wrong}");
+    assert!(right == 429 || wrong == 401, "{right}");
+    // Who asks from there too, and is right, is not kept out; nor is anybody elsewhere.
+    assert_eq!(app.create_from("192.0.2.1", "billing", SECRET).status, 200);
+    assert_eq!(app.create_from("192.0.2.2", "orders", SECRET).status, 200);
+    assert_eq!(app.send("POST", "/token", &["X-Forwarded-For: 192.0.2.1"], "").status, 200);
+    // Tokens are checked and refreshed as ever.
+    let pair = app.create_from("192.0.2.2", "orders", SECRET);
+    assert_eq!(app.inspect(&pair.text("value"), "").status, 200);
+    assert_eq!(app.refresh(&pair.text("refresh"), "").status, 200);
+    assert!(app.metric("lingpai_refusals_total{reason=\"TooManyRequests\"}") >= 1);
+}
+
+/// One household has a /64, and whoever is wrong with many names is one who is wrong.
+#[test]
+fn households_and_names() {
+    let app = behind_a_proxy();
+    let often = until_too_many(|number| {
+        let address = format!("2001:db8:0:1::{number:x}");
+        app.create_from(&address, &format!("nobody-{}", number % 30), "wrong")
+    });
+    assert!((60..200).contains(&often), "{often}");
+    app.create_from("2001:db8:0:2::1", "nobody-7", "wrong").assert_unauthorized(&BASIC);
+}
+
+#[test]
+fn what_is_no_credential_counts_too() {
+    let app = TestApp::start();
+    assert!(until_too_many(|_| app.send("POST", "/token", &["Authorization: Basic x"], "")) >= 60);
+    assert_eq!(app.create("").status, 200);
+}
+
+#[test]
+fn the_limit_can_be_another_or_none() {
+    let with = |failures: u32| TestApp::with(&format!("{}\n[limits]\nfailures = {failures}", standard()), &[KEY]);
+    let app = with(2);
+    assert!((2..30).contains(&until_too_many(|_| app.create_as("orders", "wrong", ""))));
+    let app = with(0);
+    for _ in 0..70 {
+        app.create_as("orders", "wrong", "").assert_unauthorized(&BASIC);
+    }
+}
+
+/// `rate`: so many pairs of tokens a second, created or refreshed.
+#[test]
+fn a_client_has_a_rate() {
+    let app = TestApp::with(&edited("id = \"orders\"", "id = \"orders\"\nrate = 2"), &[KEY]);
+    let pair = app.create("");
+    let often = until_too_many(|number| match number % 2 {
+        0 => app.create(""),
+        _ => app.refresh(&pair.text("refresh"), ""),
+    });
+    assert!(often >= 1);
+    // Checks are not counted, and other clients have a rate of their own.
+    assert_eq!(app.inspect(&pair.text("value"), "").status, 200);
+    for _ in 0..5 {
+        assert_eq!(app.create_as("billing", SECRET, "").status, 200);
+    }
+}
