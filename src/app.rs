@@ -158,6 +158,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
         warnings,
         configuration_digest: digest(config, &registry),
         forwarding: config.forwarding.clone(),
+        origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
         failures: (config.failures > 0).then(|| Rate::then_each_second(config.failures)),
         files: files.digest(config.source.content()),
         compiled: now,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
-use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Peer, Seconds};
+use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
 use super::{
     ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Tls, Token,
 };
@@ -40,6 +40,8 @@ struct File {
     reload: ReloadTable,
     ops: Option<OpsTable>,
     tls: Option<TlsTable>,
+    #[serde(default)]
+    cors: CorsTable,
     #[serde(default)]
     drain: DrainTable,
     #[serde(default)]
@@ -77,6 +79,13 @@ struct TlsTable {
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct CorsTable {
+    #[serde(default)]
+    origins: Vec<Origin>,
 }
 
 #[derive(Deserialize, Default)]
@@ -225,6 +234,7 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         },
         reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
         ops: file.ops.map(|ops| ops.listen.0),
+        origins: file.cors.origins,
         forwarding: Forwarding { trusted: file.trusted_proxies, is_rfc7239: file.forwarded_header.is_rfc7239 },
         tls: file.tls.map(|tls| Tls {
             cert: beside.join(tls.cert),
@@ -342,6 +352,8 @@ mod tests {
             ("[token]\ncache = -1", "lingpai.toml:2:9: invalid value: integer `-1`, expected an integer from 0"),
             ("[reload]\ninterval = \"0s\"", "lingpai.toml:2:12: expected a duration from 1s to 1h"),
             ("trusted_proxies = [\"10.0.0.1/8\"]", "lingpai.toml:1:20: expected a network such as"),
+            ("[cors]\norigins = [\"*\"]", "lingpai.toml:2:12: expected an origin such as"),
+            ("[cors]\norigins = [\"https://a.example/\"]", "lingpai.toml:2:12: expected an origin such as"),
             ("forwarded_header = \"Via\"", "lingpai.toml:1:20: expected \"X-Forwarded-For\" or \"Forwarded\""),
             ("[limits]\nconnections = 0", "lingpai.toml:2:15: invalid value: integer `0`, expected an integer from 1"),
             ("[drain]\nlame_duck = \"11m\"", "lingpai.toml:2:13: expected a duration from 0s to 600s"),

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Timestamp;
 
 pub use source::{ConfigError, List, Source, Text};
-pub use values::{Forwarding, Issuer, Listen, Peer, Seconds};
+pub use values::{Forwarding, Issuer, Listen, Origin, Peer, Seconds};
 pub use write::{create, is_aside, replace};
 
 /// The configuration file that is read when none is named.
@@ -48,6 +48,8 @@ pub struct Config {
     pub reload_interval: i64,
     /// Where the ops listener accepts connections, if there is one.
     pub ops: Option<Vec<Listen>>,
+    /// `[cors]`: whose pages may read answers.
+    pub origins: Vec<Origin>,
     /// `trusted_proxies` and `forwarded_header`.
     pub forwarding: Forwarding,
     /// `[tls]`: what the public listeners show, if they speak TLS.
@@ -213,6 +215,7 @@ impl Config {
             keys: Keys { path: overrides.keys.unwrap_or_else(|| PathBuf::from(file::DEFAULT_KEYS)), ..Keys::default() },
             reload_interval: file::DEFAULT_RELOAD,
             ops: None,
+            origins: Vec::new(),
             forwarding: Forwarding::default(),
             tls: None,
             drain: Drain::default(),

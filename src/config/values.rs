@@ -225,6 +225,38 @@ impl<'de> Deserialize<'de> for Peer {
     }
 }
 
+/// Where a page comes from, as browsers write it (RFC 6454 §6.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin(String);
+
+impl Origin {
+    /// The origin.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Origin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let written = |authority: &str| {
+            let lower = authority.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
+            lower && !authority.contains(['/', '@', '*', '?', '#']) && authority.parse::<http::uri::Authority>().is_ok()
+        };
+        let expected = || "expected an origin such as \"https://app.example.com\", as browsers send it".to_owned();
+        authority.filter(|authority| written(authority)).map(|_| Self(text.to_owned())).ok_or_else(expected)
+    }
+}
+
+impl<'de> Deserialize<'de> for Origin {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("an origin such as \"https://app.example.com\""))
+    }
+}
+
 /// Which proxies are believed about whom they speak for, and in which header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forwarding {

@@ -7,6 +7,7 @@
 
 mod body;
 mod caller;
+mod cors;
 mod credentials;
 mod docs;
 mod native;

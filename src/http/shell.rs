@@ -20,6 +20,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
 
+use super::cors::Page;
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::state::State;
@@ -118,11 +119,12 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
 
     /// Writes down that the request has been answered.
     fn tell(&self, trail: &Trail, (method, route): (&str, &str), response: &Response, took: Duration) {
-        let (id, address, client, certificate) = (trail.id(), trail.address(), trail.client(), trail.certificate());
+        let (id, address, client) = (trail.id(), trail.address(), trail.client());
+        let (trace_id, certificate) = (trail.trace(), trail.certificate());
         let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         telemetry::answered(
-            telemetry::Request { id, method, route, address, client, certificate },
+            telemetry::Request { id, method, route, address, client, trace_id, certificate },
             status,
             micros,
             cause,
@@ -150,6 +152,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
         let id = self.ids.of(request.headers());
         let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
         let is_secure = *request.scheme() == Scheme::HTTPS;
+        let page = Page::of(request.method(), request.headers());
         let method = request.method().clone();
         let target = request.uri().clone();
         let mut response = match self.admit(&mut request) {
@@ -162,6 +165,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
             response = without_body(response).await;
         }
         response.headers_mut().insert(REQUEST_ID, trail.header().clone());
+        page.allow(&self.state.now().0.origins, response.headers_mut());
         if is_secure {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }

@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub keys: KeyRing,
     /// How many client authentications of one address may fail, if that is limited.
     pub failures: Option<Rate>,
+    /// Whose pages may read answers.
+    pub origins: Vec<Box<str>>,
     /// Whom to believe about whom they speak for.
     pub forwarding: Forwarding,
     /// A digest of all that the configuration says about tokens and clients, but
@@ -173,6 +175,7 @@ impl State {
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
             failures: None,
+            origins: Vec::new(),
             forwarding: Forwarding::default(),
             configuration_digest: [0; 32],
             warnings: Vec::new(),

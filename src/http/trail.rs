@@ -3,12 +3,14 @@
 use std::sync::{Arc, OnceLock};
 
 use poem::Request;
-use poem::http::HeaderValue;
+use poem::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::Caller;
 use crate::config::Forwarding;
 use crate::keys::hex;
 use crate::token::ClientId;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The SHA-256 of the certificate that a client has proved to hold (RFC 8705 §3.1).
 /// The transport puts it on the request.
@@ -25,6 +27,7 @@ struct Notes {
     caller: Caller,
     address: String,
     certificate: Option<String>,
+    trace: Option<String>,
     client: OnceLock<ClientId>,
 }
 
@@ -33,8 +36,14 @@ impl Trail {
     pub(super) fn begin(request: &mut Request, id: HeaderValue, forwarding: &Forwarding) -> Self {
         let caller = Caller::of(&request.remote_addr().0, request.headers(), forwarding);
         let certificate = request.extensions().get::<ClientCertificate>().map(|certificate| hex(&certificate.0));
-        let trail =
-            Self(Arc::new(Notes { id, caller, address: caller.to_string(), certificate, client: OnceLock::new() }));
+        let trail = Self(Arc::new(Notes {
+            id,
+            caller,
+            address: caller.to_string(),
+            certificate,
+            trace: trace(request.headers()),
+            client: OnceLock::new(),
+        }));
         request.extensions_mut().insert(trail.clone());
         trail
     }
@@ -60,6 +69,11 @@ impl Trail {
         self.0.certificate.as_deref()
     }
 
+    /// The trace that the request belongs to, if it says so.
+    pub(super) fn trace(&self) -> Option<&str> {
+        self.0.trace.as_deref()
+    }
+
     pub(super) fn client(&self) -> Option<&str> {
         self.0.client.get().map(ClientId::as_str)
     }
@@ -67,5 +81,51 @@ impl Trail {
     /// Notes who the client is, once that has been proved.
     pub(super) fn note_client(&self, client: &ClientId) {
         let _ = self.0.client.set(client.clone());
+    }
+}
+
+/// The trace id of `traceparent` (W3C Trace Context §3.2), if the whole field has its form.
+fn trace(headers: &HeaderMap) -> Option<String> {
+    let mut fields = headers.get_all(TRACEPARENT).iter();
+    let (Some(field), None) = (fields.next(), fields.next()) else { return None };
+    let mut parts = field.to_str().ok()?.split('-');
+    let mut part = |length: usize| {
+        let digits = |part: &&str| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        parts.next().filter(digits)
+    };
+    let (version, trace, parent, _flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    let is_zero = |part: &str| part.bytes().all(|b| b == b'0');
+    // Later versions may have more.
+    let whole = version != "ff" && (version != "00" || parts.next().is_none());
+    (whole && !is_zero(trace) && !is_zero(parent)).then(|| trace.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traces() {
+        let of = |field: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(TRACEPARENT, HeaderValue::from_str(field).unwrap());
+            trace(&headers)
+        };
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(of(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
+        assert_eq!(of(&format!("01-{id}-00f067aa0ba902b7-01-more")).as_deref(), Some(id));
+        for wrong in [
+            String::new(),
+            id.to_owned(),
+            format!("00-{id}-00f067aa0ba902b7"),
+            format!("00-{id}-00f067aa0ba902b7-01-more"),
+            format!("ff-{id}-00f067aa0ba902b7-01"),
+            format!("00-{}-00f067aa0ba902b7-01", id.to_uppercase()),
+            format!("00-{}-00f067aa0ba902b7-01", "0".repeat(32)),
+            format!("00-{id}-{}-01", "0".repeat(16)),
+            format!("00-{id}x-00f067aa0ba902b7-01"),
+        ] {
+            assert_eq!(of(&wrong), None, "{wrong}");
+        }
     }
 }

@@ -60,6 +60,8 @@ pub struct Request<'a> {
     pub address: &'a str,
     /// The client that has shown its secret, or for whom the token was that was presented.
     pub client: Option<&'a str>,
+    /// The trace that it belongs to (W3C Trace Context).
+    pub trace_id: Option<&'a str>,
     /// The SHA-256 of the certificate that it has shown, in hexadecimal digits.
     pub certificate: Option<&'a str>,
 }
@@ -67,14 +69,49 @@ pub struct Request<'a> {
 /// A request has been answered after so many microseconds; `cause` says why it was
 /// refused, from a closed set.
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
-    let Request { id: request_id, method, route, address, client, certificate } = request;
+    let Request { id: request_id, method, route, address, client, trace_id, certificate } = request;
     match cause {
-        None => tracing::info!(request_id, method, route, status, micros, client, certificate, address, "answered"),
+        None => tracing::info!(
+            request_id,
+            trace_id,
+            method,
+            route,
+            status,
+            micros,
+            client,
+            certificate,
+            address,
+            "answered"
+        ),
         Some(cause) if status < 500 => {
-            tracing::info!(request_id, method, route, status, micros, client, certificate, address, cause, "refused");
+            tracing::info!(
+                request_id,
+                trace_id,
+                method,
+                route,
+                status,
+                micros,
+                client,
+                certificate,
+                address,
+                cause,
+                "refused"
+            );
         }
         Some(cause) => {
-            tracing::error!(request_id, method, route, status, micros, client, certificate, address, cause, "failed");
+            tracing::error!(
+                request_id,
+                trace_id,
+                method,
+                route,
+                status,
+                micros,
+                client,
+                certificate,
+                address,
+                cause,
+                "failed"
+            );
         }
     }
 }

@@ -303,3 +303,50 @@ fn defensive_headers() {
     let policy = docs.header("content-security-policy").unwrap();
     assert!(policy.contains("script-src 'sha256-") && policy.starts_with("default-src 'none'"), "{policy}");
 }
+
+/// Off by default; then an exact list.
+#[test]
+fn pages_of_other_origins() {
+    let origin = "Origin: https://app.example.com";
+    let app = TestApp::start();
+    assert_eq!(app.send("GET", "/healthz", &[origin], "").header("access-control-allow-origin"), None);
+    assert_eq!(app.send("GET", "/healthz", &[origin], "").header("vary"), None);
+
+    let config = standard() + "\n[cors]\norigins = [\"https://app.example.com\", \"http://localhost:3000\"]";
+    let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
+    let answer = app.send("POST", "/token", &[origin], "");
+    assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
+    assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"));
+    assert_eq!((answer.header("vary"), answer.header("access-control-allow-credentials")), (Some("origin"), None));
+    // Errors may be read, too.
+    let refused = app.send("GET", "/token", &[origin], "");
+    assert_eq!((refused.status, refused.header("access-control-allow-origin")), (401, Some("https://app.example.com")));
+
+    let preflight = [origin, "Access-Control-Request-Method: PUT", "Access-Control-Request-Headers: authorization"];
+    let answer = app.send("OPTIONS", "/token", &preflight, "");
+    assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("https://app.example.com")));
+    assert_eq!(answer.header("access-control-allow-methods"), answer.header("allow"));
+    assert!(answer.header("access-control-allow-headers").unwrap().contains("authorization, content-type"));
+    assert_eq!(answer.header("access-control-max-age"), Some("600"));
+
+    for other in [
+        "Origin: https://app.example.com.evil.example",
+        "Origin: https://app.example.co",
+        "Origin: http://app.example.com",
+        "Origin: null",
+        "Origin: *",
+        "X: y",
+    ] {
+        let answer = app.send("GET", "/healthz", &[other], "");
+        assert_eq!(
+            (answer.header("access-control-allow-origin"), answer.header("vary")),
+            (None, Some("origin")),
+            "{other}"
+        );
+    }
+    let twice = app.send("GET", "/healthz", &[origin, origin], "");
+    assert_eq!(twice.header("access-control-allow-origin"), None);
+    // What everybody may read stays so.
+    let jwks = app.send("GET", "/.well-known/jwks.json", &[origin], "");
+    assert_eq!(jwks.header("access-control-allow-origin"), Some("*"));
+}
