@@ -168,8 +168,8 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
     Ok(Loaded { snapshot, identity })
 }
 
-/// A digest of what the configuration means to tokens: where a replica listens
-/// and keeps its files is its own affair, and secrets are nobody's.
+/// A digest of what the configuration means to those who ask: where a replica
+/// listens and keeps its files is its own affair, and secrets are nobody's.
 fn digest(config: &Config, registry: &Registry) -> [u8; 32] {
     let mut all = Digester::default();
     all.add(config.issuer.as_str().as_bytes());
@@ -183,6 +183,11 @@ fn digest(config: &Config, registry: &Registry) -> [u8; 32] {
     all.add(&longest.access.to_be_bytes());
     all.add(&longest.refresh.to_be_bytes());
     registry.digest(&mut all);
+    all.add(format!("{:?}", config.forwarding).as_bytes());
+    for origin in &config.origins {
+        all.add(origin.as_str().as_bytes());
+    }
+    all.add(&config.failures.to_be_bytes());
     all.finish()
 }
 

@@ -228,6 +228,7 @@ impl Registry {
             all.add(client.subjects.as_bytes());
             all.add(client.claims.as_bytes());
             all.add(client.algorithm.name().as_bytes());
+            all.add(format!("{:?}", client.rate).as_bytes());
             all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
         }
     }

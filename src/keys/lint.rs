@@ -122,11 +122,12 @@ impl KeyRing {
             let takes_over = self.of(name.alg).any(|entry| entry.key.name().from < name.from);
             let lead = name.from.since(written);
             (self.uses(name.alg) && takes_over && name.from > now && lead < jwks_max_age).then(|| {
-                Finding::breaks(format!(
+                let message = format!(
                     "{name} was written at {written}, {lead} s before it signs, and verifiers may keep the keys without \
                      it for {jwks_max_age} s: they refuse its tokens until then; rename it to a later instant, unless \
                      the file is a copy of one that was published in time"
-                ), written.plus(jwks_max_age))
+                );
+                Finding::breaks(message, written.plus(jwks_max_age))
             })
         };
         written.filter_map(late).collect()
@@ -148,11 +149,12 @@ impl KeyRing {
             )));
         }
         (lead < jwks_max_age && self.uses(name.alg)).then(|| {
-            Finding::breaks(format!(
-                "{name} is new and signs {}, and verifiers may keep the keys without it for {jwks_max_age} s: until then \
-                 they refuse its tokens; a key is published at least {jwks_max_age} s before it signs",
-                if lead > 0 { format!("in {lead} s") } else { "at once".to_owned() }
-            ), now.plus(jwks_max_age))
+            let when = if lead > 0 { format!("in {lead} s") } else { "at once".to_owned() };
+            let message = format!(
+                "{name} is new and signs {when}, and verifiers may keep the keys without it for {jwks_max_age} s: until \
+                 then they refuse its tokens; a key is published at least {jwks_max_age} s before it signs"
+            );
+            Finding::breaks(message, now.plus(jwks_max_age))
         })
     }
 
@@ -172,30 +174,31 @@ impl KeyRing {
                 );
                 return Some(Finding { gravity: Gravity::Odd, message, until: None });
             }
-            Some({
-                Finding::refused(format!(
-                    "without {}, which signs now, {} would sign again, which verifiers may have forgotten: put it back, or \
-                     name its kid {} in [keys] revoked if it was stolen",
-                    before.name(),
-                    after.name(),
-                    before.kid()
-                ))
-            })
+            Some(Finding::refused(format!(
+                "without {}, which signs now, {} would sign again, which verifiers may have forgotten: put it back, or \
+                 name its kid {} in [keys] revoked if it was stolen",
+                before.name(),
+                after.name(),
+                before.kid()
+            )))
         })
     }
 
     /// A key that has signed must not be renamed to sign once more.
     fn signs_again(&self, before: &Key, now: Timestamp) -> Option<Finding> {
-        let after =
-            self.entries.iter().map(|entry| entry.key.name()).zip(self.entries.iter().map(|entry| entry.key.kid()));
-        let (name, _) = after.into_iter().find(|(_, kid)| *kid == before.kid())?;
+        let name = self.entry(before.kid())?.key.name();
         (before.name().from <= now && name.from > now).then(|| {
-            Finding::breaks(format!(
-                "{} has signed and is renamed {name}, to sign once more, when verifiers may have forgotten it and who has \
-                 seen it has had more time: make a new key instead, with `lingpai keys rotate`",
+            let message = format!(
+                "{} has signed and is renamed {name}, to sign once more, when verifiers may have forgotten it: make a new \
+                 key instead, with `lingpai keys rotate`",
                 before.name()
-            ), name.from)
+            );
+            Finding::breaks(message, name.from)
         })
+    }
+
+    fn entry(&self, kid: &Kid) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key.kid() == kid)
     }
 
     /// Whether tokens that the key `before` of `old` has signed would outlive it.
@@ -210,14 +213,12 @@ impl KeyRing {
         if ends <= now {
             return None;
         }
-        let Some(after) = self.entries.iter().find(|entry| entry.key.kid() == before.key.kid()) else {
-            return Some(Finding::breaks(
-                format!(
-                    "{name} is gone, and tokens that it signed last until {ends}: they are refused from now on; put it \
-                 back, and let `lingpai keys prune` delete it in time"
-                ),
-                ends,
-            ));
+        let Some(after) = self.entry(before.key.kid()) else {
+            let message = format!(
+                "{name} is gone, and tokens that it signed last until {ends}: they are refused from now on; put it back, \
+                 and let `lingpai keys prune` delete it in time"
+            );
+            return Some(Finding::breaks(message, ends));
         };
         let windows = [
             ("access", old.plan.access_window, self.plan.access_window),
@@ -225,21 +226,23 @@ impl KeyRing {
         ];
         windows.into_iter().find_map(|(kind, was, is)| {
             let (tokens_end, key_ends) = (last.plus(was), after.until?.plus(is));
-            let refused_early = tokens_end > now && key_ends < tokens_end;
-            if refused_early && was == is {
+            if tokens_end <= now || key_ends >= tokens_end {
+                return None;
+            }
+            let message = if was == is {
                 let late = tokens_end.since(key_ends);
-                return Some(Finding::breaks(format!(
+                format!(
                     "{name} has signed for {late} s after its successor's instant, because that came late: {kind} tokens \
                      of these seconds are refused {late} s before they end"
-                ), tokens_end));
-            }
-            refused_early.then(|| {
-                Finding::breaks(format!(
+                )
+            } else {
+                format!(
                     "the {kind} lifetime is lowered while {kind} tokens of {name} live until {tokens_end}, and now it \
                      verifies them only until {key_ends}: from then on they are refused; lower lifetimes when no key is \
                      replaced within the old one, or keep the old value until {tokens_end}"
-                ), tokens_end)
-            })
+                )
+            };
+            Some(Finding::breaks(message, tokens_end))
         })
     }
 }

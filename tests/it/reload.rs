@@ -367,6 +367,10 @@ fn digests() {
         ("[token]", "[token]\nleeway = \"6s\""),
         ("[token]", "[keys]\njwks_max_age = \"6m\"\n[token]"),
         ("[token]", "[token]\naccess_lifetime = \"9m\""),
+        ("[token]", "[limits]\nfailures = 9\n[token]"),
+        ("[token]", "[cors]\norigins = [\"https://a.example\"]\n[token]"),
+        ("[token]", "trusted_proxies = [\"10.0.0.0/8\"]\n[token]"),
+        ("id = \"billing\"", "id = \"billing\"\nrate = 9"),
         // It counts for keys, though no client may have it.
         (
             "[anonymous]\nscope = [\"guest\"]\n[[clients]]",
