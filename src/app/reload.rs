@@ -59,6 +59,7 @@ struct Fixed {
     ops: Option<Vec<Listen>>,
     drain: Drain,
     connections: Option<u32>,
+    proxy_protocol: bool,
     tls: Option<config::Tls>,
     keys: PathBuf,
 }
@@ -75,6 +76,7 @@ impl Reloader {
                 ops: config.ops.clone(),
                 drain: config.drain,
                 connections: config.connections,
+                proxy_protocol: config.proxy_protocol,
                 tls: config.tls.clone(),
                 keys: config.keys.path.clone(),
             },
@@ -213,6 +215,9 @@ impl Fixed {
         }
         if config.connections != self.connections {
             changed.push("limits.connections");
+        }
+        if config.proxy_protocol != self.proxy_protocol {
+            changed.push("proxy_protocol");
         }
         if config.tls != self.tls {
             changed.push("tls");

@@ -31,6 +31,8 @@ struct File {
     issuer: Option<Issuer>,
     listen: Option<Addresses>,
     #[serde(default)]
+    proxy_protocol: bool,
+    #[serde(default)]
     trusted_proxies: Vec<Peer>,
     #[serde(default)]
     forwarded_header: ForwardedHeader,
@@ -234,6 +236,7 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         },
         reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
         ops: file.ops.map(|ops| ops.listen.0),
+        proxy_protocol: file.proxy_protocol,
         origins: file.cors.origins,
         forwarding: Forwarding { trusted: file.trusted_proxies, is_rfc7239: file.forwarded_header.is_rfc7239 },
         tls: file.tls.map(|tls| Tls {

@@ -48,6 +48,8 @@ pub struct Config {
     pub reload_interval: i64,
     /// Where the ops listener accepts connections, if there is one.
     pub ops: Option<Vec<Listen>>,
+    /// Whether every public TCP connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// `[cors]`: whose pages may read answers.
     pub origins: Vec<Origin>,
     /// `trusted_proxies` and `forwarded_header`.
@@ -215,6 +217,7 @@ impl Config {
             keys: Keys { path: overrides.keys.unwrap_or_else(|| PathBuf::from(file::DEFAULT_KEYS)), ..Keys::default() },
             reload_interval: file::DEFAULT_RELOAD,
             ops: None,
+            proxy_protocol: false,
             origins: Vec::new(),
             forwarding: Forwarding::default(),
             tls: None,

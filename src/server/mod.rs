@@ -9,6 +9,7 @@ mod leftover;
 mod listen;
 pub mod manager;
 mod patience;
+mod proxy;
 mod tls;
 
 use std::convert::Infallible;
@@ -29,6 +30,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::http::ClientCertificate;
@@ -79,6 +81,8 @@ pub struct Transport {
     pub lame_duck: Duration,
     /// How long requests in flight then have to finish.
     pub drain: Duration,
+    /// Every TCP connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// Serves `endpoint` on every listener until `stop` is done and what was begun has
@@ -98,6 +102,7 @@ pub async fn serve<E>(
         room: Arc::new(Semaphore::new(transport.connections)),
         ending: AtomicBool::new(false),
         tls,
+        proxy_protocol: transport.proxy_protocol,
     });
     let graceful = Arc::new(GracefulShutdown::new());
     let mut accepting = tokio::task::JoinSet::new();
@@ -125,6 +130,7 @@ struct Serving<E> {
     ending: AtomicBool,
     /// What TCP connections are shown, if they speak TLS.
     tls: Option<Arc<Tls>>,
+    proxy_protocol: bool,
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -150,20 +156,7 @@ where
         let Ok(room) = Arc::clone(&serving.room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok(Accepted::Tcp(stream, local, remote)) => {
-                let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
-                match serving.tls.as_deref().map(Tls::acceptor) {
-                    None => spawn(connection(stream, local, remote, Security::None, serving, watcher), room),
-                    Some(acceptor) => {
-                        let shaken = tokio::time::timeout(PATIENCE.head, acceptor.accept(stream));
-                        let secured = async move {
-                            // Who is too slow or speaks no TLS is not answered.
-                            let Ok(Ok(stream)) = shaken.await else { return };
-                            let scheme = Security::Tls(tls::client_certificate(stream.get_ref().1));
-                            connection(stream, local, remote, scheme, serving, watcher).await;
-                        };
-                        spawn(secured, room);
-                    }
-                }
+                spawn(tcp(stream, local, remote, Arc::clone(&serving), graceful.watcher()), room);
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
                 let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
@@ -182,6 +175,33 @@ fn spawn(connection: impl Future<Output = ()> + Send + 'static, room: OwnedSemap
         connection.await;
         drop(room);
     });
+}
+
+/// What comes before HTTP on a TCP connection. Who is too slow with it, or says
+/// something else, is not answered.
+async fn tcp<E>(
+    mut stream: TcpStream,
+    local: LocalAddr,
+    mut remote: RemoteAddr,
+    serving: Arc<Serving<E>>,
+    watcher: Watcher,
+) where
+    E: Endpoint<Output = Response> + 'static,
+{
+    if serving.proxy_protocol {
+        match tokio::time::timeout(PATIENCE.head, proxy::announced(&mut stream)).await {
+            Ok(Ok(Some(source))) => remote = RemoteAddr(source.into()),
+            Ok(Ok(None)) => {}
+            _ => return,
+        }
+    }
+    let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
+        return connection(stream, local, remote, Security::None, serving, watcher).await;
+    };
+    if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)).await {
+        let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
+        connection(stream, local, remote, security, serving, watcher).await;
+    }
 }
 
 /// How a connection is secured.

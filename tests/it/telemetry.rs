@@ -78,6 +78,43 @@ fn the_callers_address() {
     }
 }
 
+/// A load balancer that passes bytes on says from whom they come, before anything else.
+#[test]
+fn the_proxy_protocol() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &format!("proxy_protocol = true\n{}", standard()));
+    let server = home.serve(&[]);
+    let request = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let signature = b"\r\n\r\n\0\r\nQUIT\n";
+    let version_2 = |command: u8, rest: &[u8]| [&signature[..], &[command], rest].concat();
+    let addresses = [&[0x11, 0, 12][..], &[203, 0, 113, 8, 127, 0, 0, 1], &[18, 52, 0, 80]].concat();
+    for header in [
+        b"PROXY TCP4 203.0.113.7 127.0.0.1 4711 80\r\n".to_vec(),
+        b"PROXY TCP6 2001:db8::7 ::1 4711 80\r\n".to_vec(),
+        b"PROXY UNKNOWN\r\n".to_vec(),
+        version_2(0x21, &addresses),
+        version_2(0x20, &[0, 0, 0]),
+    ] {
+        // In two pieces, with the request behind the second.
+        let mut stream = server.connect();
+        stream.write_all(&header[..9]).unwrap();
+        stream.write_all(&[&header[9..], request].concat()).unwrap();
+        assert_eq!(read_answer(&mut stream).status, 200, "{}", String::from_utf8_lossy(&header));
+    }
+    for wrong in [&request[..], b"PROXY TCP4 a b c d\r\n", b"PROXY TCP4 203.0.113.7", &[0; 4_000]] {
+        let mut stream = server.connect();
+        let _ = stream.write_all(wrong);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut said = Vec::new();
+        let _ = stream.read_to_end(&mut said);
+        assert!(said.is_empty(), "{wrong:?} was answered");
+    }
+    let log = server.stop("TERM").err;
+    let said: Vec<_> =
+        lines(&log, "answered").iter().map(|line| line["address"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(said, ["203.0.113.7", "2001:db8::7", "127.0.0.1", "203.0.113.8", "127.0.0.1"], "{log}");
+}
+
 #[test]
 fn what_is_counted() {
     let app = TestApp::start();
