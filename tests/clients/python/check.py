@@ -109,13 +109,13 @@ def strange_answers(connect: Callable[[str], Client], unclear: type[Exception]) 
         def everything() -> list[Callable[[], object]]:
             return [lambda: client.create({}), lambda: client.inspect("t", []), lambda: client.refresh("t", [])]
 
-        # The service does not say 429 itself, so the document does not type its body: the status and headers are there.
-        # 0, because urllib3 waits as long and asks again, three times.
+        # GET is never answered with 429 by the service itself, so the document does not type that: the status and headers
+        # are there. 0, because urllib3 waits as long and asks again, three times.
         for status, name in [(429, "TooManyRequests"), (503, "ServiceUnavailable")]:
             body = json.dumps({"name": name, "message": "later", "stack": []}).encode()
             answer = (status, {"Content-Type": "application/json", "Retry-After": "0"}, body)
-            for call in everything():
-                headers = refused(call, status, (name, "later") if status == 503 else None)
+            for call, typed in zip(everything(), [True, status == 503, True], strict=True):
+                headers = refused(call, status, (name, "later") if typed else None)
                 assert headers["Retry-After"] == "0", headers
 
         # What a proxy says, and a 200 without a body.
