@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use poem::http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
-    TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
@@ -152,6 +152,7 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
         let id = self.ids.of(request.headers());
         let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
         let is_secure = *request.scheme() == Scheme::HTTPS;
+        let ends_clearly = ends_clearly(request.headers());
         let page = Page::of(request.method(), request.headers());
         let method = request.method().clone();
         let target = request.uri().clone();
@@ -165,6 +166,10 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
             response = without_body(response).await;
         }
         response.headers_mut().insert(REQUEST_ID, trail.header().clone());
+        if !ends_clearly {
+            // Nobody knows whether what follows is a request.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         page.allow(&self.state.now().0.origins, response.headers_mut());
         if is_secure {
             response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
@@ -191,14 +196,22 @@ async fn without_body(mut response: Response) -> Response {
 
 /// What would let two readers see two different messages (RFC 9112 §3.2, §6.1).
 fn one_message(request: &Request) -> Result<(), Problem> {
-    let values = |name| request.headers().get_all(name).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-    if request.version() == Version::HTTP_11 && values(HOST).len() != 1 {
+    if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
         return Err(Problem::bad("Host must be there exactly once"));
     }
-    match values(TRANSFER_ENCODING).as_slice() {
-        [] => Ok(()),
-        [one] if one.eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Problem::bad("Transfer-Encoding must be chunked, alone")),
+    if !ends_clearly(request.headers()) {
+        return Err(Problem::bad("Transfer-Encoding must be chunked, alone"));
+    }
+    Ok(())
+}
+
+/// Whether every reader agrees where the message ends.
+fn ends_clearly(headers: &HeaderMap) -> bool {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => true,
+        (Some(one), None) => one.as_bytes().eq_ignore_ascii_case(b"chunked"),
+        _ => false,
     }
 }
 

@@ -491,3 +491,17 @@ fn a_message_that_could_be_two_is_refused() {
     let answer = app.raw(format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").as_bytes());
     answer.assert_error(414, "UriTooLong", "the request target is longer than 8192 bytes");
 }
+
+/// Where readers may disagree about the end of a message, nothing after it is taken for a request.
+#[test]
+fn what_follows_an_unclear_end_is_not_read() {
+    let app = TestApp::start();
+    for codings in ["gzip, chunked", "chunked\r\nTransfer-Encoding: chunked", "identity, chunked"] {
+        let hidden = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+        let message =
+            format!("POST /token HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {codings}\r\n\r\n0\r\n\r\n{hidden}");
+        let said = answers(&app.until_closed(message.as_bytes()));
+        assert_eq!(said.len(), 1, "{codings}: {said:?}");
+        assert_eq!((said[0].status, said[0].header("connection")), (400, Some("close")), "{codings}");
+    }
+}

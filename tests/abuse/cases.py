@@ -1,0 +1,401 @@
+"""The cases. Each abuses a server for some seconds, appends to `wrong` what should not be, and returns what it saw."""
+
+import asyncio
+import collections
+import itertools
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import http2
+from server import basic
+
+
+READ = 1 << 16
+
+
+class Skipped(Exception):
+    """What a case needs is not there."""
+
+
+@dataclass
+class Case:
+    name: str
+    abuse: Callable
+    bound: int  # MiB of memory
+    first: str = ""  # configuration before the tables
+    last: str = ""  # and behind them
+    good: tuple = ("200",)  # what the good client may get
+    environment: Callable = lambda folder: {}
+
+
+async def until_closed(reader, seconds):
+    """What comes until the server closes; and whether it does, in time."""
+    came = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            while piece := await reader.read(READ):
+                came += piece
+    except TimeoutError:
+        return bytes(came), False
+    except ConnectionError:
+        pass
+    return bytes(came), True
+
+
+async def send(writer, data):
+    """Sends what is taken; False once the server has hung up."""
+    try:
+        writer.write(data)
+        await writer.drain()
+    except ConnectionError:
+        return False
+    return True
+
+
+async def exchange(address, data, seconds=10):
+    """Sends all of `data` on a connection of its own, then as `until_closed`."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        sending = asyncio.create_task(send(writer, data))
+        came = await until_closed(reader, seconds)
+        sending.cancel()
+        return came
+    finally:
+        writer.transport.abort()
+
+
+def statuses(came):
+    return [int(status) for status in re.findall(rb"HTTP/1\.[01] (\d{3}) ", came)]
+
+
+def count(things):
+    return ", ".join(f"{number:,} × {thing}" for thing, number in sorted(collections.Counter(things).items()))
+
+
+async def half_sent_heads(server, wrong):
+    """2,000 that never finish their head: closed after 5 s, whether others are there or not."""
+
+    async def one():
+        reader, writer = await asyncio.open_connection(*server.public)
+        began = time.monotonic()
+        try:
+            await send(writer, b"GET /token HTTP/1.1\r\nHost:")
+            # As long again, for the noise of a busy machine.
+            came, closed = await until_closed(reader, 10)
+            return closed and not came, time.monotonic() - began
+        finally:
+            writer.transport.abort()
+
+    ended = await asyncio.gather(*(one() for _ in range(2_000)))
+    if left := sum(not closed for closed, _ in ended):
+        wrong.append(f"{left} half-sent heads were not closed, or answered")
+    times = sorted(took for _, took in ended)
+    return f"{len(ended) - left:,} of {len(ended):,} closed after {times[0]:.1f} to {times[-1]:.1f} s"
+
+
+async def slow_bodies(server, wrong):
+    """200 bodies of which a byte comes each second: 408 after 10 s, or closed."""
+
+    async def one():
+        reader, writer = await asyncio.open_connection(*server.public)
+
+        async def drip():
+            head = "POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n"
+            going = await send(writer, head.encode())
+            while going:
+                await asyncio.sleep(1)
+                going = await send(writer, b" ")
+
+        dripping = asyncio.create_task(drip())
+        try:
+            # 10 s, 2 more in which the rest may come, and some for noise.
+            came, closed = await until_closed(reader, 20)
+        finally:
+            dripping.cancel()
+            writer.transport.abort()
+        return "not closed" if not closed else " ".join(map(str, statuses(came))) or "closed"
+
+    seen = await asyncio.gather(*(one() for _ in range(200)))
+    if set(seen) - {"408", "closed"}:
+        wrong.append("a slow body ended otherwise")
+    return count(seen)
+
+
+async def beyond_the_limit(server, wrong):
+    """150 silent connections where 50 are allowed: a connection made before is served; who comes now waits."""
+    silent = [await asyncio.open_connection(*server.public) for _ in range(150)]
+    reader, writer = await asyncio.open_connection(*server.public)
+    try:
+        await send(writer, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        early, closed = await until_closed(reader, 3)
+        if early or closed:
+            wrong.append("a connection beyond the limit was served")
+        await asyncio.sleep(4)
+        for _, other in silent:
+            other.transport.abort()
+        late, _ = await until_closed(reader, 10)
+        if statuses(late) != [200]:
+            wrong.append("who waited was not served once there was room")
+    finally:
+        for _, other in silent:
+            other.transport.abort()
+        writer.transport.abort()
+    return f"150 silent; who waited beside them got {statuses(late)} when they left"
+
+
+async def flood(server, connections, seconds, opening, pieces):
+    """On each of some connections, for so long, `opening` and then `pieces()` without end; a new one wherever the
+    server ends it. What was said on each that ended, and how many bytes were written. Where the server hangs up on
+    what is still being sent, its GOAWAY may be lost: that is `closed`."""
+    said, sent = [], 0
+    until = time.monotonic() + seconds
+
+    async def one():
+        nonlocal sent
+        while time.monotonic() < until:
+            reader, writer = await asyncio.open_connection(*server.public)
+            listening = asyncio.create_task(until_closed(reader, seconds + 5))
+            try:
+                await send(writer, opening)
+                for piece in pieces():
+                    if listening.done() or time.monotonic() > until or not await send(writer, piece):
+                        break
+                    sent += len(piece)
+                    # Or a loop that never has to wait would keep the others from running.
+                    await asyncio.sleep(0)
+                if time.monotonic() <= until:
+                    said.append(http2.goodbye((await listening)[0]) or "closed")
+            finally:
+                listening.cancel()
+                writer.transport.abort()
+
+    await asyncio.gather(*(one() for _ in range(connections)))
+    return said, sent
+
+
+async def rapid_reset(server, wrong):
+    """Requests that are taken back at once, as fast as they can be written (CVE-2023-44487)."""
+    request = http2.fields(b"GET", b"/healthz")
+
+    def resets(first, number):
+        return b"".join(
+            http2.frame(http2.HEADERS, stream, request, http2.END_STREAM | http2.END_HEADERS)
+            + http2.frame(http2.RST_STREAM, stream, http2.CANCEL)
+            for stream in range(first, first + 2 * number, 2)
+        )
+
+    def pieces():
+        for first in itertools.count(1, 200):
+            yield resets(first, 100)
+
+    few, _ = await exchange(server.public, http2.START + resets(1, 40), 3)
+    if http2.goodbye(few) != "ENHANCE_YOUR_CALM":
+        wrong.append("40 requests that are taken back at once do not end their connection")
+    said, sent = await flood(server, 10, 3, http2.START, pieces)
+    if not said:
+        wrong.append("no connection was ended for its resets")
+    return f"{sent >> 20} MiB written; ended: {count(said)}"
+
+
+async def endless_fields(server, wrong):
+    """A head that never ends, in CONTINUATION frames (VU#421644)."""
+    part = b"".join(http2.literal(b"x-%d" % number, b"a" * 100) for number in range(100))
+
+    def pieces():
+        yield http2.frame(http2.HEADERS, 1, http2.fields(b"GET", b"/healthz"))
+        while True:
+            yield http2.frame(http2.CONTINUATION, 1, part)
+
+    said, sent = await flood(server, 10, 3, http2.START, pieces)
+    if not said or set(said) - {"ENHANCE_YOUR_CALM", "closed"}:
+        wrong.append("no connection was ended for its endless head")
+    return f"{sent >> 20} MiB written; ended: {count(said)}"
+
+
+async def empty_data(server, wrong):
+    """A body of empty DATA frames without end (CVE-2019-9518)."""
+    json_type = (b"content-type", b"application/json")
+    some = http2.frame(http2.DATA, 1) * 1_000
+
+    def pieces():
+        yield http2.frame(http2.HEADERS, 1, http2.fields(b"POST", b"/token", json_type), http2.END_HEADERS)
+        yield from itertools.repeat(some)
+
+    said, sent = await flood(server, 10, 3, http2.START, pieces)
+    if not said:
+        wrong.append("no connection was ended for its empty frames")
+    return f"{sent // 9:,} frames written; ended: {count(said)}"
+
+
+async def spoofed_addresses(server, wrong):
+    """30,000 wrong secrets, each from another address, as a proxy would say it: none is known from before, and the
+    table of failures has its size."""
+    connections, together, rounds = 6, 50, 100
+    guess = basic("first", "lps_" + "A" * 43)
+    numbers = itertools.count(1)
+
+    def request():
+        number = next(numbers)
+        # Of IPv6 a /64 is one caller.
+        high, low = divmod(number, 1 << 16)
+        address = f"2001:db8:{high:x}:{low:x}::1" if number % 2 else f"10.{high}.{low >> 8}.{low & 255}"
+        fields = f"Host: a\r\nAuthorization: {guess}\r\nX-Forwarded-For: {address}\r\n"
+        return f"POST /token HTTP/1.1\r\n{fields}\r\n".encode()
+
+    async def one():
+        seen = []
+        reader, writer = await asyncio.open_connection(*server.public)
+        try:
+            for _ in range(rounds):
+                await send(writer, b"".join(request() for _ in range(together)))
+                for _ in range(together):
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    await reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
+                    seen += statuses(head)
+        finally:
+            writer.transport.abort()
+        return seen
+
+    seen = list(itertools.chain(*await asyncio.gather(*(one() for _ in range(connections)))))
+    if set(seen) != {401} or len(seen) != connections * together * rounds:
+        wrong.append("not every wrong secret got 401")
+    return count(seen)
+
+
+async def huge_heads(server, wrong):
+    """Heads over every limit, again and again: 414 and 431, and none is read to its end (contract §1.4)."""
+    head = "GET /{}healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{}\r\n"
+    long = "X-Long: " + "a" * 1_000 + "\r\n"
+    kinds = {  # what is sent, the status, and the error's name; the parser's own refusals have no body
+        "target of 9 KB": (head.format("a" * 9_000, ""), 414, "UriTooLong"),
+        "fields of 17 KB": (head.format("", long * 17), 431, "HeadersTooLarge"),
+        "200 fields": (head.format("", "X: 1\r\n" * 200), 431, None),
+        "head of 100 KB": (head.format("", "X-Long: " + "a" * 100_000 + "\r\n"), 431, None),
+    }
+    until = time.monotonic() + 3
+    seen = collections.Counter()
+
+    async def one(kind, text, status, name):
+        while time.monotonic() < until:
+            came, closed = await exchange(server.public, text.encode())
+            got, body = statuses(came), came.partition(b"\r\n\r\n")[2]
+            # A parser that hangs up on what is still being sent may lose its answer.
+            right = got == [status] or (name is None and not came)
+            if not (closed and right and (json.loads(body)["name"] == name if name else not body)):
+                wrong.append(f"{kind}: {got}, {'closed' if closed else 'open'}, {body[:200]!r}")
+                return
+            seen[f"{kind}: {got or 'closed'}"] += 1
+
+    await asyncio.gather(*(one(kind, *kinds[kind]) for kind in kinds for _ in range(5)))
+    return count(seen.elements())
+
+
+# Messages of which two readers could disagree where they end, and what might then be another request.
+HIDDEN = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+AMBIGUOUS = {
+    "length, then chunked": ("Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    "chunked, then length": ("Transfer-Encoding: chunked\r\nContent-Length: 6\r\n", "0\r\n\r\n"),
+    "length of all, chunked": (f"Content-Length: {5 + len(HIDDEN)}\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    "two lengths": ("Content-Length: 0\r\nContent-Length: 5\r\n", ""),
+    "two lengths in one": ("Content-Length: 0, 5\r\n", ""),
+    "a signed length": ("Content-Length: +0\r\n", ""),
+    "a folded line": ("Content-Length: 0\r\nX: a\r\n Transfer-Encoding: chunked\r\n", ""),
+    "a folded coding": ("Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"),
+    "a length behind a bare LF": ("Transfer-Encoding: chunked\r\nX: a\nContent-Length: 6\r\n", "0\r\n\r\n"),
+    "a coding behind a bare LF": ("Content-Length: 6\r\nX: a\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    "a coding behind a bare CR": ("Content-Length: 0\r\nX: a\rTransfer-Encoding: chunked\r\n", ""),
+    "chunked, identity": ("Transfer-Encoding: chunked, identity\r\n", "0\r\n\r\n"),
+    "identity": ("Transfer-Encoding: identity\r\n", ""),
+    "xchunked": ("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"),
+    "gzip, chunked": ("Transfer-Encoding: gzip, chunked\r\n", "0\r\n\r\n"),
+    "chunked twice": ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+    "a blank before the colon": ("Transfer-Encoding : chunked\r\n", "0\r\n\r\n"),
+    "a size with a sign": ("Transfer-Encoding: chunked\r\n", "+0\r\n\r\n"),
+    "a size with 0x": ("Transfer-Encoding: chunked\r\n", "0x0\r\n\r\n"),
+    "a chunk that ends with LF": ("Transfer-Encoding: chunked\r\n", "2\r\n{}\n0\r\n\r\n"),
+    "a chunk longer than its size": ("Transfer-Encoding: chunked\r\n", "1\r\n{}\r\n0\r\n\r\n"),
+}
+
+
+async def smuggling(server, wrong):
+    """A message that two readers could end at different places is answered at most once, and nothing behind it is taken
+    for a request: the server itself counts those."""
+    head = "POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+
+    async def answered(framing, body, seconds):
+        """The answers, and whether it was closed."""
+        came, closed = await exchange(server.public, f"{head}{framing}\r\n{body}{HIDDEN}".encode(), seconds)
+        return statuses(came), closed
+
+    # Where the end is beyond doubt, the second request is one, and is seen.
+    plain, hidden = await answered("Content-Length: 0\r\n", "", 1), 'route="other"'
+    if plain != ([401, 404], False) or server.requests(hidden) != 1:
+        wrong.append(f"two requests in a row: {plain}")
+    ended = await asyncio.gather(*(answered(*message, 5) for message in AMBIGUOUS.values()))
+    for kind, (got, closed) in zip(AMBIGUOUS, ended):
+        if len(got) > 1 or not closed:
+            wrong.append(f"{kind}: {got}, {'closed' if closed else 'open'}")
+    if reached := server.requests(hidden) - 1:
+        wrong.append(f"{reached} hidden requests were counted")
+    return f"{len(ended)} pairs: {count(' '.join(map(str, got)) or 'closed' for got, _ in ended)}"
+
+
+def clock_of(folder):
+    """The environment in which a file says by how many seconds the clock is wrong."""
+    try:
+        preload = subprocess.check_output(["faketime", "-f", "+0s", "printenv", "LD_PRELOAD"], text=True).strip()
+    except FileNotFoundError:
+        raise Skipped("no faketime") from None
+    set_clock(folder, 0)
+    return {
+        "LD_PRELOAD": preload,
+        "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
+        "FAKETIME_NO_CACHE": "1",
+        # No clock of a machine that is set moves this one.
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def set_clock(folder, seconds):
+    aside = folder / ".clock"
+    aside.write_text(f"{seconds:+}\n")
+    aside.rename(folder / "clock")
+
+
+async def jumping_clock(server, wrong):
+    """The machine's clock is set back and forth, to before 1970 and 100 years ahead: no key signs before its instant,
+    and a token from now is good at no other time; once the clock is right, all is as before."""
+    folder, year = server.log.parent.parent, 365 * 86_400
+    bearer = f"Bearer {json.loads(server.token()[1])['value']}"
+
+    def both():
+        return server.token()[0], server.ask("GET", "/token", Authorization=bearer)[0]
+
+    seen = [both()]
+    for seconds in (3_600, -3_600, -int(time.time()) - 86_400, 100 * year, 0):
+        set_clock(folder, seconds)
+        await asyncio.sleep(1)
+        seen.append(both())
+    # The key is dated five minutes back; a token lasts for ten.
+    right = [(200, 200), (200, 401), (503, 401), (503, 401), (200, 401), (200, 200)]
+    if seen != right:
+        wrong.append(f"issued and checked: {seen}, not {right}")
+    return f"issued/checked, right, +1 h, -1 h, 1969, +100 y, right: {', '.join(f'{a}/{b}' for a, b in seen)}"
+
+
+CASES = [
+    Case("half-sent heads", half_sent_heads, 150, last="[limits]\nconnections = 4000"),
+    Case("slow bodies", slow_bodies, 60),
+    Case("beyond the limit", beyond_the_limit, 50, last="[limits]\nconnections = 50"),
+    Case("rapid reset", rapid_reset, 50),
+    Case("endless fields", endless_fields, 50),
+    Case("empty data", empty_data, 50),
+    Case("spoofed addresses", spoofed_addresses, 50, first='trusted_proxies = ["127.0.0.1"]'),
+    Case("huge heads", huge_heads, 50),
+    Case("smuggling", smuggling, 50),
+    Case("jumping clock", jumping_clock, 50, good=("200", "503"), environment=clock_of),
+]

@@ -1,0 +1,37 @@
+"""The good client: asks for a token 50 times a second on one kept connection, in a process of its own, so that it does
+not wait for the harness. Each line that it prints is the instant it asked, the seconds it took, and what it got."""
+
+import http.client
+import signal
+import sys
+import time
+
+PAUSE = 1 / 50
+PATIENCE = 5
+
+
+def ask(connection, authorization):
+    """The status, or the name of what went wrong."""
+    try:
+        connection.request("POST", "/token", headers={"Authorization": authorization})
+        answer = connection.getresponse()
+        answer.read()
+        return str(answer.status)
+    except (OSError, http.client.HTTPException) as error:
+        # The next question goes over a new connection.
+        connection.close()
+        return type(error).__name__
+
+
+def main(host, port, authorization):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    while True:
+        asked = time.monotonic()
+        got = ask(connection, authorization)
+        took = time.monotonic() - asked
+        print(asked, took, got, flush=True)
+        time.sleep(max(0, PAUSE - took))
+
+
+main(*sys.argv[1:])
