@@ -146,6 +146,8 @@ fn rotate() {
     let made = home.run(&["keys", "rotate", "--json"]);
     assert!((2 * (300 + 2 + 5) - 20..=2 * (300 + 2 + 5) + 60).contains(&lead(&made)), "{made:?}");
     assert_eq!(made.json()["made"], true);
+    // To the minute, so that two machines choose one name.
+    assert!(made.json()["from"].as_str().unwrap().ends_with(":00Z"), "{made:?}");
     assert_eq!(home.states(), ["signing", "upcoming"]);
 
     let (again, names) = (home.run(&["keys", "rotate"]), home.names("keys"));
