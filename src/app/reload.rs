@@ -199,35 +199,21 @@ impl Reloader {
 impl Fixed {
     /// Keeps what only a restart changes, and says so.
     fn hold(&self, config: &mut Config) -> Vec<Warning> {
-        let mut changed = Vec::new();
-        if config.issuer != self.issuer {
-            changed.push("issuer");
-            config.issuer = self.issuer.clone();
-        }
-        if config.listen != self.listen {
-            changed.push("listen");
-        }
-        if config.ops != self.ops {
-            changed.push("ops.listen");
-        }
-        if config.drain != self.drain {
-            changed.push("drain");
-        }
-        if config.connections != self.connections {
-            changed.push("limits.connections");
-        }
-        if config.proxy_protocol != self.proxy_protocol {
-            changed.push("proxy_protocol");
-        }
-        if config.tls != self.tls {
-            changed.push("tls");
-        }
-        if config.keys.path != self.keys {
-            changed.push("keys.path");
-            config.keys.path.clone_from(&self.keys);
-        }
+        let changed = [
+            ("issuer", config.issuer != self.issuer),
+            ("listen", config.listen != self.listen),
+            ("ops.listen", config.ops != self.ops),
+            ("drain", config.drain != self.drain),
+            ("limits.connections", config.connections != self.connections),
+            ("proxy_protocol", config.proxy_protocol != self.proxy_protocol),
+            ("tls", config.tls != self.tls),
+            ("keys.path", config.keys.path != self.keys),
+        ];
+        // The rest of it is not looked at again.
+        config.issuer = self.issuer.clone();
+        config.keys.path.clone_from(&self.keys);
         let restart = |what| format!("restart needed: `{what}` has changed, and the old value is in force");
-        changed.into_iter().map(|what| Warning::standing(restart(what))).collect()
+        changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| Warning::standing(restart(what))).collect()
     }
 }
 

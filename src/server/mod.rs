@@ -1,9 +1,10 @@
 //! The transport: connections in, requests to one endpoint.
 //!
-//! This room owns sockets and time-outs: the first bytes, the head, what is
-//! left of a body, clients that do not read, and the end of the process. What a request means must not
-//! enter. poem's own server is not used: it never gives up on a half-sent head
-//! and spins when accepting fails.
+//! This room owns sockets, how many there may be, TLS and what comes before it;
+//! time-outs: the first bytes, the head, what is left of a body, clients that do
+//! not read; and the end of the process. What a request means must not enter.
+//! poem's own server is not used: it never gives up on a half-sent head and spins
+//! when accepting fails.
 
 mod leftover;
 mod listen;
@@ -33,9 +34,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::http::ClientCertificate;
 use listen::Accepted;
 use patience::{Answering, Limits, Patient};
+
+use crate::http::ClientCertificate;
 
 pub use listen::{Inherited, Listener};
 pub use tls::{Identity, Tls, TlsError, TlsFiles};

@@ -94,16 +94,20 @@ fn what_only_a_restart_changes() {
     let app = TestApp::start();
     let token = app.create("").text("value");
     fs::create_dir(app.folder.path().join("others")).unwrap();
-    let changed =
-        edited(&format!("issuer = \"{ISSUER}\""), "issuer = \"https://other.example\"\nlisten = \"127.0.0.1:1\"");
-    app.write(&(changed + "[keys]\npath = \"others\"\n[ops]\nlisten = \"127.0.0.1:2\"")).look();
+    let changed = edited(
+        &format!("issuer = \"{ISSUER}\""),
+        "issuer = \"https://other.example\"\nlisten = \"127.0.0.1:1\"\nproxy_protocol = true",
+    );
+    app.write(&(changed + "[keys]\npath = \"others\"\n[ops]\nlisten = \"127.0.0.1:2\"\n[drain]\nlimit = \"9s\"\n[limits]\nconnections = 9\n\
+        [tls]\ncert = \"a\"\nkey = \"b\"")).look();
     let said = app.ready();
     let warnings: Vec<_> = said["warnings"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    for what in ["issuer", "listen", "ops.listen", "keys.path"] {
+    for what in ["issuer", "listen", "ops.listen", "drain", "limits.connections", "proxy_protocol", "tls", "keys.path"]
+    {
         let expected = format!("restart needed: `{what}` has changed, and the old value is in force");
         assert!(warnings.contains(&expected.as_str()), "{what} in {warnings:?}");
     }
-    assert_eq!((said["reload_error"].clone(), app.metric("lingpai_warnings")), (Value::Null, 4));
+    assert_eq!((said["reload_error"].clone(), app.metric("lingpai_warnings")), (Value::Null, 8));
     assert_eq!(segment(&app.create("").text("value"), 1)["iss"], ISSUER);
     assert_eq!(app.inspect(&token, "").status, 200);
     // The default audience is the issuer that is in force.
