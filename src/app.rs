@@ -301,6 +301,7 @@ pub fn transport(config: &Config) -> Transport {
         connections: configured.unwrap_or_else(server::default_connections),
         lame_duck: seconds(config.drain.lame_duck),
         drain: seconds(config.drain.limit),
+        sheds: true,
         proxy_protocol: config.proxy_protocol,
     }
 }
@@ -317,7 +318,7 @@ pub async fn serve(
     let draining = Arc::clone(&state);
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
-    let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
+    let for_ops = Transport { connections: OPS_CONNECTIONS, sheds: false, proxy_protocol: false, ..transport };
     tokio::join!(
         server::serve(listeners.public, http::routes(&state), transport, tls, stop.clone()),
         server::serve(listeners.ops, http::ops_routes(&state), for_ops, None, stop),

@@ -28,6 +28,9 @@ const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");
 const CLIENT: HeaderName = HeaderName::from_static("x-token-client");
 const SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
 
+/// Where everything is that costs a signature.
+pub(super) const PATH: &str = "/token";
+
 #[derive(Tags)]
 enum Tag {
     /// Create, inspect and refresh tokens.

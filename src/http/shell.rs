@@ -21,12 +21,18 @@ use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
 
 use super::cors::Page;
+use super::native;
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::state::State;
 use super::trail::Trail;
 use crate::keys::random;
 use crate::telemetry;
+
+/// More requests come than can be answered, and this one is to be refused if it would
+/// cost much. The transport puts it on the request.
+#[derive(Debug, Clone, Copy)]
+pub struct Overloaded;
 
 const MAX_HEAD: usize = 16 << 10;
 const MAX_TARGET: usize = 8 << 10;
@@ -132,6 +138,21 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
         self.state.metrics.answered(route, method, status, took, cause);
     }
 
+    /// Answers, and writes it down.
+    async fn answer(&self, mut request: Request, id: HeaderValue) -> Response {
+        let begun = Instant::now();
+        let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
+        let method = request.method().clone();
+        let target = request.uri().clone();
+        let response = match self.admit(&mut request) {
+            Ok(None) => self.handle(request).await,
+            Ok(Some(response)) => response,
+            Err(problem) => problem.into_response(),
+        };
+        self.tell(&trail, self.allowed.words(&method, target.path()), &response, begun.elapsed());
+        response
+    }
+
     async fn handle(&self, request: Request) -> Response {
         let inside = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         match tokio::time::timeout(WHOLE, inside).await {
@@ -147,25 +168,23 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
 impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     type Output = Response;
 
-    async fn call(&self, mut request: Request) -> poem::Result<Response> {
-        let begun = Instant::now();
+    async fn call(&self, request: Request) -> poem::Result<Response> {
         let id = self.ids.of(request.headers());
-        let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
         let is_secure = *request.scheme() == Scheme::HTTPS;
         let ends_clearly = ends_clearly(request.headers());
         let page = Page::of(request.method(), request.headers());
-        let method = request.method().clone();
-        let target = request.uri().clone();
-        let mut response = match self.admit(&mut request) {
-            Ok(None) => self.handle(request).await,
-            Ok(Some(response)) => response,
-            Err(problem) => problem.into_response(),
+        let is_head = request.method() == Method::HEAD;
+        let mut response = if is_too_much(&request) {
+            // No more than must be: the log has a line when this begins, and one when it ends.
+            self.state.metrics.shed();
+            Problem::Unavailable("overload").into_response()
+        } else {
+            self.answer(request, id.clone()).await
         };
-        self.tell(&trail, self.allowed.words(&method, target.path()), &response, begun.elapsed());
-        if method == Method::HEAD {
+        if is_head {
             response = without_body(response).await;
         }
-        response.headers_mut().insert(REQUEST_ID, trail.header().clone());
+        response.headers_mut().insert(REQUEST_ID, id);
         if !ends_clearly {
             // Nobody knows whether what follows is a request.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -180,6 +199,12 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
         }
         Ok(response)
     }
+}
+
+/// Whether the transport has more to do than it can, and this request would cost a
+/// signature. What tells whether the service lives, and its keys, cost next to nothing.
+fn is_too_much(request: &Request) -> bool {
+    request.extensions().get::<Overloaded>().is_some() && request.uri().path() == native::PATH
 }
 
 /// HEAD is GET without the body, and says how long it would be.

@@ -48,10 +48,6 @@ impl Trail {
         trail
     }
 
-    pub(super) fn header(&self) -> &HeaderValue {
-        &self.0.id
-    }
-
     pub(super) fn id(&self) -> &str {
         self.0.id.to_str().unwrap_or_default()
     }

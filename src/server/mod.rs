@@ -2,13 +2,14 @@
 //!
 //! This room owns sockets, how many there may be, TLS and what comes before it;
 //! time-outs: the first bytes, the head, what is left of a body, clients that do
-//! not read; and the end of the process. What a request means must not enter.
+//! not read; how much is too much; and the end of the process. What a request means must not enter.
 //! poem's own server is not used: it never gives up on a half-sent head and spins
 //! when accepting fails.
 
 mod leftover;
 mod listen;
 pub mod manager;
+mod overload;
 mod patience;
 mod proxy;
 mod tls;
@@ -32,12 +33,14 @@ use poem::{Endpoint, Response};
 use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use listen::Accepted;
+use overload::Overload;
 use patience::{Answering, Limits, Patient};
 
-use crate::http::ClientCertificate;
+use crate::http::{ClientCertificate, Overloaded};
 
 pub use listen::{Inherited, Listener};
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
@@ -83,6 +86,8 @@ pub struct Transport {
     pub lame_duck: Duration,
     /// How long requests in flight then have to finish.
     pub drain: Duration,
+    /// Whether requests are refused when more come than can be answered.
+    pub sheds: bool,
     /// Every TCP connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
 }
@@ -105,16 +110,33 @@ pub async fn serve<E>(
         ending: AtomicBool::new(false),
         tls,
         proxy_protocol: transport.proxy_protocol,
+        overload: Arc::default(),
     });
     let graceful = Arc::new(GracefulShutdown::new());
-    let mut accepting = tokio::task::JoinSet::new();
-    for listener in listeners {
-        accepting.spawn(accept(listener, Arc::clone(&serving), Arc::clone(&graceful)));
+    let accepting = listeners.into_iter().map(|listener| accept(listener, Arc::clone(&serving), Arc::clone(&graceful)));
+    let accepting = futures_util::future::join_all(accepting);
+    let (enough, until_enough) = oneshot::channel::<Infallible>();
+    // Outside of the workers: who is new would else wait in their queue once to be accepted, and once more to be
+    // answered.
+    let accepting = tokio::task::spawn_blocking(|| {
+        Handle::current().block_on(async {
+            tokio::select! {
+                _ = accepting => {}
+                _ = until_enough => {}
+            }
+        });
+    });
+    if transport.sheds
+        && let Err(error) = serving.overload.watch()
+    {
+        tracing::warn!(%error, "requests are not refused when there are too many");
     }
     stop.await;
     serving.ending.store(true, Ordering::Relaxed);
     tokio::time::sleep(transport.lame_duck).await;
-    accepting.shutdown().await;
+    drop(enough);
+    // It ends, whatever it ends with.
+    let _ = accepting.await;
     if let Some(graceful) = Arc::into_inner(graceful)
         && tokio::time::timeout(transport.drain, graceful.shutdown()).await.is_err()
     {
@@ -133,6 +155,7 @@ struct Serving<E> {
     /// What TCP connections are shown, if they speak TLS.
     tls: Option<Arc<Tls>>,
     proxy_protocol: bool,
+    overload: Arc<Overload>,
 }
 
 fn builder() -> Builder<TokioExecutor> {
@@ -264,6 +287,9 @@ where
     let mut request = poem::Request::from((request, local, remote, security.scheme()));
     if let Security::Tls(Some(certificate)) = security {
         request.extensions_mut().insert(certificate);
+    }
+    if serving.overload.refuses() {
+        request.extensions_mut().insert(Overloaded);
     }
     let leftover = has_body.then(|| leftover::track(&mut request));
     let mut response = serving.endpoint.get_response(request).await;

@@ -21,6 +21,7 @@ pub struct Metrics {
     durations: HistogramVec,
     tokens: IntCounterVec,
     refusals: IntCounterVec,
+    shed: IntCounter,
     log_lines_dropped: IntGauge,
     reloads: IntCounter,
     reload_failures: IntCounter,
@@ -63,6 +64,10 @@ impl Default for Metrics {
             durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
             tokens: registered(&registry, IntCounterVec::new(tokens, &["event"])),
             refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
+            shed: counter(
+                "lingpai_requests_shed_total",
+                "Requests that were refused with 503 because more came than could be answered; counted nowhere else.",
+            ),
             log_lines_dropped: gauge(
                 "lingpai_log_lines_dropped",
                 "Lines of the log that nobody read in time, since the start.",
@@ -129,6 +134,11 @@ impl Metrics {
         if let Some(cause) = cause {
             self.refusals.with_label_values(&[cause]).inc();
         }
+    }
+
+    /// A request was refused because there were too many.
+    pub fn shed(&self) {
+        self.shed.inc();
     }
 
     /// Something was done with a token.

@@ -69,8 +69,8 @@ pub struct TestApp {
     pub address: SocketAddr,
     pub ops: SocketAddr,
     pub folder: tempfile::TempDir,
+    pub state: Arc<State>,
     clock: Clock,
-    state: Arc<State>,
     reloader: Mutex<Reloader>,
     runtime: Option<tokio::runtime::Runtime>,
 }

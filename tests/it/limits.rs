@@ -1,5 +1,9 @@
 //! How often a client may ask, and an address may be wrong.
 
+use poem::Endpoint as _;
+use poem::http::{Method, Uri};
+use serde_json::Value;
+
 use crate::app::{Answer, BASIC, SECRET, TestApp, basic, edited, standard};
 
 const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
@@ -102,4 +106,33 @@ fn a_client_has_a_rate() {
     for _ in 0..5 {
         assert_eq!(app.create_as("billing", SECRET, "").status, 200);
     }
+}
+
+/// What would cost a signature is refused; what balancers and verifiers need is not.
+#[test]
+fn when_there_is_too_much_only_what_is_cheap_is_answered() {
+    let app = TestApp::start();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let routes = lingpai::http::routes(&app.state);
+    let ask = |method: Method, path: &'static str| {
+        let mut request =
+            poem::Request::builder().method(method).uri(Uri::from_static(path)).header("host", "a").finish();
+        request.extensions_mut().insert(lingpai::http::Overloaded);
+        runtime.block_on(routes.get_response(request))
+    };
+    for method in [Method::POST, Method::GET, Method::PUT] {
+        let answer = ask(method, "/token");
+        assert_eq!(answer.status(), 503);
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!(header("retry-after"), Some("1"));
+        assert_eq!(header("cache-control"), Some("no-store"));
+        assert!(header("x-request-id").is_some());
+        let body: Value = serde_json::from_slice(&runtime.block_on(answer.into_body().into_vec()).unwrap()).unwrap();
+        assert_eq!(body["name"], "ServiceUnavailable");
+    }
+    for path in ["/healthz", "/readyz", "/.well-known/jwks.json"] {
+        assert_eq!(ask(Method::GET, path).status(), 200);
+    }
+    assert_eq!(app.metric("lingpai_requests_shed_total"), 3);
+    assert_eq!(app.create("").status, 200);
 }

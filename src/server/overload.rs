@@ -1,0 +1,147 @@
+//! How long requests wait before anybody looks at them.
+//!
+//! All work here is short and needs a processor, so what is too much for the
+//! processors waits in the runtime's queue. A task of no work that goes through
+//! the same queue, some times a second, tells how long that takes. When it has
+//! been too long for a while, a share of the requests is refused: the longer the
+//! wait, the larger the share, so that what is left can be done.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+
+/// Nothing is refused while requests wait for less than this.
+const LONG: Duration = Duration::from_millis(100);
+/// Everything that costs is refused when they wait for so much longer.
+const MORE: Duration = Duration::from_millis(200);
+/// An overload is over when nothing has been refused for so long.
+const CALM: Duration = Duration::from_secs(5);
+/// From one look at the queue to the next.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The shortest of so many waits counts: one hiccup is no overload.
+const WAITS: usize = 3;
+/// All of the requests, as a share.
+const ALL: u32 = 1 << 16;
+
+/// Which share of the requests is to be refused.
+#[derive(Debug, Default)]
+pub(super) struct Overload {
+    /// Of [`ALL`].
+    share: AtomicU32,
+    /// Requests that came while there was a share.
+    count: AtomicU32,
+}
+
+impl Overload {
+    /// Whether the next request is to be refused.
+    pub(super) fn refuses(&self) -> bool {
+        let share = self.share.load(Ordering::Relaxed);
+        share > 0 && {
+            // The golden ratio's multiples are spread evenly, whatever the share is.
+            let spread = self.count.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9) >> 16;
+            spread < share
+        }
+    }
+
+    /// Watches the queue of this runtime for as long as anybody holds `self`.
+    ///
+    /// A thread does it, because what comes from outside joins the queue that all
+    /// workers share, and that is where tasks wait when there are many: a worker's own
+    /// is short, and holds what it made last at the front.
+    ///
+    /// # Errors
+    /// There may be no more threads.
+    pub(super) fn watch(self: &Arc<Self>) -> std::io::Result<()> {
+        let (overload, runtime) = (Arc::downgrade(self), Handle::current());
+        thread::Builder::new().name("overload".to_owned()).spawn(move || watch(&overload, &runtime)).map(drop)
+    }
+}
+
+fn watch(overload: &Weak<Overload>, runtime: &Handle) {
+    let mut waits = [Duration::ZERO; WAITS];
+    let mut refused = None;
+    while let Some(wait) = wait(runtime)
+        && let Some(overload) = overload.upgrade()
+    {
+        waits.rotate_left(1);
+        let [.., last] = &mut waits;
+        *last = wait;
+        let share = share(waits.iter().min().copied().unwrap_or_default());
+        overload.share.store(share, Ordering::Relaxed);
+        if share > 0 {
+            if refused.is_none() {
+                tracing::warn!("more requests come than can be answered: some are refused with 503");
+            }
+            refused = Some(Instant::now());
+        } else if refused.is_some_and(|last| last.elapsed() >= CALM) {
+            tracing::info!("no more requests come than can be answered");
+            refused = None;
+        }
+        drop(overload);
+        thread::park_timeout(PAUSE);
+    }
+}
+
+/// How long a task waits for its turn now; nothing if the runtime has ended.
+fn wait(runtime: &Handle) -> Option<Duration> {
+    let (done, turn) = mpsc::sync_channel(1);
+    let begun = Instant::now();
+    runtime.spawn(async move { done.send(begun.elapsed()) });
+    turn.recv().ok()
+}
+
+fn share(wait: Duration) -> u32 {
+    let over = wait.saturating_sub(LONG).min(MORE).as_micros();
+    u32::try_from(over * u128::from(ALL) / MORE.as_micros()).unwrap_or(ALL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longer_the_wait_the_more_is_refused() {
+        assert_eq!(
+            [0, 100, 150, 200, 300, 5_000].map(|wait| share(Duration::from_millis(wait))),
+            [0, 0, ALL / 4, ALL / 2, ALL, ALL]
+        );
+        for share in [0, ALL / 4, ALL / 2, ALL] {
+            let overload = Overload { share: share.into(), count: 0.into() };
+            let refused = (0..10_000).filter(|_| overload.refuses()).count();
+            let expected = usize::try_from(share * 10_000 / ALL).unwrap();
+            assert!(refused.abs_diff(expected) < 10, "{refused} of 10,000, not {expected}");
+        }
+    }
+
+    /// A thousand tasks that take 1 ms each time: a turn comes after a second.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_queue_is_noticed_and_its_end_too() {
+        let overload = Arc::new(Overload::default());
+        overload.watch().unwrap();
+        let busy: Vec<_> = (0..1_000)
+            .map(|_| {
+                tokio::spawn(async {
+                    loop {
+                        let begun = Instant::now();
+                        while begun.elapsed() < Duration::from_millis(1) {}
+                        tokio::task::yield_now().await;
+                    }
+                })
+            })
+            .collect();
+        let share_is = async |wanted: fn(u32) -> bool| {
+            while !wanted(overload.share.load(Ordering::Relaxed)) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let patience = Duration::from_secs(20);
+        assert!(tokio::time::timeout(patience, share_is(|share| share == ALL)).await.is_ok());
+        for task in busy {
+            task.abort();
+        }
+        assert!(tokio::time::timeout(patience, share_is(|share| share == 0)).await.is_ok());
+    }
+}
