@@ -126,11 +126,11 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
     /// Writes down that the request has been answered.
     fn tell(&self, trail: &Trail, (method, route): (&str, &str), response: &Response, took: Duration) {
         let (id, address, client) = (trail.id(), trail.address(), trail.client());
-        let (trace_id, certificate) = (trail.trace(), trail.certificate());
+        let (traceparent, certificate) = (trail.traceparent(), trail.certificate());
         let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         telemetry::answered(
-            telemetry::Request { id, method, route, address, client, trace_id, certificate },
+            telemetry::Request { id, method, route, address, client, traceparent, certificate },
             status,
             micros,
             cause,

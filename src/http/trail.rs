@@ -27,7 +27,7 @@ struct Notes {
     caller: Caller,
     address: String,
     certificate: Option<String>,
-    trace: Option<String>,
+    traceparent: Option<String>,
     client: OnceLock<ClientId>,
 }
 
@@ -41,7 +41,7 @@ impl Trail {
             caller,
             address: caller.to_string(),
             certificate,
-            trace: trace(request.headers()),
+            traceparent: traceparent(request.headers()),
             client: OnceLock::new(),
         }));
         request.extensions_mut().insert(trail.clone());
@@ -65,9 +65,9 @@ impl Trail {
         self.0.certificate.as_deref()
     }
 
-    /// The trace that the request belongs to, if it says so.
-    pub(super) fn trace(&self) -> Option<&str> {
-        self.0.trace.as_deref()
+    /// The caller's span, if it has said so in the right form.
+    pub(super) fn traceparent(&self) -> Option<&str> {
+        self.0.traceparent.as_deref()
     }
 
     pub(super) fn client(&self) -> Option<&str> {
@@ -80,8 +80,8 @@ impl Trail {
     }
 }
 
-/// The trace id of `traceparent` (W3C Trace Context §3.2), if the whole field has its form.
-fn trace(headers: &HeaderMap) -> Option<String> {
+/// What `traceparent` says in the form that is known (W3C Trace Context §3.2), if the whole field has it.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(TRACEPARENT).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return None };
     let mut parts = field.to_str().ok()?.split('-');
@@ -89,11 +89,11 @@ fn trace(headers: &HeaderMap) -> Option<String> {
         let digits = |part: &&str| part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         parts.next().filter(digits)
     };
-    let (version, trace, parent, _flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+    let (version, trace, parent, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
     let is_zero = |part: &str| part.bytes().all(|b| b == b'0');
     // Later versions may have more.
     let whole = version != "ff" && (version != "00" || parts.next().is_none());
-    (whole && !is_zero(trace) && !is_zero(parent)).then(|| trace.to_owned())
+    (whole && !is_zero(trace) && !is_zero(parent)).then(|| format!("00-{trace}-{parent}-{flags}"))
 }
 
 #[cfg(test)]
@@ -105,11 +105,12 @@ mod tests {
         let of = |field: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(TRACEPARENT, HeaderValue::from_str(field).unwrap());
-            trace(&headers)
+            traceparent(&headers)
         };
         let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        assert_eq!(of(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
-        assert_eq!(of(&format!("01-{id}-00f067aa0ba902b7-01-more")).as_deref(), Some(id));
+        let known = format!("00-{id}-00f067aa0ba902b7-01");
+        assert_eq!(of(&known).as_ref(), Some(&known));
+        assert_eq!(of(&format!("01-{id}-00f067aa0ba902b7-01-more")), Some(known));
         for wrong in [
             String::new(),
             id.to_owned(),

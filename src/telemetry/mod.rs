@@ -3,10 +3,13 @@
 //! One JSON object a line on standard error, or a readable line on a terminal.
 //! Lines are written by a thread of their own: when whoever reads them stands
 //! still, lines are dropped and counted, and no request waits. There is a line for
-//! every request, and one for every pair of tokens. A secret, a token or the
+//! every request, and one for every pair of tokens. With the feature `otlp` there
+//! is also a trace. A secret, a token or the
 //! words of a panic must never enter.
 
 mod metrics;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::io::IsTerminal as _;
 use std::sync::OnceLock;
@@ -24,9 +27,18 @@ const BUFFERED_LINES: usize = 8_192;
 /// How many lines were dropped, once there is a log.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
 
-/// Starts logging for this process; lines still waiting are written when the
-/// guard is dropped.
-pub fn start() -> WorkerGuard {
+/// Keeps telemetry going; what still waits is written and sent when it is dropped.
+#[derive(Debug)]
+pub struct Guard {
+    // Dropped in this order: the end of the traces may have a line in the log.
+    #[cfg(feature = "otlp")]
+    _traces: traces::Traces,
+    _log: WorkerGuard,
+}
+
+/// Starts telemetry for this process.
+#[must_use]
+pub fn start() -> Guard {
     let terminal = std::io::stderr().is_terminal();
     let (writer, guard) =
         NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(std::io::stderr());
@@ -43,7 +55,11 @@ pub fn start() -> WorkerGuard {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(place, "panicked");
     }));
-    guard
+    Guard {
+        #[cfg(feature = "otlp")]
+        _traces: traces::Traces::start(),
+        _log: guard,
+    }
 }
 
 /// What is known of a request, for every line that is about it. Nothing here is
@@ -60,8 +76,8 @@ pub struct Request<'a> {
     pub address: &'a str,
     /// The client that has shown its secret, or for whom the token was that was presented.
     pub client: Option<&'a str>,
-    /// The trace that it belongs to (W3C Trace Context).
-    pub trace_id: Option<&'a str>,
+    /// The caller's span, in its form (W3C Trace Context §3.2).
+    pub traceparent: Option<&'a str>,
     /// The SHA-256 of the certificate that it has shown, in hexadecimal digits.
     pub certificate: Option<&'a str>,
 }
@@ -69,7 +85,10 @@ pub struct Request<'a> {
 /// A request has been answered after so many microseconds; `cause` says why it was
 /// refused, from a closed set.
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
-    let Request { id: request_id, method, route, address, client, trace_id, certificate } = request;
+    #[cfg(feature = "otlp")]
+    traces::record(&request, status, micros, cause);
+    let Request { id: request_id, method, route, address, client, traceparent, certificate } = request;
+    let trace_id = traceparent.and_then(|parts| parts.split('-').nth(1));
     match cause {
         None => tracing::info!(
             request_id,
