@@ -223,9 +223,11 @@ async fn tcp<E>(
     let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
         return connection(stream, local, remote, Security::None, serving, watcher).await;
     };
-    if let Ok(Ok(stream)) = tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)).await {
+    // In a box, so that a connection without TLS does not hold the room for it.
+    let accepting = Box::pin(tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)));
+    if let Ok(Ok(stream)) = accepting.await {
         let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
-        connection(stream, local, remote, security, serving, watcher).await;
+        Box::pin(connection(stream, local, remote, security, serving, watcher)).await;
     }
 }
 
@@ -261,11 +263,12 @@ async fn connection<S, E>(
     let shared = Arc::clone(&serving);
     let service = service_fn(move |request| {
         let (serving, local, remote, one) = (Arc::clone(&shared), local.clone(), remote.clone(), answering.one());
-        async move {
+        // In a box, so that a connection on which nothing is asked does not hold the room for it.
+        Box::pin(async move {
             let answer = answer(&serving, request, local, remote, security).await;
             drop(one);
             Ok::<_, Infallible>(answer)
-        }
+        })
     });
     // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
     let _ = watcher.watch(serving.builder.serve_connection(io, service).into_owned()).await;
