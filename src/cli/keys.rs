@@ -47,7 +47,8 @@ pub(super) struct RotateArguments {
     #[arg(long, value_parser = algorithm)]
     alg: Option<Alg>,
 
-    /// In how long it starts to sign, such as 1h [default: twice what verifiers and replicas need to learn of it].
+    /// In how long it starts to sign, such as 1h [default: twice what verifiers and replicas need to learn of it]. The
+    /// first key of a folder signs at once.
     #[arg(long = "in", value_name = "DURATION")]
     lead: Option<Seconds<1, 31_536_000>>,
 
@@ -208,8 +209,9 @@ impl<'a> Place<'a> {
         }
         let when = match &arguments.lead {
             lead if arguments.now => When::Anyway(lead.as_ref().map_or(0, |lead| lead.0)),
-            Some(lead) => When::In(lead.0),
-            None => When::InTime,
+            // For the first one nobody waits, so that the same job fills an empty folder.
+            Some(lead) if !schedule.is_empty() => When::In(lead.0),
+            _ => When::InTime,
         };
         let from = self.instant(alg, when)?;
         let folder = &self.config.keys.path;

@@ -173,6 +173,17 @@ fn rotate() {
     assert!(ran.assert(0).out.contains(", in 6 min; copy it") && !ran.err.contains("for up to"), "{ran:?}");
 }
 
+/// The job that rotates also begins.
+#[test]
+fn rotate_in_an_empty_folder() {
+    let home = Home::standard();
+    fs::remove_dir_all(home.path("keys")).unwrap();
+    home.run(&["keys", "rotate", "--in", "2h"]).assert(0);
+    assert_eq!(home.states(), ["signing"]);
+    home.run(&["keys", "rotate", "--in", "2h"]).assert(0);
+    assert_eq!(home.states(), ["signing", "upcoming"]);
+}
+
 /// A job that runs in the wrong folder does not seem to work.
 #[test]
 fn nothing_is_rotated_nowhere() {
