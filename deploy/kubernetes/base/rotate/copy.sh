@@ -11,4 +11,3 @@ cp ./* "$2/before/"
 for key in ./*.pem; do
   [ ! -e "$key" ] || cp "$key" "$2/keys/"
 done
-find "$2" -type f -exec chmod 600 {} +
