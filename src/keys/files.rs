@@ -168,6 +168,11 @@ fn read(path: &Path) -> Result<KeyFile, KeyError> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| match error.raw_os_error() {
         Some(libc::ENXIO) => problem("is not a regular file".into()),
+        Some(libc::EACCES) => problem(
+            "may not be opened by the user that this runs as; expected a file of that user, or one of its group with mode \
+             0640"
+                .into(),
+        ),
         _ => KeyError { gone: error.kind() == ErrorKind::NotFound, ..problem(format!("cannot be opened: {error}")) },
     })?;
     let status = file.metadata().map_err(|error| problem(format!("cannot be read: {error}")))?;

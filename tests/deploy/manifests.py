@@ -160,7 +160,8 @@ def check_secrets(rendering):
         yield "a secret stands in the manifests"
     [role] = rendering.all("Role").values()
     [rule] = role["rules"]
-    if (rule["resources"], rule.get("resourceNames"), rule["verbs"]) != (["secrets"], ["lingpai-keys"], ["get", "patch"]):
+    least = {"resources": ["secrets"], "resourceNames": ["lingpai-keys"], "verbs": ["get", "patch"]}
+    if rule != {"apiGroups": [""]} | least:
         yield f"the Role allows {rule}"
     pod = rendering.pods()["rotate"]["spec"]
     tokens = {volume["name"] for volume in pod["volumes"] if "projected" in volume}

@@ -84,7 +84,7 @@ class Server:
     """`lingpai serve` as the pod's user, ended by `with`."""
 
     def __init__(self, place, config, environment=None):
-        self.log = config.with_suffix(".log")
+        self.log = place.folder / f"{config.stem}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [place.binary, "serve", "--config", config, "--listen", "127.0.0.1:0"],
@@ -149,7 +149,7 @@ class Volume:
         self.count = 0
 
     def write(self, files, links_first=False, before_tidying=lambda: None):
-        """Brings `files`, a dictionary, there. Older kubelets make new visible links before the turn, newer ones after."""
+        """Brings `files`, a dictionary, there. Older kubelets make new links before the turn, newer ones after."""
         now = time.strftime("..%Y_%m_%d_%H_%M_%S.", time.gmtime())
         self.count += 1
         folder = self.path / f"{now}{self.count:09}"
