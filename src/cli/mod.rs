@@ -7,6 +7,7 @@
 
 mod check;
 mod client;
+mod healthcheck;
 mod init;
 mod inspect;
 mod keys;
@@ -87,6 +88,8 @@ enum Command {
     Token(inspect::Command),
     /// Say everything that `serve` would refuse or warn about, and what would break, without serving.
     Check(check::Arguments),
+    /// Ask the server that runs with these settings whether it is ready: for a container's health check.
+    Healthcheck(healthcheck::Arguments),
     /// Print the `OpenAPI` document.
     Openapi(openapi::Arguments),
     /// Print a script that completes commands in a shell.
@@ -111,6 +114,7 @@ pub fn run() -> ExitCode {
         Command::Client(command) => client::run(settings, &command),
         Command::Token(command) => inspect::run(settings, &command),
         Command::Check(arguments) => check::run(settings, &arguments),
+        Command::Healthcheck(arguments) => healthcheck::run(settings, &arguments),
         Command::Openapi(arguments) => {
             openapi::run(&arguments);
             Ok(true)

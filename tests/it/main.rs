@@ -8,6 +8,7 @@ mod create;
 mod errors;
 mod folder;
 mod forge;
+mod healthcheck;
 mod home;
 mod inspect;
 mod laws;
