@@ -216,7 +216,8 @@ def main():
             expect((said := racer.run("copy", "rotate", "prune", "compare")) is None, said)
         expect((said := one.run("patch")) is None, f"the faster one: {said}")
         expect(look() == ["signing", "upcoming"], "the next job does not add the next key")
-        lead = datetime.datetime.strptime(api.keys()[1][:20], "%Y-%m-%dT%H-%M-%SZ") - datetime.datetime.utcnow()
+        signs = datetime.datetime.strptime(api.keys()[1][:20] + "+0000", "%Y-%m-%dT%H-%M-%SZ%z")
+        lead = signs - datetime.datetime.now(datetime.UTC)
         expect(lead > datetime.timedelta(minutes=115), f"the next key signs in {lead}")
         before = api.secret
         refusal = two.run("patch")
