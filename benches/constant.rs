@@ -1,39 +1,96 @@
 //! A bare hyper server that answers every request with one recorded answer: what
-//! `benches/load` compares lingpai with. No router, no time-outs, no work.
+//! `benches/load` and `benches/compare` compare lingpai with. No router, no time-outs,
+//! no work but what is asked for, and one thread.
 //!
-//! `constant FILE`, where FILE holds an HTTP/1.1 answer as `curl -i` writes it.
-//! Prints where it listens: a port of its own on 127.0.0.1.
+//! `constant FILE [sign|verify]`, where FILE holds an HTTP/1.1 answer as `curl -i`
+//! writes it; with `sign` or `verify` ring makes or checks exactly one ES256 signature
+//! for each request. Prints where it listens: a port of its own on 127.0.0.1.
 
 #![expect(clippy::print_stdout, reason = "says where it listens")]
+#![expect(clippy::unwrap_used, reason = "a measurement may fail so")]
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::rc::Rc;
 
 use http_body_util::Full;
+use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_LENGTH, DATE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _, Signature, UnparsedPublicKey,
+};
 use tokio::net::TcpListener;
+use tokio::task::LocalSet;
 
 type Answer = hyper::Response<Full<Bytes>>;
 
-#[tokio::main]
+/// As long as what is signed of one of lingpai's access tokens.
+const MESSAGE: &[u8] = &[b'x'; 400];
+
+/// What is done for each request.
+enum Work {
+    Nothing,
+    Sign(EcdsaKeyPair, SystemRandom),
+    Verify(UnparsedPublicKey<Vec<u8>>, Signature),
+}
+
+impl Work {
+    /// With a new key.
+    fn named(name: Option<&str>) -> Option<Self> {
+        let random = SystemRandom::new();
+        let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.as_ref(), &random).unwrap();
+        match name {
+            None => Some(Self::Nothing),
+            Some("sign") => Some(Self::Sign(pair, random)),
+            Some("verify") => {
+                let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref().to_vec());
+                Some(Self::Verify(public, pair.sign(&random, MESSAGE).unwrap()))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether it went well.
+    fn done(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Sign(pair, random) => pair.sign(random, MESSAGE).is_ok(),
+            Self::Verify(public, signature) => public.verify(MESSAGE, signature.as_ref()).is_ok(),
+        }
+    }
+}
+
+const USAGE: &str = "usage: constant FILE [sign|verify]";
+
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let file = std::env::args_os().nth(1).ok_or("usage: constant FILE")?;
-    let answer = recorded(&std::fs::read_to_string(file)?)?;
+    let mut arguments = std::env::args().skip(1);
+    let answer = recorded(&std::fs::read_to_string(arguments.next().ok_or(USAGE)?)?)?;
+    let work = Rc::new(Work::named(arguments.next().as_deref()).ok_or(USAGE)?);
+    LocalSet::new().run_until(serve(answer, work)).await
+}
+
+async fn serve(answer: Answer, work: Rc<Work>) -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("constant at http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let answer = answer.clone();
+        let (answer, work) = (answer.clone(), Rc::clone(&work));
         let service = service_fn(move |_| {
-            let answer = answer.clone();
+            let mut answer = answer.clone();
+            if !work.done() {
+                *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+            }
             async move { Ok::<_, Infallible>(answer) }
         });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+        tokio::task::spawn_local(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
 }
 
