@@ -14,7 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from servers import BINARY, CACHE, CLIENT, CONNECTIONS, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts
+from servers import (
+    BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts
+)
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 5))
@@ -118,7 +120,7 @@ def measured(folder, servers):
                 say(f"{request}, round {number + 1} of {ROUNDS}, {side.name}: {figures['rps']:,.0f} req/s")
     return {
         "date": time.strftime("%Y-%m-%d", time.gmtime()), "machine": machine(), "rounds": ROUNDS, "seconds": SECONDS,
-        "connections": CONNECTIONS, "cache": CACHE, "versions": versions(),
+        "connections": CONNECTIONS, "cache": CACHE, "distinct": DISTINCT, "versions": versions(),
         "others": max(figures["others"] for _, mine, others in rows for side in (mine, *(other[0] for other in others))
                       for figures in side.rounds),
         "rows": [row(*of) for of in rows],
@@ -132,7 +134,7 @@ def equal(ours, fastify, oidc, basic, folder):
         pair = json.loads(server.ask("POST", "/token", basic))
         again = json.loads(server.ask("PUT", "/token", f"Token {pair['refresh']}"))
         shapes.append([
-            (sorted(header), sorted(claims), [claims[name] for name in ("iss", "sub", "aud", "client_id", "scope")],
+            (sorted(header), sorted(claims), [claims.get(name) for name in ("iss", "sub", "aud", "client_id", "scope")],
              header["alg"], header["typ"], claims["exp"] - claims["iat"], len(token))
             for token in (*list(pair.values())[:2], *list(again.values())[:2]) for header, claims in [parts(token)]
         ])

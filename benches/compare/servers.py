@@ -105,7 +105,7 @@ class Load:
         requests, micros, errors, wrong, seen = map(int, figures.groups())
         if errors or wrong or seen < requests or requests == 0:
             die(f"void: of {requests} {self.method} requests to {self.name} {errors} had an error, and {wrong} of "
-                f"{seen} answers were not right: {wrk.stderr}")
+                f"{seen} answers were not right. {wrk.stderr.strip()}")
         # The next round goes on where this one ended, past what was on its way.
         self.at += requests + 2 * CONNECTIONS
         return {"requests": requests, "rps": requests / micros * 1e6, "cpu_us": own / requests * 1e6,
