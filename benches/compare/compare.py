@@ -200,6 +200,8 @@ def table(result):
           f"side, {result['connections']} connections. Others used {result['others']:.0%} of the machine at most.\n"
           "busy: cores that the server used. logged: requests that its log has. faster, share: lingpai beside this\n"
           "side, by req/s and by CPU time; both are better when high.\n")
+    if result["others"] > 0.05:
+        print("The machine was not quiet: these figures are good for a look only.\n")
     print(f"{'request':24}{'side':26}{'req/s':>9}{'CPU µs':>8}{'busy':>6}{'logged':>8}{'faster':>8}{'share':>7}  goal")
     for row in result["rows"]:
         request = row["request"]

@@ -104,18 +104,19 @@ def caption(result):
     version = result["versions"]
     logged = min(row["sides"][0]["logged"] for row in result["rows"])
     return f"""
-        {result['date']}; {result['machine']}. lingpai {version['lingpai']} ({version['commit']}),
-        Node {version['node']}, fastify {version['fastify']}, fast-jwt {version['fast-jwt']}, oidc-provider {version['oidc-provider']}.
-        Server on core 0, wrk on core 1 (two cores: both on both), {result['connections']} connections over loopback.
-        The sides took turns, {result['rounds']} rounds of {result['seconds']} s each; medians, of ratios the rounds' own.
-        Every answer was looked at: a status other than 200 or a wrong body would have voided the run. Others used
-        {result['others']:.0%} of the machine at most. ES256 and the same claims everywhere. lingpai wrote its log to a
-        file ({logged:.0%} of the requests at least) and counted its metrics; the rivals had neither log nor metrics.
-        fastify's endpoint does what lingpai's does (client's secret, access token, HS256 refresh token), with schemas;
-        both caches have {result['cache']:,} entries, fast-jwt's with the token itself as key, as its documentation says
-        for speed. oidc-provider gives no refresh token with client credentials, and stores nothing. Repeated:
-        {result['cache']:,} tokens, Zipf with exponent 1. Distinct, and PUT: each of {result['distinct']:,} tokens in
-        turn. One machine, small bodies, no TLS: take the ratios elsewhere, not the rates.
+        {result['date']}; {result['machine']}. lingpai {version['lingpai']} ({version['commit']}), Node
+        {version['node']}, fastify {version['fastify']}, fast-jwt {version['fast-jwt']}, oidc-provider
+        {version['oidc-provider']}. Server on core 0, wrk on core 1 (two cores: both on both), {result['connections']}
+        connections over loopback. The sides took turns, {result['rounds']} rounds of {result['seconds']} s each;
+        medians, of ratios the rounds' own. Every answer was looked at: a status other than 200 or a wrong body would
+        have voided the run. Others used {result['others']:.0%} of the machine at most. ES256 and the same claims
+        everywhere. lingpai wrote its log to a file ({logged:.0%} of the requests at least) and counted its metrics; the
+        rivals had neither log nor metrics. fastify's endpoint does what lingpai's does (client's secret, access token,
+        HS256 refresh token), with schemas; both caches have {result['cache']:,} entries, fast-jwt's with the token
+        itself as key, as its documentation says for speed. oidc-provider gives no refresh token with client
+        credentials, and stores nothing. Repeated: {result['cache']:,} tokens, Zipf with exponent 1. Distinct, and PUT:
+        each of {result['distinct']:,} tokens in turn. One machine, small bodies, no TLS: take the ratios elsewhere, not
+        the rates.
     """
 
 
