@@ -17,6 +17,7 @@ use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::http::{self, Snapshot, State, Warning};
 use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
+use crate::token::Cache;
 
 pub use reload::{Reloader, watch};
 
@@ -159,6 +160,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
         configuration_digest: digest(config, &registry),
         forwarding: config.forwarding.clone(),
         origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
+        inspected: Cache::new(config.token.cache),
         failures: (config.failures > 0).then(|| Rate::then_each_second(config.failures)),
         files: files.digest(config.source.content()),
         compiled: now,

@@ -8,7 +8,7 @@ use poem_openapi::registry::{MetaSecurityScheme, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use zeroize::Zeroizing;
 
-use super::problem::Problem;
+use super::problem::{Challenge, Problem};
 
 const BASIC: &str = "basic";
 const BEARER: &str = "bearer";
@@ -106,6 +106,17 @@ pub(super) enum Presented {
     Token(Zeroizing<String>),
     /// Something else.
     Malformed,
+}
+
+impl Presented {
+    /// The token, if there is one.
+    pub(super) fn token(self) -> Result<Zeroizing<String>, Problem> {
+        match self {
+            Self::Token(text) => Ok(text),
+            Self::Absent => Err(Problem::Unauthorized(Challenge::Token, "no_token")),
+            Self::Malformed => Err(Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_authorization")),
+        }
+    }
 }
 
 /// `Token`, `Toekn` and `Bearer` in any case, then one token.

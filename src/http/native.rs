@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Bytes;
+use poem::http::header::CACHE_CONTROL;
 use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
 use poem_openapi::{OpenApi, Tags};
@@ -11,7 +13,7 @@ use zeroize::Zeroizing;
 use super::body::JsonBody;
 use super::caller::Caller;
 use super::credentials::{ClientAuth, Presented};
-use super::problem::{Challenge, Failure, Problem, WithBody, WithQuestion};
+use super::problem::{Challenge, Failure, NO_STORE, Problem, WithBody, WithQuestion};
 use super::query::{AskedAudience, AskedScope};
 use super::reply::Reply;
 use super::state::{Snapshot, State};
@@ -21,7 +23,8 @@ use crate::clients::{self, Client, Ended, Refusal};
 use crate::clock::Timestamp;
 use crate::telemetry::{self, Event};
 use crate::token::{
-    self, AccessClaims, Audience, Compact, Grant, Kind, MintError, RefreshClaims, Rejection, Session, Verified,
+    self, AccessClaims, Audience, Compact, Fingerprint, Grant, Kind, MintError, RefreshClaims, Rejection, Session,
+    Verified,
 };
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");
@@ -107,8 +110,20 @@ impl Native {
         trail: Data<&Trail>,
     ) -> Result<Reply<TokenInfo>, Failure<WithQuestion>> {
         let (snapshot, now) = self.state.now();
-        let verified: Verified<AccessClaims> = verify(presented, &snapshot, now)?;
-        let claims = verified.into_claims();
+        let text = presented.token()?;
+        let fingerprint = Fingerprint::of::<AccessClaims>(&text);
+        let known = snapshot.inspected.get(&fingerprint, now);
+        self.state.metrics.looked_up(known.is_some());
+        let inspected = if let Some(known) = known {
+            known
+        } else {
+            let verified = verify(&text, &snapshot, now)?;
+            let made = Inspected::of(verified.claims())?;
+            // The claims and the headers say about what the body says.
+            let bytes = 3 * made.body.len();
+            snapshot.inspected.keep(fingerprint, verified, made, bytes)
+        };
+        let claims = inspected.claims();
         trail.note_client(&claims.client);
         if audience.0.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
             let challenge = Challenge::InvalidToken(Some("the token is for another audience"));
@@ -118,12 +133,8 @@ impl Native {
             let message = format!("the token does not have the scope {lacking}");
             return Err(Problem::Forbidden(message, Some(Challenge::InsufficientScope)).into());
         }
-        let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("claim_not_a_header"));
-        let (for_subject, for_client) = (header(claims.subject.as_str())?, header(claims.client.as_str())?);
-        let for_scope = header(claims.scope.as_str())?;
         self.state.metrics.token(Event::Verified);
-        let reply = Reply::json(&describe(claims))?;
-        Ok(reply.header(SUBJECT, for_subject).header(CLIENT, for_client).header(SCOPE, for_scope))
+        Ok(inspected.made().reply())
     }
 
     /// Refresh a token
@@ -138,7 +149,7 @@ impl Native {
         trail: Data<&Trail>,
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
         let (snapshot, now) = self.state.now();
-        let verified: Verified<RefreshClaims> = verify(presented, &snapshot, now)?;
+        let verified: Verified<RefreshClaims> = verify(&presented.token()?, &snapshot, now)?;
         let session = verified.into_claims().session;
         trail.note_client(&session.client);
         let mut renewal = clients::renew(&snapshot.registry, session, now).map_err(ended)?;
@@ -227,16 +238,9 @@ struct Issued {
     kid: String,
 }
 
-fn verify<K: Kind>(presented: Presented, snapshot: &Snapshot, now: Timestamp) -> Result<Verified<K>, Problem> {
-    let text = match presented {
-        Presented::Absent => return Err(Problem::Unauthorized(Challenge::Token, "no_token")),
-        Presented::Malformed => {
-            return Err(Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_authorization"));
-        }
-        Presented::Token(text) => text,
-    };
+fn verify<K: Kind>(text: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Verified<K>, Problem> {
     let malformed = Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_token");
-    let compact = Compact::parse(&text).ok_or(malformed)?;
+    let compact = Compact::parse(text).ok_or(malformed)?;
     token::verify(compact, &snapshot.keys, snapshot.verifying(now)).map_err(|rejection| {
         let description = match rejection {
             Rejection::Expired => Some("the token has expired"),
@@ -260,17 +264,43 @@ fn issue(snapshot: &Snapshot, session: &Session, grant: &Grant<'_>, now: Timesta
     Ok(Issued { pair: TokenPair { value: pair.access, refresh: pair.refresh, expire }, id: pair.id, kid })
 }
 
-fn describe(claims: AccessClaims) -> TokenInfo {
-    let value = |value| serde_json::to_value(value).unwrap_or_default();
-    TokenInfo {
-        expire: claims.expires.iso_millis(),
-        scope: claims.scope.iter().map(str::to_owned).collect(),
-        subject: claims.subject.into(),
-        client: claims.client.into(),
-        audience: claims.audience.iter().map(ToString::to_string).collect(),
-        issued: claims.issued.iso_millis(),
-        id: claims.id.into(),
-        claims: claims.extra.iter().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
+/// The answer about an access token, which is the same each time.
+#[derive(Debug)]
+pub struct Inspected {
+    body: Bytes,
+    subject: HeaderValue,
+    client: HeaderValue,
+    scope: HeaderValue,
+}
+
+impl Inspected {
+    fn of(claims: &AccessClaims) -> Result<Self, Problem> {
+        let header = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("claim_not_a_header"));
+        let value = |value| serde_json::to_value(value).unwrap_or_default();
+        let body = serde_json::to_vec(&TokenInfo {
+            expire: claims.expires.iso_millis(),
+            scope: claims.scope.iter().map(str::to_owned).collect(),
+            subject: claims.subject.as_str().to_owned(),
+            client: claims.client.as_str().to_owned(),
+            audience: claims.audience.iter().map(ToString::to_string).collect(),
+            issued: claims.issued.iso_millis(),
+            id: claims.id.clone().into(),
+            claims: claims.extra.iter().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
+        });
+        Ok(Self {
+            body: body.map_err(|_| Problem::Internal("answer_not_serialised"))?.into(),
+            subject: header(claims.subject.as_str())?,
+            client: header(claims.client.as_str())?,
+            scope: header(claims.scope.as_str())?,
+        })
+    }
+
+    fn reply(&self) -> Reply<TokenInfo> {
+        Reply::bytes(self.body.clone().into())
+            .header(CACHE_CONTROL, NO_STORE)
+            .header(SUBJECT, self.subject.clone())
+            .header(CLIENT, self.client.clone())
+            .header(SCOPE, self.scope.clone())
     }
 }
 

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
+use super::native::Inspected;
 use crate::clients::{Meter, Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Forwarding;
 use crate::keys::{KeyRing, Plan};
 use crate::telemetry::Metrics;
-use crate::token::Verifying;
+use crate::token::{AccessClaims, Cache, Verifying};
 
 /// All that a request is decided by. It never changes; a reload swaps it.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The keys and their schedule.
     pub keys: KeyRing,
+    /// Access tokens that were found good.
+    pub inspected: Cache<AccessClaims, Inspected>,
     /// How many client authentications of one address may fail, if that is limited.
     pub failures: Option<Rate>,
     /// Whose pages may read answers.
@@ -174,6 +177,7 @@ impl State {
             jwks_max_age: 0,
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
+            inspected: Cache::new(0),
             failures: None,
             origins: Vec::new(),
             forwarding: Forwarding::default(),

@@ -351,7 +351,13 @@ impl Verifier<'_> {
     /// whose clock is ahead.
     #[must_use]
     pub fn accepts(&self, now: Timestamp) -> bool {
-        self.entry.is_some_and(|entry| entry.until.is_none_or(|until| now < until.plus(self.window)))
+        self.entry.is_some() && self.ends().is_none_or(|end| now < end)
+    }
+
+    /// From when on it no longer does, if that is known.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        Some(self.entry?.until?.plus(self.window))
     }
 
     /// Whether the key is revoked.

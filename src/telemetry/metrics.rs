@@ -21,6 +21,7 @@ pub struct Metrics {
     durations: HistogramVec,
     tokens: IntCounterVec,
     refusals: IntCounterVec,
+    lookups: IntCounterVec,
     shed: IntCounter,
     log_lines_dropped: IntGauge,
     reloads: IntCounter,
@@ -58,12 +59,17 @@ impl Default for Metrics {
         );
         let refusals =
             Opts::new("lingpai_refusals_total", "Requests that were refused, by the reason that the log has.");
+        let lookups = Opts::new(
+            "lingpai_cache_lookups_total",
+            "Access tokens that were looked for among those found good before: hits need no signature.",
+        );
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
         let metrics = Self {
             requests: registered(&registry, IntCounterVec::new(requests, &["route", "method", "status"])),
             durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
             tokens: registered(&registry, IntCounterVec::new(tokens, &["event"])),
             refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
+            lookups: registered(&registry, IntCounterVec::new(lookups, &["result"])),
             shed: counter(
                 "lingpai_requests_shed_total",
                 "Requests that were refused with 503 because more came than could be answered; counted nowhere else.",
@@ -134,6 +140,11 @@ impl Metrics {
         if let Some(cause) = cause {
             self.refusals.with_label_values(&[cause]).inc();
         }
+    }
+
+    /// An access token was looked for among those that were found good.
+    pub fn looked_up(&self, found: bool) {
+        self.lookups.with_label_values(&[if found { "hit" } else { "miss" }]).inc();
     }
 
     /// A request was refused because there were too many.

@@ -7,6 +7,7 @@
 //! A string from a request is a [`Compact`] until [`verify`] has made it a
 //! [`Verified`]; nothing else can, and only that type gives the claims away.
 
+mod cache;
 mod claims;
 mod extra;
 mod mint;
@@ -15,6 +16,7 @@ mod scope;
 mod session;
 mod verify;
 
+pub use cache::{Cache, Fingerprint, Hit};
 pub use claims::{AccessClaims, RefreshClaims};
 pub use extra::{ClaimValue, ExtraClaims, RESERVED, Scalar};
 pub use mint::{MintError, Pair, mint};

@@ -84,19 +84,43 @@ impl Rejection {
 
 /// The claims of a token that was checked. Only [`verify`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verified<K>(K);
+pub struct Verified<K> {
+    claims: K,
+    from: Timestamp,
+    until: Timestamp,
+}
 
 impl<K> Verified<K> {
     /// The claims.
     #[must_use]
     pub fn claims(&self) -> &K {
-        &self.0
+        &self.claims
     }
 
     /// The claims, taken.
     #[must_use]
     pub fn into_claims(self) -> K {
-        self.0
+        self.claims
+    }
+
+    /// Whether it would be found good at `now`, too, with the same keys, issuer and leeway.
+    #[must_use]
+    pub fn holds_at(&self, now: Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
+}
+
+#[cfg(test)]
+impl Verified<AccessClaims> {
+    /// One that is good at `now` and for a minute.
+    pub(super) fn sample(now: Timestamp) -> Self {
+        let payload = format!(
+            r#"{{"iss":"i","sub":"s","aud":"a","exp":{},"iat":{},"jti":"j","client_id":"c"}}"#,
+            now.unix() + 60,
+            now.unix()
+        );
+        let claims = AccessClaims::read(payload.as_bytes(), "i").unwrap();
+        Self { claims, from: now, until: now.plus(60) }
     }
 }
 
@@ -164,7 +188,11 @@ pub fn verify<K: Kind>(token: Compact<'_>, keys: &KeyRing, with: Verifying<'_>) 
         return Err(Rejection::BadSignature);
     }
     let payload = URL_SAFE_NO_PAD.decode(token.payload).map_err(|_| Rejection::BadClaims)?;
-    examine(&payload, with).map(Verified)
+    let claims: K = examine(&payload, with)?;
+    let (expires, valid_from) = claims.validity();
+    let expires = expires.plus(with.leeway);
+    let until = key.ends().map_or(expires, |end| end.min(expires));
+    Ok(Verified { claims, from: valid_from.plus(-with.leeway), until })
 }
 
 /// Checks the claims of a token whose signature somebody else has checked: their

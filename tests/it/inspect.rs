@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::app::{Answer, BASIC, SECRET, TOKEN, TestApp, edited, segment};
+use crate::app::{Answer, BASIC, SECRET, TOKEN, TestApp, edited, segment, standard};
 
 /// A service, and an access token of `user:7` with all of the scope.
 fn with_token() -> (TestApp, String) {
@@ -291,4 +291,64 @@ fn an_access_token_outlives_its_client() {
     let answer = app.at(604).inspect(&token, "?scope=orders:write");
     assert_eq!((answer.status, answer.json()["client"].as_str()), (200, Some("orders")));
     assert_eq!(app.inspect(&anonymous, "?scope=guest").status, 200);
+}
+
+fn lookups(app: &TestApp, result: &str) -> i64 {
+    app.metric(&format!("lingpai_cache_lookups_total{{result=\"{result}\"}}"))
+}
+
+/// It is known; whether it is good is asked each time.
+#[test]
+fn a_token_that_comes_again() {
+    let (app, token) = with_token();
+    let first = app.inspect(&token, "");
+    let again = app.inspect(&token, "");
+    assert_eq!((lookups(&app, "miss"), lookups(&app, "hit")), (1, 1));
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    for name in ["content-type", "cache-control", "x-token-subject", "x-token-client", "x-token-scope"] {
+        assert_eq!(again.all(name), first.all(name), "{name}");
+    }
+    app.inspect(&token, "?audience=x").assert_invalid_token(Some("the token is for another audience"));
+    assert_eq!(app.inspect(&token, "?scope=bills").status, 403);
+    assert_eq!(lookups(&app, "hit"), 3);
+    app.at(605).inspect(&token, "").assert_invalid_token(Some("the token has expired"));
+    app.at(-6).inspect(&token, "").assert_invalid_token(Some("the token is not yet valid"));
+    assert_eq!((app.at(0).inspect(&token, "").status, lookups(&app, "hit")), (200, 4));
+    // One digit more or less is another token, and a bad one stays so.
+    for other in [format!("{token}A"), token[1..].to_owned(), token.to_lowercase()] {
+        for _ in 0..2 {
+            app.inspect(&other, "").assert_invalid_token(None);
+        }
+    }
+    assert_eq!(lookups(&app, "hit"), 4);
+}
+
+/// What was found good by other keys, or another configuration, is asked anew.
+#[test]
+fn a_known_token_whose_key_is_gone() {
+    let app =
+        TestApp::with(&edited("[token]", "[token]\naccess_lifetime = \"1h\""), &["2026-01-01T00-00-00Z.es256.pem"]);
+    let token = app.create("").text("value");
+    let kid = segment(&token, 0)["kid"].clone();
+    app.add_key(100);
+    // A key verifies for as long as tokens live now, which is less than this one was given.
+    app.reconfigure(&standard());
+    for seconds in [0, 704] {
+        assert_eq!(app.at(seconds).inspect(&token, "").status, 200);
+    }
+    assert_eq!(lookups(&app, "hit"), 1);
+    app.at(705).inspect(&token, "").assert_invalid_token(None);
+    assert_eq!(app.at(704).inspect(&token, "").status, 200);
+    app.reconfigure(&edited("[token]", &format!("[keys]\nrevoked = [{kid}]\n[token]")));
+    app.inspect(&token, "").assert_invalid_token(None);
+}
+
+#[test]
+fn without_a_cache_every_token_is_verified() {
+    let app = TestApp::with(&edited("[token]", "[token]\ncache = 0"), &["2026-01-01T00-00-00Z.es256.pem"]);
+    let token = app.create("").text("value");
+    for _ in 0..3 {
+        assert_eq!(app.inspect(&token, "").status, 200);
+    }
+    assert_eq!(lookups(&app, "miss"), 3);
 }
