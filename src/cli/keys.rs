@@ -11,7 +11,7 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Seconds};
-use crate::keys::{self, Alg, Import, Key, KeyError, KeyRing, Pace, Scheduled, State, When};
+use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Pace, Scheduled, State, When};
 
 /// A key file holds one key.
 const MAX_PEM: u64 = 16 << 10;
@@ -28,6 +28,8 @@ pub(super) enum Command {
     Prune,
     /// Take in a private key that was made elsewhere, such as an RSA key from `openssl genpkey`.
     Import(ImportArguments),
+    /// Print the public keys that verify now or later, in PEM, for those who cannot fetch the JWKS.
+    Export(ExportArguments),
 }
 
 #[derive(Args)]
@@ -68,6 +70,25 @@ pub(super) struct ImportArguments {
     at: Option<Timestamp>,
 }
 
+#[derive(Args)]
+pub(super) struct ExportArguments {
+    /// The public parts; private keys are never printed.
+    #[arg(long)]
+    public: bool,
+
+    /// Only this key, as `lingpai keys list` calls it.
+    #[arg(value_parser = kid, allow_hyphen_values = true)]
+    kid: Option<Kid>,
+
+    /// Write one file a key, `<kid>.pem`, into this folder, and delete the files of keys that no longer verify.
+    #[arg(long, value_name = "DIR", conflicts_with = "kid")]
+    out: Option<PathBuf>,
+}
+
+fn kid(text: &str) -> Result<Kid, &'static str> {
+    Kid::parse(text).ok_or("expected a key's id of 43 characters, as `lingpai keys list` shows it")
+}
+
 fn algorithm(name: &str) -> Result<Alg, &'static str> {
     Alg::from_name(name).ok_or("expected ES256, EdDSA or RS256")
 }
@@ -78,7 +99,7 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let _alone = match command {
-        Command::List => None,
+        Command::List | Command::Export(_) => None,
         _ => keys::lock(&settings.load()?.keys.path),
     };
     let place = Place::open(settings)?;
@@ -91,6 +112,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         Command::Rotate(arguments) => place.rotate(arguments),
         Command::Import(arguments) => place.import(arguments),
         Command::Prune => place.prune(),
+        Command::Export(arguments) => place.export(arguments),
         Command::List => {
             place.list();
             return Ok(true);
@@ -274,6 +296,71 @@ impl<'a> Place<'a> {
         }
         if deleted.is_empty() {
             say("nothing to delete: no key has been retired for 24 hours");
+        }
+        Ok(())
+    }
+
+    fn export(&self, arguments: &ExportArguments) -> Done {
+        if !arguments.public {
+            return Err(StartError::new("private keys are never printed; `--public` exports the public ones").into());
+        }
+        self.refuse_nowhere()?;
+        let wanted = |key: &&Key| arguments.kid.as_ref().is_none_or(|kid| key.kid() == kid);
+        let keys: Vec<_> = self.ring.published(self.now).filter(wanted).collect();
+        if keys.is_empty() {
+            let folder = self.config.keys.path.display();
+            let what = arguments.kid.as_ref().map_or_else(String::new, |kid| format!(" with the id {kid}"));
+            return Err(Refused::No(format!("{folder}: there is no key{what} that verifies now or later")));
+        }
+        match &arguments.out {
+            Some(folder) => self.export_files(folder, &keys),
+            None => self.export_text(&keys, arguments.kid.is_none()),
+        }
+    }
+
+    fn export_text(&self, keys: &[&Key], is_list: bool) -> Done {
+        let mut rows = Vec::new();
+        for key in keys {
+            let (name, kid) = (key.name(), key.kid().as_str());
+            let pem = key.public_pem().map_err(StartError::new)?;
+            rows.push(json!({"kid": kid, "alg": name.alg.name(), "from": name.from.rfc3339(), "pem": pem}));
+            if self.settings.json {
+                continue;
+            }
+            if is_list {
+                // Text before a block is allowed (RFC 7468 §2), but not every reader knows that.
+                say(&format!("# {kid} {} signs from {}", name.alg.name(), name.from));
+            }
+            say(pem.trim_end());
+        }
+        if self.settings.json {
+            say_json(&rows.into());
+        }
+        Ok(())
+    }
+
+    fn export_files(&self, folder: &Path, keys: &[&Key]) -> Done {
+        let same = |path: &Path| path.canonicalize().ok();
+        if same(folder).is_some_and(|folder| Some(folder) == same(&self.config.keys.path)) {
+            return Err(StartError::new(format!(
+                "{}: holds the private keys; expected another folder",
+                folder.display()
+            ))
+            .into());
+        }
+        let Exported { written, deleted } = keys::export(folder, keys.iter().copied())?;
+        if self.settings.json {
+            say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}));
+            return Ok(());
+        }
+        for path in &written {
+            say(&format!("wrote {}", path.display()));
+        }
+        for path in &deleted {
+            say(&format!("deleted {}", path.display()));
+        }
+        if written.is_empty() && deleted.is_empty() {
+            say(&format!("nothing to do: {} holds the keys that verify", folder.display()));
         }
         Ok(())
     }

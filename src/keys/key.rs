@@ -4,9 +4,9 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pkcs8::der::asn1::OctetStringRef;
-use pkcs8::der::{Decode, Encode, SecretDocument};
-use pkcs8::{AlgorithmIdentifierRef, ObjectIdentifier, PrivateKeyInfoRef};
+use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef};
+use pkcs8::der::{Decode, Encode, EncodePem, SecretDocument};
+use pkcs8::{AlgorithmIdentifierRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
 use super::crypto::signature::{
@@ -184,6 +184,23 @@ impl Key {
     #[must_use]
     pub fn jwk(&self) -> &str {
         &self.jwk
+    }
+
+    /// The public part as a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7) in PEM, which
+    /// most tools read.
+    ///
+    /// # Errors
+    /// Only if the encoder fails, which no key that was parsed makes it do.
+    pub fn public_pem(&self) -> Result<String, String> {
+        let (oid, parameters, public) = match &self.pair {
+            Pair::Es256(pair) => (EC, Some(AnyRef::from(&P256)), pair.public_key().as_ref()),
+            Pair::EdDsa(pair) => (ED25519_OID, None, pair.public_key().as_ref()),
+            Pair::Rs256(pair) => (RSA, Some(AnyRef::NULL), pair.public().as_ref()),
+        };
+        let algorithm = AlgorithmIdentifierRef { oid, parameters };
+        BitStringRef::from_bytes(public)
+            .and_then(|public| SubjectPublicKeyInfoRef { algorithm, subject_public_key: public }.to_pem(LineEnding::LF))
+            .map_err(|_| "its public part cannot be written as PEM".to_owned())
     }
 
     /// Signs `message`.

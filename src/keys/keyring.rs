@@ -274,6 +274,16 @@ impl KeyRing {
         Some(Verifier { purpose, entry, window: self.window(purpose) })
     }
 
+    /// The keys that verify access tokens at `now` or will, in the order of the JWKS.
+    pub fn published(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
+        let published = move |entry: &&Entry| self.end_of_publishing(entry).is_none_or(|end| now < end);
+        self.entries.iter().filter(published).map(|entry| &entry.key)
+    }
+
+    fn end_of_publishing(&self, entry: &Entry) -> Option<Timestamp> {
+        Some(entry.until?.plus(self.plan.access_window))
+    }
+
     /// The published keys at `now`. The bytes are built anew only when a key
     /// has left the set.
     #[must_use]
@@ -281,10 +291,9 @@ impl KeyRing {
         if let Some(jwks) = self.jwks.load().as_ref().filter(|jwks| jwks.holds_at(now)) {
             return Arc::clone(jwks);
         }
-        let ends = |entry: &Entry| Some(entry.until?.plus(self.plan.access_window));
-        let published = self.entries.iter().filter(|entry| ends(entry).is_none_or(|end| now < end));
+        let ends = |entry: &Entry| self.end_of_publishing(entry);
         let jwks = Arc::new(Jwks::new(
-            published.map(|entry| entry.key.jwk()),
+            self.published(now).map(Key::jwk),
             self.entries.iter().filter_map(ends).filter(|end| *end <= now).max(),
             self.entries.iter().filter_map(ends).filter(|end| *end > now).min(),
         ));
@@ -305,7 +314,7 @@ impl KeyRing {
                 _ => State::Signing,
             },
             signs_until: entry.until,
-            published_until: entry.until.map(|until| until.plus(self.plan.access_window)),
+            published_until: self.end_of_publishing(entry),
             verifies_until: entry.until.map(|until| until.plus(longest)),
         });
         let revoked = self.revoked.iter().map(|key| Scheduled {

@@ -10,6 +10,7 @@
 //! the clock alone. The state of a key is a function of the instant asked for,
 //! and a [`KeyRing`] never changes: a reload makes a new one and swaps it in.
 
+mod export;
 mod files;
 mod foreign;
 mod jwks;
@@ -19,6 +20,7 @@ mod lint;
 mod name;
 mod rotation;
 
+pub use export::{Exported, export};
 pub use files::{Folder, Import, KeyError, delete, generate, load, lock};
 pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;

@@ -591,6 +591,7 @@ fn completions_and_manual_pages() {
     for (arguments, parts) in [
         (&["man"][..], ["lingpai \\- A stateless signed", "lingpai\\-keys(1)"]),
         (&["man", "keys", "rotate"], ["lingpai\\-keys\\-rotate \\- Schedule", "\\-\\-in"]),
+        (&["man", "keys", "export"], ["lingpai\\-keys\\-export \\- Print the public", "\\-\\-out"]),
     ] {
         let page = home.run(arguments);
         assert!(page.assert(0).out.contains(".TH lingpai"), "{page:?}");

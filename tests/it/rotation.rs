@@ -10,7 +10,7 @@ use lingpai::keys::{self, Alg, KeyName};
 use serde_json::{Value, json};
 
 use crate::app::{copy_key, standard, vectors};
-use crate::home::{Home, RECENT, Ran, ended};
+use crate::home::{Home, KEY, RECENT, Ran, ended};
 
 const DAY: i64 = 86_400;
 
@@ -44,6 +44,82 @@ impl Home {
 /// The instant that a command says it gave a key, in seconds from now.
 fn lead(ran: &Ran) -> i64 {
     Timestamp::parse_rfc3339(ran.assert(0).json()["from"].as_str().unwrap()).unwrap().since(now())
+}
+
+fn export(home: &Home, arguments: &[&str]) -> Ran {
+    home.run(&[&["keys", "export", "--public"], arguments].concat())
+}
+
+/// What OpenSSL makes of the private keys is what is exported of them.
+#[test]
+fn the_public_keys_in_pem() {
+    let home = Home::standard();
+    let names = [KEY.replace("es256", "eddsa"), KEY.replace("es256", "rs256")];
+    for name in &names {
+        copy_key(name, &home.path("keys").join(name));
+    }
+    home.key(DAY);
+    // Of the key before it all access tokens have ended, and only refresh tokens are good.
+    home.key(-3_600);
+    let (mut files, mut list) = (Vec::new(), String::new());
+    for key in home.listed().iter().filter(|key| key["state"] != "retiring") {
+        let (kid, file) = (key["kid"].as_str().unwrap(), key["file"].as_str().unwrap());
+        let openssl = Command::new("openssl").args(["pkey", "-pubout", "-in"]).arg(home.path(file)).output().unwrap();
+        let pem = String::from_utf8(openssl.stdout).unwrap();
+        assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----\n"), "{pem}");
+        assert_eq!(export(&home, &[kid]).assert(0).out, pem, "{file}");
+        let (alg, from) = (key["alg"].as_str().unwrap(), key["from"].as_str().unwrap());
+        list.extend([format!("# {kid} {alg} signs from {from}\n"), pem.clone()]);
+        files.push((format!("{kid}.pem"), pem));
+    }
+    assert_eq!(files.len(), 4);
+    assert_eq!(export(&home, &[]).assert(0).out, list);
+    let rows = export(&home, &["--json"]).assert(0).json();
+    assert_eq!(
+        rows.as_array().unwrap().iter().map(|row| row["pem"].as_str().unwrap()).collect::<Vec<_>>(),
+        files.iter().map(|(_, pem)| pem).collect::<Vec<_>>()
+    );
+
+    let read = || home.names("out").into_iter().map(|name| (name.clone(), home.text(&format!("out/{name}"))));
+    files.sort();
+    export(&home, &["--out", "out"]).assert(0);
+    assert_eq!(read().collect::<Vec<_>>(), files);
+    for (name, _) in &files {
+        assert_eq!(fs::metadata(home.path("out").join(name)).unwrap().mode() & 0o777, 0o644);
+    }
+    assert_eq!(fs::metadata(home.path("out")).unwrap().mode() & 0o777, 0o755);
+    assert!(export(&home, &["--out", "out"]).assert(0).out.starts_with("nothing to do: "));
+    // What is there and wrong is mended; whom nobody may trust any more goes; what is somebody else's stays.
+    let (first, revoked) = (&files[0].0, files[3].0.trim_end_matches(".pem").to_owned());
+    home.write(&format!("out/{first}"), "");
+    home.write("out/else.pem", "");
+    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [\"{revoked}\"]\n", standard()));
+    let ran = export(&home, &["--out", "out"]);
+    assert_eq!(ran.assert(0).out, format!("wrote out/{first}\ndeleted out/{revoked}.pem\n"));
+    files[3] = ("else.pem".to_owned(), String::new());
+    files.sort();
+    assert_eq!(read().collect::<Vec<_>>(), files);
+    export(&home, &[&revoked]).assert_refused(1, &["there is no key with the id", "that verifies now or later"]);
+}
+
+#[test]
+fn what_is_not_exported() {
+    let home = Home::standard();
+    for arguments in [&["keys", "export"][..], &["keys", "export", "--out", "out"]] {
+        home.run(arguments).assert_refused(2, &["private keys are never printed; `--public` exports the public ones"]);
+    }
+    export(&home, &["--out", "keys"]).assert_refused(2, &["keys: holds the private keys; expected another folder"]);
+    export(&home, &["--out", "a/b"]).assert_refused(2, &["a/b: cannot be written"]);
+    // Some begin with a hyphen.
+    export(&home, &[&format!("-{}", "A".repeat(42))]).assert_refused(1, &["there is no key with the id -AAA"]);
+    assert!(export(&home, &["nonsense"]).assert(2).err.contains("expected a key's id of 43 characters"));
+    assert_eq!(home.names("."), ["keys", "lingpai.toml"]);
+    assert_eq!(home.names("keys"), [&**RECENT]);
+    let nowhere = Home::new();
+    export(&nowhere, &["--out", "out"]).assert_refused(1, &["there is no lingpai.toml here, and no key in keys"]);
+    nowhere.write("lingpai.toml", &standard());
+    export(&nowhere, &["--out", "out"]).assert_refused(1, &["there is no key that verifies now or later"]);
+    assert!(!nowhere.path("out").exists());
 }
 
 #[test]

@@ -1,0 +1,72 @@
+//! Public keys as PEM files, for those who cannot fetch the JWKS.
+
+use std::fs::{self, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{Key, KeyError, Kid};
+use crate::config;
+
+/// Everybody may read what is public.
+const MODE: u32 = 0o644;
+
+/// What [`export`] has changed.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// New files, and files that were other than they should be.
+    pub written: Vec<PathBuf>,
+    /// Files of keys that no longer verify.
+    pub deleted: Vec<PathBuf>,
+}
+
+/// Makes `folder` hold the public parts of `keys`, one `<kid>.pem` each, and no
+/// other file of that form. No reader ever sees half a file.
+///
+/// # Errors
+/// What the system refused.
+pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<Exported, KeyError> {
+    let cannot_write = |path: &Path, error: std::io::Error| KeyError::new(path, format!("cannot be written: {error}"));
+    if !folder.exists() {
+        let made = fs::create_dir(folder).and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)));
+        made.map_err(|error| cannot_write(folder, error))?;
+    }
+    let mut exported = Exported::default();
+    let mut wanted = Vec::new();
+    for key in keys {
+        let path = folder.join(format!("{}.pem", key.kid()));
+        let pem = key.public_pem().map_err(|problem| KeyError::new(&path, problem))?;
+        let written = match fs::read(&path) {
+            Ok(there) if there == pem.as_bytes() => Ok(false),
+            Ok(_) => config::replace(&path, pem.as_bytes(), |_| Ok(())).map(|()| true),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                config::create(&path, pem.as_bytes(), MODE).map(|()| true)
+            }
+            Err(error) => Err(error),
+        };
+        if written.map_err(|error| cannot_write(&path, error))? {
+            exported.written.push(path.clone());
+        }
+        wanted.push(path);
+    }
+    for path in exports_in(folder)?.into_iter().filter(|path| !wanted.contains(path)) {
+        super::delete(folder, &path)?;
+        exported.deleted.push(path);
+    }
+    Ok(exported)
+}
+
+/// The files in `folder` that are called as a key is here.
+fn exports_in(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
+    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let kid = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".pem"));
+        if kid.and_then(Kid::parse).is_some() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
