@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::problem::{JSON, NO_STORE, Problem};
 use super::state::State;
 use crate::clock::Timestamp;
-use crate::keys::{Scheduled, State as KeyState, hex};
+use crate::keys::{Alg, Scheduled, State as KeyState, hex};
 
 /// Prometheus' text format.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -51,7 +51,8 @@ impl Ops {
         let keys = snapshot.keys.schedule(now);
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
-        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, snapshot.warnings(now).count()))
+        let newest = Alg::ALL.map(|alg| (alg.name(), snapshot.keys.newest(alg).map(Timestamp::unix)));
+        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, snapshot.warnings(now).count()))
     }
 }
 

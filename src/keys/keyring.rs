@@ -261,6 +261,13 @@ impl KeyRing {
         self.plan.algorithms.contains(&alg)
     }
 
+    /// When the newest key of the algorithm `alg` starts to sign, or did, if some
+    /// token is signed with it.
+    #[must_use]
+    pub fn newest(&self, alg: Alg) -> Option<Timestamp> {
+        self.of(alg).last().filter(|_| self.uses(alg)).map(|entry| entry.key.name().from)
+    }
+
     pub(super) fn of(&self, alg: Alg) -> impl Iterator<Item = &Entry> {
         self.by_alg.get(&alg).into_iter().flatten().filter_map(|at| self.entries.get(*at))
     }

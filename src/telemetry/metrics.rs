@@ -29,6 +29,7 @@ pub struct Metrics {
     reload_successful: IntGauge,
     warnings: IntGauge,
     keys: IntGaugeVec,
+    newest_key: IntGaugeVec,
     keys_digest: IntGauge,
     configuration_digest: IntGauge,
 }
@@ -64,6 +65,10 @@ impl Default for Metrics {
             "Access tokens that were looked for among those found good before: hits need no signature.",
         );
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
+        let newest_key = Opts::new(
+            "lingpai_newest_key_start_timestamp_seconds",
+            "When the newest key of an algorithm that signs starts to sign, or did.",
+        );
         let metrics = Self {
             requests: registered(&registry, IntCounterVec::new(requests, &["route", "method", "status"])),
             durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
@@ -92,6 +97,7 @@ impl Default for Metrics {
                 "Warnings about the configuration and the keys in force; the log has them.",
             ),
             keys: registered(&registry, IntGaugeVec::new(keys, &["state"])),
+            newest_key: registered(&registry, IntGaugeVec::new(newest_key, &["alg"])),
             keys_digest: gauge(
                 "lingpai_keys_digest",
                 "The first 48 bits of the digest of the key set: replicas that differ have other keys.",
@@ -177,14 +183,27 @@ impl Metrics {
         }
     }
 
-    /// Everything as text, with this many keys in each state, and warnings.
+    /// Everything as text, with this many keys in each state; for each algorithm when its newest key
+    /// starts, if it signs; and so many warnings.
     #[must_use]
-    pub fn text(&self, keys_by_state: &[(&'static str, usize)], warnings: usize) -> String {
+    pub fn text(
+        &self,
+        keys_by_state: &[(&'static str, usize)],
+        newest_by_alg: &[(&'static str, Option<i64>)],
+        warnings: usize,
+    ) -> String {
         self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
         let dropped = super::DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
         self.log_lines_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
         for (state, count) in keys_by_state {
             self.keys.with_label_values(&[*state]).set(i64::try_from(*count).unwrap_or(i64::MAX));
+        }
+        for (alg, newest) in newest_by_alg {
+            match newest {
+                Some(from) => self.newest_key.with_label_values(&[*alg]).set(*from),
+                // That there was none is no error.
+                None => _ = self.newest_key.remove_label_values(&[*alg]),
+            }
         }
         TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
     }
@@ -215,7 +234,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.loaded(&[0xff; 32], &[1; 32]);
         metrics.reload_refused(true);
-        let text = metrics.text(&[("signing", 1), ("upcoming", 0)], 2);
+        let text = metrics.text(&[("signing", 1), ("upcoming", 0)], &[("ES256", Some(7)), ("RS256", None)], 2);
         assert!(
             text.lines()
                 .all(|line| line.trim_start_matches("# HELP ").trim_start_matches("# TYPE ").starts_with("lingpai_"))
@@ -225,6 +244,7 @@ mod tests {
             "lingpai_configuration_digest 1103823438081",
             "lingpai_keys{state=\"signing\"} 1",
             "lingpai_keys{state=\"upcoming\"} 0",
+            "lingpai_newest_key_start_timestamp_seconds{alg=\"ES256\"} 7",
             "lingpai_reload_failures_total 1",
             "lingpai_last_reload_successful 0",
             "lingpai_warnings 2",

@@ -4,10 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use lingpai::clock::Timestamp;
 use serde_json::Value;
 
-use crate::app::{SECRET, TestApp, read_answer, segment, standard};
-use crate::home::Home;
+use crate::app::{SECRET, START, TestApp, read_answer, segment, standard};
+use crate::home::{Home, KEY};
 
 /// The lines of a log that say `message`.
 fn lines(log: &str, message: &str) -> Vec<Value> {
@@ -140,6 +141,23 @@ fn what_is_counted() {
         assert_eq!(app.metric(metric), count, "{metric}");
     }
     assert!(!app.operator("/metrics").body.contains("CANARY"));
+}
+
+/// Of every algorithm that signs, and of no other.
+#[test]
+fn how_old_the_newest_keys_are() {
+    const RS256: &str = "2026-01-01T00-00-00Z.rs256.pem";
+    let own = standard().replace("id = \"billing\"", "id = \"billing\"\nalgorithm = \"RS256\"");
+    let app = TestApp::with(&own, &[KEY, RS256]);
+    let newest = |alg| format!("lingpai_newest_key_start_timestamp_seconds{{alg=\"{alg}\"}}");
+    let since = Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap().unix();
+    assert_eq!([app.metric(&newest("ES256")), app.metric(&newest("RS256"))], [since, since]);
+    app.add_key(1_000);
+    app.reconfigure(&standard());
+    assert_eq!(app.metric(&newest("ES256")), START + 1_000);
+    for absent in ["RS256", "EdDSA"] {
+        assert!(!app.operator("/metrics").body.contains(&newest(absent)), "{absent}");
+    }
 }
 
 /// Whoever reads the log may stand still: lines are dropped and counted, and nobody waits.
