@@ -9,7 +9,6 @@ use prometheus::core::Collector;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
-use tracing_appender::non_blocking::ErrorCounter;
 
 /// Upper bounds in seconds. A signature takes some ten microseconds.
 const BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.25, 5.0];
@@ -81,7 +80,7 @@ impl Default for Metrics {
             ),
             log_lines_dropped: gauge(
                 "lingpai_log_lines_dropped",
-                "Lines of the log that nobody read in time, since the start.",
+                "Lines of the log that nobody read in time, or that could not be written, since the start.",
             ),
             reloads: counter("lingpai_reloads_total", "Reloads of configuration and keys that were applied."),
             reload_failures: counter(
@@ -193,8 +192,7 @@ impl Metrics {
         warnings: usize,
     ) -> String {
         self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
-        let dropped = super::DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
-        self.log_lines_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
+        self.log_lines_dropped.set(i64::try_from(super::lost()).unwrap_or(i64::MAX));
         for (state, count) in keys_by_state {
             self.keys.with_label_values(&[*state]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }

@@ -11,8 +11,9 @@ mod metrics;
 #[cfg(feature = "otlp")]
 mod traces;
 
-use std::io::IsTerminal as _;
+use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
@@ -23,9 +24,37 @@ pub use metrics::{Event, Metrics};
 
 /// Lines that may wait to be written before new ones are dropped.
 const BUFFERED_LINES: usize = 8_192;
+/// Bytes that are written at once when lines come faster than that.
+const BUFFER: usize = 16 << 10;
 
 /// How many lines were dropped, once there is a log.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+/// How many could not be written.
+static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// Standard error, for a thread that writes a line at a time and flushes when none waits. When
+/// the disk is full, lines are lost and counted.
+struct Lines(BufWriter<Stderr>);
+
+impl Write for Lines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.0.write_all(line).is_err() {
+            UNWRITTEN.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // What could not be written stays in the buffer, and is tried again.
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
+/// How many lines nobody will ever read.
+fn lost() -> usize {
+    DROPPED.get().map_or(0, ErrorCounter::dropped_lines).saturating_add(UNWRITTEN.load(Ordering::Relaxed))
+}
 
 /// Keeps telemetry going; what still waits is written and sent when it is dropped.
 #[derive(Debug)]
@@ -39,9 +68,9 @@ pub struct Guard {
 /// Starts telemetry for this process.
 #[must_use]
 pub fn start() -> Guard {
-    let terminal = std::io::stderr().is_terminal();
-    let (writer, guard) =
-        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(std::io::stderr());
+    let terminal = io::stderr().is_terminal();
+    let lines = Lines(BufWriter::with_capacity(BUFFER, io::stderr()));
+    let (writer, guard) = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(lines);
     let _ = DROPPED.set(writer.error_counter());
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(LevelFilter::INFO);

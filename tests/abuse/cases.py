@@ -4,6 +4,7 @@ import asyncio
 import collections
 import itertools
 import json
+import os
 import re
 import subprocess
 import time
@@ -15,6 +16,10 @@ from server import basic
 
 
 READ = 1 << 16
+# As much as one machine can be asked to stand, in minutes instead of seconds.
+FULL = os.environ.get("ABUSE_FULL") == "1"
+HEADS = 10_000 if FULL else 2_000
+ADDRESSES = 1_000_000 if FULL else 30_000
 
 
 class Skipped(Exception):
@@ -29,6 +34,7 @@ class Case:
     first: str = ""  # configuration before the tables
     last: str = ""  # and behind them
     good: tuple = ("200",)  # what the good client may get
+    log: str = "log"  # where it goes, in the server's folder
     environment: Callable = lambda folder: {}
 
 
@@ -77,7 +83,7 @@ def count(things):
 
 
 async def half_sent_heads(server, wrong):
-    """2,000 that never finish their head: closed after 5 s, whether others are there or not."""
+    """Thousands that never finish their head: closed after 5 s, whether others are there or not."""
 
     async def one():
         reader, writer = await asyncio.open_connection(*server.public)
@@ -90,7 +96,7 @@ async def half_sent_heads(server, wrong):
         finally:
             writer.transport.abort()
 
-    ended = await asyncio.gather(*(one() for _ in range(2_000)))
+    ended = await asyncio.gather(*(one() for _ in range(HEADS)))
     if left := sum(not closed for closed, _ in ended):
         wrong.append(f"{left} half-sent heads were not closed, or answered")
     times = sorted(took for _, took in ended)
@@ -232,9 +238,10 @@ async def empty_data(server, wrong):
 
 
 async def spoofed_addresses(server, wrong):
-    """30,000 wrong secrets, each from another address, as a proxy would say it: none is known from before, and the
+    """Wrong secrets by the ten thousand, each from another address, as a proxy would say it: none is known from before, and the
     table of failures has its size."""
-    connections, together, rounds = 6, 50, 100
+    connections, together = 6, 50
+    rounds = ADDRESSES // (connections * together)
     guess = basic("first", "lps_" + "A" * 43)
     numbers = itertools.count(1)
 
@@ -387,8 +394,19 @@ async def jumping_clock(server, wrong):
     return f"issued/checked, right, +1 h, -1 h, 1969, +100 y, right: {', '.join(f'{a}/{b}' for a, b in seen)}"
 
 
+async def full_disk(server, wrong):
+    """The log goes where nothing can be written: requests are answered all the same, and lost lines are counted."""
+    answers = [server.token()[0] for _ in range(300)]
+    if set(answers) != {200}:
+        wrong.append("not every request was answered")
+    lost = server.metric("lingpai_log_lines_dropped")
+    if not 300 <= lost <= 2_000:
+        wrong.append(f"{lost} lost lines were counted")
+    return f"{count(answers)}; {lost} lines of the log lost and counted"
+
+
 CASES = [
-    Case("half-sent heads", half_sent_heads, 150, last="[limits]\nconnections = 4000"),
+    Case("half-sent heads", half_sent_heads, HEADS // 20 + 50, last=f"[limits]\nconnections = {HEADS + 2_000}"),
     Case("slow bodies", slow_bodies, 60),
     Case("beyond the limit", beyond_the_limit, 50, last="[limits]\nconnections = 50"),
     Case("rapid reset", rapid_reset, 50),
@@ -397,5 +415,6 @@ CASES = [
     Case("spoofed addresses", spoofed_addresses, 50, first='trusted_proxies = ["127.0.0.1"]'),
     Case("huge heads", huge_heads, 50),
     Case("smuggling", smuggling, 50),
+    Case("full disk", full_disk, 50, log="/dev/full"),
     Case("jumping clock", jumping_clock, 50, good=("200", "503"), environment=clock_of),
 ]

@@ -22,13 +22,13 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 class Server:
     """`lingpai serve` in a folder that `lingpai init` made, ended by `with`."""
 
-    def __init__(self, binary, folder, first="", last="", environment=None):
+    def __init__(self, binary, folder, first="", last="", environment=None, log="log"):
         """`first` goes before the file's tables, `last` behind them."""
         said = subprocess.check_output([binary, "init", folder], text=True, env=ENVIRONMENT)
         self.authorization = basic("first", re.search(r"lps_[\w-]+", said)[0])
         file = folder / "lingpai.toml"
         file.write_text(f"{first}\n{file.read_text()}{OPS}{last}\n")
-        self.log = folder / "log"
+        self.log = folder / log
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [binary, "serve", "--config", file, "--listen", "127.0.0.1:0"],
@@ -90,6 +90,10 @@ class Server:
     def token(self):
         """Asks for a token as the good client does."""
         return self.ask("POST", "/token", Authorization=self.authorization)
+
+    def metric(self, name):
+        text = self.ask("GET", "/metrics", address=self.ops)[1].decode()
+        return int(re.search(rf"^{name} (\d+)$", text, re.MULTILINE)[1])
 
     def requests(self, labels=""):
         """How many requests the server has counted whose labels match that pattern."""
