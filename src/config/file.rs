@@ -293,21 +293,34 @@ pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text"))
 }
 
-/// The parser's message about a wrong type, in a person's words and without the
-/// value: a misplaced secret must not reach a terminal or a log.
+/// The parser's message about a wrong type, in a person's words, in one line and
+/// without the value: a misplaced secret must not reach a terminal or a log.
 fn in_words(message: &str) -> String {
     let unquoted = message.split_once(" string \"").and_then(|(kind, rest)| {
         let (_, expected) = rest.rsplit_once("\", expected ")?;
         Some(format!("{kind} string, expected {expected}"))
     });
-    let message = unquoted.as_deref().unwrap_or(message);
-    let (before, secret) = message.split_at(message.find("lps_").unwrap_or(message.len()));
-    let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    let hidden = if secret.is_empty() { "" } else { "(a secret)" };
-    format!("{before}{hidden}{after}")
+    let message = without_secrets(unquoted.as_deref().unwrap_or(message))
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
         .replace("expected a nonzero u32", "expected an integer from 1 to 4294967295")
-        .replace("expected u32", "expected an integer from 0 to 4294967295")
+        .replace("expected u32", "expected an integer from 0 to 4294967295");
+    let mut line = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line
+}
+
+/// `text` with no client's secret, and no digest of one.
+fn without_secrets(text: &str) -> String {
+    ["lps_", "sha256:"].into_iter().fold(text.to_owned(), |text, mark| {
+        let mut parts = text.split(mark);
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |before, secret| {
+            let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            before + "(a secret)" + after
+        })
+    })
 }
 
 #[cfg(test)]

@@ -209,6 +209,22 @@ fn a_secret_in_the_wrong_place_is_not_repeated() {
     }
 }
 
+/// A name in quotation marks can be anything.
+#[test]
+fn an_unknown_key_is_named_in_one_line_and_without_a_secret() {
+    let digest = digest("x");
+    for content in [
+        file(&format!("\"a {digest}\" = 1")),
+        has(&format!("\"{digest}\" = 1")),
+        has(&format!("\"lps_canary {digest} lps_parrot\" = 1")),
+    ] {
+        let Err(said) = read(&content) else { panic!("accepted:\n{content}") };
+        assert!(said.contains("unknown field `") && said.contains("(a secret)"), "{said}");
+        assert!(![&digest[7..], "canary", "parrot"].into_iter().any(|part| said.contains(part)), "{said}");
+    }
+    assert_refused(&file("\"a\\nb\\u001b\\u009b\" = 1"), "2:1: unknown field `a\\nb\\u{1b}\\u{9b}`, expected one of");
+}
+
 #[test]
 fn a_file_that_is_none() {
     let folder = tempdir().unwrap();
