@@ -296,6 +296,10 @@ fn rs256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, Stri
     }
     let rejected = "is not a usable RSA key; expected 2048 to 4096 bits, two primes and an exponent of at least 65537";
     let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| rejected.to_owned())?;
+    // Whether its parts belong together is looked at only when it signs.
+    let mut signature = vec![0; pair.public().modulus_len()];
+    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &[], &mut signature)
+        .map_err(|_| "is damaged: its parts do not belong together, so it cannot sign")?;
     let inner = pkcs1::RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
     let n = URL_SAFE_NO_PAD.encode(inner.modulus.as_bytes());
     let e = URL_SAFE_NO_PAD.encode(inner.public_exponent.as_bytes());

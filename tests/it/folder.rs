@@ -128,6 +128,7 @@ fn what_is_not_one_private_key_is_refused() {
         (RS256, wrong("rsa1024"), "expected 2048 to 4096 bits"),
         (RS256, wrong("rsa-exponent-3"), "an exponent of at least 65537"),
         (RS256, wrong("rsa-pss"), "is not an RSA key"),
+        (RS256, wrong("rsa-damaged"), "is damaged: its parts do not belong together"),
     ];
     for (name, content, expected) in cases {
         let folder = tempdir().unwrap();
