@@ -317,7 +317,7 @@ fn without_secrets(text: &str) -> String {
         let mut parts = text.split(mark);
         let first = parts.next().unwrap_or_default().to_owned();
         parts.fold(first, |before, secret| {
-            let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+            let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-:".contains(c));
             before + "(a secret)" + after
         })
     })

@@ -217,6 +217,7 @@ fn an_unknown_key_is_named_in_one_line_and_without_a_secret() {
         file(&format!("\"a {digest}\" = 1")),
         has(&format!("\"{digest}\" = 1")),
         has(&format!("\"lps_canary {digest} lps_parrot\" = 1")),
+        has(&format!("\"lps_{digest}\" = 1")),
     ] {
         let Err(said) = read(&content) else { panic!("accepted:\n{content}") };
         assert!(said.contains("unknown field `") && said.contains("(a secret)"), "{said}");
