@@ -32,10 +32,10 @@ impl Caller {
             return caller;
         }
         let fields = headers.get_all(HeaderName::from_static(forwarding.header())).iter().rev();
-        let hops = fields.filter_map(|field| field.to_str().ok()).flat_map(|field| field.rsplit(','));
-        for hop in hops {
-            let named = if forwarding.is_rfc7239 { forwarded_for(hop) } else { address(hop) };
-            let Some(named) = named else { break };
+        // One who writes bytes that are no text must not hide what a proxy adds to them.
+        for hop in fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b',')) {
+            let read = if forwarding.is_rfc7239 { forwarded_for } else { address };
+            let Some(named) = std::str::from_utf8(hop).ok().and_then(read) else { break };
             caller = Self::Ip(named);
             if !caller.is_trusted(forwarding) {
                 break;
@@ -101,7 +101,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         for line in lines {
             let name = HeaderName::from_static(forwarding.header());
-            headers.append(name, HeaderValue::from_str(line).unwrap());
+            headers.append(name, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
         let peer = match peer.parse() {
             Ok(address) => Addr::SocketAddr(address),
@@ -121,6 +121,7 @@ mod tests {
             // What the caller itself wrote stands before.
             ("10.0.0.1:1", &["127.0.0.1, 203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1", "203.0.113.7"], "203.0.113.7"),
+            ("10.0.0.1:1", &["127.0.0.1", "é, 203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1, 203.0.113.7, 10.9.9.9"], "203.0.113.7"),
             // All of them are proxies.
             ("10.0.0.1:1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),

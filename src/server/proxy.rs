@@ -42,7 +42,8 @@ pub(super) async fn announced(stream: &mut TcpStream) -> io::Result<Option<Socke
 fn read(header: &HeaderResult<'_>) -> Option<(usize, Option<SocketAddr>)> {
     match header {
         HeaderResult::V1(header) => {
-            let header = header.as_ref().ok()?;
+            // The parser is content with a line feed after the last word.
+            let header = header.as_ref().ok().filter(|header| header.header.ends_with("\r\n"))?;
             let source = match header.addresses {
                 v1::Addresses::Tcp4(tcp) => Some((tcp.source_address, tcp.source_port).into()),
                 v1::Addresses::Tcp6(tcp) => Some((tcp.source_address, tcp.source_port).into()),

@@ -71,7 +71,7 @@ fn the_callers_address() {
         let home = Home::standard();
         home.write("lingpai.toml", &format!("trusted_proxies = [{trusted:?}]\n{}", standard()));
         let server = home.serve(&[]);
-        let header = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: a lie, 203.0.113.7, 127.0.0.9";
+        let header = "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: a lié, 203.0.113.7, 127.0.0.9";
         server.send("POST", "/token", header, "");
         let log = server.stop("TERM").err;
         assert_eq!(lines(&log, "answered")[0]["address"], expected, "{log}");
@@ -102,7 +102,8 @@ fn the_proxy_protocol() {
         stream.write_all(&[&header[9..], request].concat()).unwrap();
         assert_eq!(read_answer(&mut stream).status, 200, "{}", String::from_utf8_lossy(&header));
     }
-    for wrong in [&request[..], b"PROXY TCP4 a b c d\r\n", b"PROXY TCP4 203.0.113.7", &[0; 4_000]] {
+    let with_request = [b"PROXY UNKNOWN \n\ra", &request[..]].concat();
+    for wrong in [&request[..], b"PROXY TCP4 a b c d\r\n", b"PROXY TCP4 203.0.113.7", &[0; 4_000], &with_request] {
         let mut stream = server.connect();
         let _ = stream.write_all(wrong);
         let _ = stream.shutdown(std::net::Shutdown::Write);
