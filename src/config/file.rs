@@ -1,5 +1,6 @@
 //! The file's shape, and how it becomes a [`Config`].
 
+use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::num::NonZeroU32;
@@ -306,7 +307,11 @@ fn in_words(message: &str) -> String {
         .replace("expected u32", "expected an integer from 0 to 4294967295");
     let mut line = String::with_capacity(message.len());
     for c in message.chars() {
-        if c.is_control() { line.extend(c.escape_default()) } else { line.push(c) }
+        match c {
+            '\n' => line.push_str("\\n"),
+            _ if c.is_control() => _ = write!(line, "\\u{:04x}", u32::from(c)),
+            _ => line.push(c),
+        }
     }
     line
 }

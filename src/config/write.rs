@@ -10,13 +10,20 @@ use std::path::{Path, PathBuf};
 /// How the names begin under which files are written before they are put in place.
 const ASIDE: &str = ".lingpai-";
 
-/// Writes a new file with this mode.
+/// Writes a new file with this mode. Where root does it in somebody's folder, it is theirs:
+/// who serves from there must be able to read it.
 ///
 /// # Errors
 /// `AlreadyExists` if there is one by that name; it is left alone.
 pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // A link fails if the name is taken; a rename would not.
-    aside(path, content, mode, |written| fs::hard_link(written, path).and_then(|()| fs::remove_file(written)))
+    aside(path, content, mode, |written| {
+        if rustix::process::geteuid().is_root() {
+            let folder = fs::metadata(folder(path))?;
+            std::os::unix::fs::chown(written, Some(folder.uid()), Some(folder.gid()))?;
+        }
+        fs::hard_link(written, path).and_then(|()| fs::remove_file(written))
+    })
 }
 
 /// Replaces the content of a file and keeps its mode and owner, if `check` likes what was
@@ -79,6 +86,20 @@ fn aside<E: From<io::Error>>(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Only root can try it.
+    #[test]
+    fn what_root_writes_belongs_to_the_folder_s_owner() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(65_532), Some(65_533)).unwrap();
+        let path = folder.path().join("file");
+        create(&path, b"", 0o600).unwrap();
+        let file = fs::metadata(path).unwrap();
+        assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (65_532, 65_533, 0o600));
+    }
 
     #[test]
     fn all_or_nothing() {

@@ -122,7 +122,8 @@ impl Presented {
 /// `Token`, `Toekn` and `Bearer` in any case, then one token.
 fn token(scheme: &str, text: &str) -> Presented {
     let known = ["token", "toekn", "bearer"].into_iter().any(|one| scheme.eq_ignore_ascii_case(one));
-    let token68 = |b: u8| b.is_ascii_alphanumeric() || b"-._~+/=".contains(&b);
+    let token68 =
+        |b: u8| matches!(b, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=');
     if known && !text.is_empty() && text.bytes().all(token68) {
         Presented::Token(Zeroizing::new(text.to_owned()))
     } else {
