@@ -2,7 +2,7 @@
 #![no_main]
 
 use std::cell::RefCell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use fuzz::Service;
@@ -28,31 +28,34 @@ static SIDES: LazyLock<[Side; 2]> = LazyLock::new(|| {
 });
 
 fuzz_target!(|data: &[u8]| {
-    let lines = data.split(|byte| *byte == b'\n');
-    let Ok(lines) = lines.map(HeaderValue::from_bytes).collect::<Result<Vec<_>, _>>() else { return };
-    if lines.iter().map(HeaderValue::len).sum::<usize>() > 12 << 10 {
+    let lines: Vec<_> = data.split(|byte| *byte == b'\n').collect();
+    // What HTTP has no form for never gets here, and a head has its limit.
+    if lines.len() > 64 || data.len() > 10 << 10 || lines.iter().any(|line| HeaderValue::from_bytes(line).is_err()) {
         return;
     }
     for side in &*SIDES {
-        let ask = |peer: &str, lines: &[HeaderValue]| side.caller(peer.parse().unwrap(), lines);
-        // A stranger is believed nothing.
-        assert_eq!(ask("203.0.113.1:1", &lines), "203.0.113.1");
-        let by_proxy = ask("10.0.0.1:1", &lines);
-        assert_eq!(ask("[fd00::1]:1", &lines).replace("fd00::1", "10.0.0.1"), by_proxy.replace("fd00::1", "10.0.0.1"));
+        let by_stranger = side.caller("203.0.113.1:1", &lines);
+        assert_eq!(by_stranger, "203.0.113.1", "a stranger is believed");
+        let by_proxy = side.caller("10.0.0.1:1", &lines);
         let address: IpAddr = by_proxy.parse().unwrap();
         assert_eq!((address.to_string(), address.to_canonical()), (by_proxy.clone(), address));
+
+        let rfc7239 = side.service.snapshot.forwarding.is_rfc7239;
+        let (lie, truth) = if rfc7239 {
+            (&b"for=198.51.100.1,"[..], &b", for=\"[2001:db8::7]:4711\""[..])
+        } else {
+            (&b"198.51.100.1,"[..], &b", [2001:db8::7]:4711"[..])
+        };
         // What somebody wrote before does not matter, once one who is no proxy has been named.
         if !is_trusted(address) {
-            let lie = HeaderValue::from_static("for=198.51.100.1, 198.51.100.1,");
-            assert_eq!(ask("10.0.0.1:1", &[&[lie], &lines[..]].concat()), by_proxy);
+            assert_eq!(side.caller("10.0.0.1:1", &[&[lie], &lines[..]].concat()), by_proxy);
+            let (first, rest) = lines.split_first().unwrap();
+            assert_eq!(side.caller("10.0.0.1:1", &[&[&[lie, first].concat()[..]], rest].concat()), by_proxy);
         }
-        // What the last proxy adds does.
-        let added = HeaderValue::from_static(if side.service.snapshot.forwarding.is_rfc7239 {
-            "for=\"[2001:db8::7]:4711\""
-        } else {
-            "[2001:db8::7]:4711"
-        });
-        assert_eq!(ask("10.0.0.1:1", &[&lines[..], &[added]].concat()), "2001:db8::7");
+        // What the last proxy adds does, whatever stands before.
+        let (last, rest) = lines.split_last().unwrap();
+        assert_eq!(side.caller("10.0.0.1:1", &[rest, &[&[last, truth].concat()]].concat()), "2001:db8::7");
+        assert_eq!(side.caller("10.0.0.1:1", &[&lines[..], &[truth]].concat()), "2001:db8::7");
     }
 });
 
@@ -65,9 +68,9 @@ fn is_trusted(address: IpAddr) -> bool {
 
 impl Side {
     /// Who calls, as the log has it.
-    fn caller(&self, peer: SocketAddr, lines: &[HeaderValue]) -> String {
-        let fields = lines.iter().map(|line| (self.field.clone(), line.clone())).collect();
-        assert_eq!(self.service.ask(peer, Method::GET, fields, b"").status, 401);
+    fn caller(&self, peer: &str, lines: &[&[u8]]) -> String {
+        let fields = lines.iter().map(|line| (self.field.clone(), HeaderValue::from_bytes(line).unwrap())).collect();
+        assert_eq!(self.service.ask(peer.parse().unwrap(), Method::GET, fields, b"").status, 401);
         ADDRESS.take()
     }
 }

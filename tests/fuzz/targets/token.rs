@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{Engine as _, alphabet};
 use fuzz::{SERVICE, TOKENS};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 use lingpai::token::{AccessClaims, Compact, Kind, MAX_TOKEN, RefreshClaims, Rejection, verify};
@@ -34,7 +34,8 @@ fn assert_judged<K: Kind>(token: &str, genuine: &BTreeSet<String>, of_other_kind
     }
 }
 
-// Changes the text, or a segment's bytes, or puts the segment of another genuine token in its place.
+// Changes the text or a segment's bytes, writes a segment's last bits in another way, or takes the segment of another
+// genuine token.
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     let choice = usize::try_from(seed).unwrap();
     let text = std::str::from_utf8(&data[..size]).unwrap_or_default();
@@ -46,7 +47,13 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
             let other = others[choice / 16 % others.len()].split('.').nth(at).unwrap_or_default();
             other.clone_into(&mut segments[at]);
         }
-        1 | 2 => {
+        1 => {
+            let alphabet = alphabet::URL_SAFE.as_str();
+            let last = choice / 16 % alphabet.len();
+            segments[at].pop();
+            segments[at].push_str(&alphabet[last..=last]);
+        }
+        2 => {
             let Ok(mut bytes) = URL_SAFE_NO_PAD.decode(&segments[at]) else {
                 return fuzzer_mutate(data, size, max_size);
             };

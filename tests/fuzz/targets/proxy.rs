@@ -1,0 +1,114 @@
+//! The PROXY protocol: a connection begins with these bytes, and a request follows them. Who announces somebody by a
+//! whole header is believed, and who begins with anything else is not answered.
+#![no_main]
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use lingpai::server::{self, Listener, Transport};
+use poem::endpoint::make_sync;
+use poem::{Request, Response};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+/// What no header here may be longer than.
+const LONGEST: usize = 2_048;
+
+/// A server that says from whom it was asked, and does so at once: where it would wait, its clock jumps.
+static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    let transport =
+        Transport { connections: 1_000, lame_duck: Duration::ZERO, drain: Duration::ZERO, proxy_protocol: true };
+    let endpoint = make_sync(|request: Request| Response::builder().body(format!("<{}>", request.remote_addr())));
+    let listeners = vec![Listener::Tcp(listener)];
+    runtime.spawn(server::serve(listeners, endpoint, transport, None, std::future::pending()));
+    (runtime, address)
+});
+
+fuzz_target!(|data: &[u8]| {
+    let (runtime, address) = &*SERVER;
+    let all = [data, REQUEST].concat();
+    let (peer, said) = runtime.block_on(ask(*address, &all));
+    let said = String::from_utf8_lossy(&said);
+    let answered = said.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+    // A header may reach into the request.
+    let announced = announced(&all);
+    if let Some((remote, _)) = answered {
+        let Some((_, source)) = announced else { panic!("{remote} was believed without a header") };
+        assert_eq!(remote, format!("socket://{}", source.unwrap_or(peer)));
+    } else if let Some((length, _)) = announced {
+        assert!(length != data.len() || length > LONGEST, "a whole header was not believed: {said:?}");
+    }
+});
+
+/// The client's address, and all that the server says up to its first body.
+async fn ask(address: SocketAddr, bytes: &[u8]) -> (SocketAddr, Vec<u8>) {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // It leaves no trace that would take its port away from others.
+    stream.set_zero_linger().unwrap();
+    let peer = stream.local_addr().unwrap();
+    let (mut said, mut chunk) = (Vec::new(), [0; 4_096]);
+    // The server may have hung up by now.
+    let _ = stream.write_all(bytes).await;
+    while !said.contains(&b'>') {
+        match stream.read(&mut chunk).await {
+            Ok(0) | Err(_) => break,
+            Ok(length) => said.extend_from_slice(&chunk[..length]),
+        }
+    }
+    (peer, said)
+}
+
+/// The header that `data` begins with (haproxy.org, proxy-protocol.txt): its length, and the source that it names.
+fn announced(data: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
+    if data.starts_with(b"PROXY ") { announced_in_text(data) } else { announced_in_binary(data) }
+}
+
+fn announced_in_text(data: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
+    let end =
+        data.iter().position(|byte| *byte == b'\r').filter(|end| *end <= 105 && data.get(end + 1) == Some(&b'\n'))?;
+    let line = std::str::from_utf8(&data[..end]).ok()?;
+    let words: Vec<_> = line.split(' ').collect();
+    let port = |text: &str| text.parse::<u16>().ok().filter(|_| text == "0" || !text.starts_with('0'));
+    let source = match words[..] {
+        // As many words as the others have.
+        ["PROXY", "UNKNOWN", ..] if words.len() <= 6 => None,
+        ["PROXY", "TCP4", source, destination, from, to] => {
+            let (source, _) = (source.parse::<Ipv4Addr>().ok()?, destination.parse::<Ipv4Addr>().ok()?);
+            Some((source, port(from).filter(|_| port(to).is_some())?).into())
+        }
+        ["PROXY", "TCP6", source, destination, from, to] => {
+            let (source, _) = (source.parse::<Ipv6Addr>().ok()?, destination.parse::<Ipv6Addr>().ok()?);
+            Some((source, port(from).filter(|_| port(to).is_some())?).into())
+        }
+        _ => return None,
+    };
+    Some((end + 2, source))
+}
+
+fn announced_in_binary(data: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
+    let rest = data.strip_prefix(b"\r\n\r\n\0\r\nQUIT\n")?;
+    let [command, family, high, low, rest @ ..] = rest else { return None };
+    let length = usize::from(u16::from_be_bytes([*high, *low]));
+    let block = rest.get(..length)?;
+    let port = |at: usize| Some(u16::from_be_bytes(block.get(at..at + 2)?.try_into().ok()?));
+    let source = match (command, family) {
+        (0x20, 0x00..=0x02 | 0x10..=0x12 | 0x20..=0x22 | 0x30..=0x32) | (0x21, 0x00..=0x02 | 0x30..=0x32) => None,
+        (0x21, 0x10..=0x12) => {
+            let source: [u8; 4] = block.get(..4)?.try_into().ok()?;
+            Some((source, port(8).filter(|_| length >= 12)?).into())
+        }
+        (0x21, 0x20..=0x22) => {
+            let source: [u8; 16] = block.get(..16)?.try_into().ok()?;
+            Some((source, port(32).filter(|_| length >= 36)?).into())
+        }
+        _ => return None,
+    };
+    Some((data.len() - rest.len() + length, source))
+}
