@@ -17,7 +17,8 @@ use crate::telemetry;
 const DEMO: &str = "demo";
 
 pub(super) fn run(settings: &Settings) -> Answer {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // The queue that workers share comes first: with more to do than can be done, who has waited longest is next.
+    let runtime = tokio::runtime::Builder::new_multi_thread().global_queue_interval(1).enable_all().build();
     let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
     runtime.block_on(serve(settings))
 }

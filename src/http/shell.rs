@@ -21,7 +21,6 @@ use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
 
 use super::cors::Page;
-use super::native;
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::state::State;
@@ -29,8 +28,7 @@ use super::trail::Trail;
 use crate::keys::random;
 use crate::telemetry;
 
-/// More requests come than can be answered, and this one is to be refused if it would
-/// cost much. The transport puts it on the request.
+/// More requests come than can be answered, and this one is to be refused if it can be. The transport puts it on the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Overloaded;
 
@@ -201,10 +199,15 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     }
 }
 
-/// Whether the transport has more to do than it can, and this request would cost a
-/// signature. What tells whether the service lives, and its keys, cost next to nothing.
+/// What is answered whatever there is to do: whether the service lives, and its keys.
+const SPARED: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
+
+/// Whether the transport has more to do than it can, and this request can be refused.
+/// A preflight that is refused would hide from a page that it was 503.
 fn is_too_much(request: &Request) -> bool {
-    request.extensions().get::<Overloaded>().is_some() && request.uri().path() == native::PATH
+    request.extensions().get::<Overloaded>().is_some()
+        && request.method() != Method::OPTIONS
+        && !SPARED.contains(&request.uri().path())
 }
 
 /// HEAD is GET without the body, and says how long it would be.

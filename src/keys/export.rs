@@ -56,14 +56,19 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
     Ok(exported)
 }
 
-/// The files in `folder` that are called as a key is here.
+/// The files in `folder` that are called as a key is here, and hold a public one.
 fn exports_in(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let kid = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".pem"));
-        if kid.and_then(Kid::parse).is_some() {
+        // Somebody's private key of such a name must not be deleted, nor a pipe be waited for.
+        let holds_public = || {
+            fs::symlink_metadata(&path).is_ok_and(|file| file.is_file())
+                && fs::read(&path).is_ok_and(|text| text.starts_with(b"-----BEGIN PUBLIC KEY-----"))
+        };
+        if kid.and_then(Kid::parse).is_some() && holds_public() {
             found.push(path);
         }
     }

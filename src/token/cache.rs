@@ -18,7 +18,7 @@ use crate::keys::Digester;
 
 /// Bytes that an entry counts as at least. So there are at most as many entries as are
 /// allowed, and they have at most so many times this.
-const ENTRY: usize = 1 << 10;
+const ENTRY: usize = 2 << 10;
 
 /// All bits of the SHA-256 of a token and its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -134,8 +134,8 @@ mod tests {
     fn entries_and_bytes_are_bounded() {
         let small = known(&filled(100, 0..10_000, 1), 0..10_000);
         assert!((50..=100).contains(&small), "{small}");
-        // A hundred times a KiB has room for ten of ten KiB.
-        let large = known(&filled(100, 0..10_000, 10 << 10), 0..10_000);
+        // A hundred times 2 KiB has room for ten of 20 KiB.
+        let large = known(&filled(100, 0..10_000, 20 << 10), 0..10_000);
         assert!((1..=10).contains(&large), "{large}");
         assert_eq!(known(&filled(0, 0..100, 1), 0..100), 0);
     }

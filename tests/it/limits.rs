@@ -108,7 +108,7 @@ fn a_client_has_a_rate() {
     }
 }
 
-/// What would cost a signature is refused; what balancers and verifiers need is not.
+/// What balancers, verifiers and preflights need is not refused.
 #[test]
 fn when_there_is_too_much_only_what_is_cheap_is_answered() {
     let app = TestApp::start();
@@ -130,9 +130,11 @@ fn when_there_is_too_much_only_what_is_cheap_is_answered() {
         let body: Value = serde_json::from_slice(&runtime.block_on(answer.into_body().into_vec()).unwrap()).unwrap();
         assert_eq!(body["name"], "ServiceUnavailable");
     }
+    assert_eq!(ask(Method::GET, "/nowhere").status(), 503);
     for path in ["/healthz", "/readyz", "/.well-known/jwks.json"] {
         assert_eq!(ask(Method::GET, path).status(), 200);
     }
-    assert_eq!(app.metric("lingpai_requests_shed_total"), 3);
+    assert_eq!(ask(Method::OPTIONS, "/token").status(), 204);
+    assert_eq!(app.metric("lingpai_requests_shed_total"), 4);
     assert_eq!(app.create("").status, 200);
 }

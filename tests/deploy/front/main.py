@@ -165,6 +165,8 @@ class Proxy:
         if about != sorted(true.items()) or any(name == "authorization" for name, _ in named):
             fail(f"{self.name}, {what}: the API got {headers}")
         expected = (more.get("method", "GET"), more.get("target", "/orders/1"), more.get("body", b""))
+        if {"upgrade", "http2-settings", "trailer"} & {name for name, _ in named}:
+            fail(f"{self.name}, {what}: the API got {headers}")
         if (method, target, sent) != expected:
             fail(f"{self.name}, {what}: the API got {arrived[0]}")
 
@@ -331,6 +333,11 @@ def check_fields(proxy, lingpai):
             proxy.passes(f"Connection: {named}", good, f"Connection: {named}")
     if proxy.ask(good, "Connection: Authorization")[0] not in (400, 401):
         proxy.passes("Connection: Authorization", good, "Connection: Authorization")
+
+    # After a change of protocol the rest of the connection would be nobody's to check.
+    upgrade = ("Upgrade: h2c", "Connection: Upgrade, HTTP2-Settings", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA")
+    proxy.passes("an upgrade to HTTP/2", good, *upgrade)
+    proxy.passes("an upgrade to another", good, "Upgrade: other/1", "Connection: Upgrade")
 
     # Nothing in the request changes what lingpai is asked.
     other, lacking = bearer(lingpai.token(audience=[BILLING])), bearer(lingpai.token(scope=["orders:write"]))
