@@ -71,15 +71,24 @@ fn refused(content: &str, message: &str) {
     let (Some(Ok(line)), Some(Ok(column))) = (place.next(), place.next()) else { panic!("no place in {message:?}") };
     let written = content.split('\n').nth(line - 1).unwrap_or_else(|| panic!("no such line: {message:?}"));
     assert!((1..=written.chars().count() + 1).contains(&column), "no such column: {message:?}");
+    // Where the message repeats a name, that stands there, as it is or in quotation marks.
+    let named = said.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
+    if let Some((name, _)) = named.filter(|(name, _)| !name.is_empty() && name.chars().all(is_of_word)) {
+        let there: String = written.chars().skip(column - 1).collect();
+        assert!(there.starts_with(name) || there.starts_with(['"', '\'']), "{message:?} is about {there:?}");
+    }
 }
 
 /// What looks like a secret or a digest, is long enough to be one and no other word, and stands nowhere without its mark.
 fn secrets(content: &str) -> impl Iterator<Item = &str> {
-    let of_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let marked = ["lps_", "sha256:"].into_iter().flat_map(move |mark| {
         let words =
-            content.split(mark).skip(1).map(move |rest| &rest[..rest.find(|c| !of_word(c)).unwrap_or(rest.len())]);
+            content.split(mark).skip(1).map(move |rest| &rest[..rest.find(|c| !is_of_word(c)).unwrap_or(rest.len())]);
         words.filter(move |word| content.matches(word).count() == content.matches(&[mark, word].concat()).count())
     });
     marked.filter(|word| word.len() >= 20)
+}
+
+fn is_of_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }

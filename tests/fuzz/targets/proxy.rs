@@ -97,17 +97,21 @@ fn announced_in_binary(data: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
     let [command, family, high, low, rest @ ..] = rest else { return None };
     let length = usize::from(u16::from_be_bytes([*high, *low]));
     let block = rest.get(..length)?;
-    let port = |at: usize| Some(u16::from_be_bytes(block.get(at..at + 2)?.try_into().ok()?));
-    let source = match (command, family) {
-        (0x20, 0x00..=0x02 | 0x10..=0x12 | 0x20..=0x22 | 0x30..=0x32) | (0x21, 0x00..=0x02 | 0x30..=0x32) => None,
-        (0x21, 0x10..=0x12) => {
-            let source: [u8; 4] = block.get(..4)?.try_into().ok()?;
-            Some((source, port(8).filter(|_| length >= 12)?).into())
-        }
-        (0x21, 0x20..=0x22) => {
-            let source: [u8; 16] = block.get(..16)?.try_into().ok()?;
-            Some((source, port(32).filter(|_| length >= 36)?).into())
-        }
+    let needed = match family {
+        0x00..=0x02 => 0,
+        0x10..=0x12 => 12,
+        0x20..=0x22 => 36,
+        0x30..=0x32 => 216,
+        _ => return None,
+    };
+    if length < needed {
+        return None;
+    }
+    let port = |at: usize| u16::from_be_bytes([block[at], block[at + 1]]);
+    let source = match (command, needed) {
+        (0x21, 12) => Some((<[u8; 4]>::try_from(&block[..4]).ok()?, port(8)).into()),
+        (0x21, 36) => Some((<[u8; 16]>::try_from(&block[..16]).ok()?, port(32)).into()),
+        (0x20 | 0x21, _) => None,
         _ => return None,
     };
     Some((data.len() - rest.len() + length, source))
