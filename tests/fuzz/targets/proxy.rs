@@ -23,8 +23,13 @@ static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let transport =
-        Transport { connections: 1_000, lame_duck: Duration::ZERO, drain: Duration::ZERO, proxy_protocol: true };
+    let transport = Transport {
+        connections: 1_000,
+        lame_duck: Duration::ZERO,
+        drain: Duration::ZERO,
+        sheds: false,
+        proxy_protocol: true,
+    };
     let endpoint = make_sync(|request: Request| Response::builder().body(format!("<{}>", request.remote_addr())));
     let listeners = vec![Listener::Tcp(listener)];
     runtime.spawn(server::serve(listeners, endpoint, transport, None, std::future::pending()));
