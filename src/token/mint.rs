@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::claims::{NewAccess, WireRefresh};
 use super::{Grant, MAX_TOKEN, Session};
 use crate::clock::Timestamp;
-use crate::keys::{Key, KeyRing, NoRandomness, Purpose};
+use crate::keys::{Key, KeyRing, NoRandomness, Purpose, random};
 
 /// An access token and the refresh token beside it.
 #[derive(Debug)]
@@ -51,9 +51,7 @@ pub fn mint(
     now: Timestamp,
 ) -> Result<Pair, MintError> {
     let key = keys.signer(grant.algorithm, now).ok_or(MintError::NoKey)?;
-    // From the thread's own generator, which asks the system for a seed now and then: an id must be unique, and a key
-    // or a secret is made elsewhere.
-    let ids: [u8; 32] = rand::random();
+    let ids = random::<32>()?;
     let (access_id, refresh_id) = ids.split_at(16);
     let (access_id, refresh_id) = (URL_SAFE_NO_PAD.encode(access_id), URL_SAFE_NO_PAD.encode(refresh_id));
 
