@@ -136,9 +136,14 @@ impl Clock {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that asks the system what time it is")]
 fn system_now() -> Timestamp {
-    Timestamp::from_unix(OffsetDateTime::now_utc().unix_timestamp())
+    Timestamp::from_unix(instant().unix_timestamp())
+}
+
+/// The system's instant, as exact as it is, for the log.
+#[expect(clippy::disallowed_methods, reason = "the one place that asks the system what time it is")]
+pub(crate) fn instant() -> OffsetDateTime {
+    OffsetDateTime::now_utc()
 }
 
 #[cfg(test)]
