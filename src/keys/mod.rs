@@ -32,9 +32,12 @@ pub use rotation::{Pace, When, schedule};
 
 pub(crate) use ring as crypto;
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use crypto::rand::{SecureRandom, SystemRandom};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 
 /// The system has no random bytes to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +51,30 @@ pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
+}
+
+/// How often [`unique`] is asked on one thread before the system is asked for a new seed.
+const UNIQUE_BEFORE_SEED: u16 = 4_096;
+
+/// `N` bytes that nobody else has: for ids, which are not secret. From a generator of this thread, whose seeds are the
+/// system's, so that the system is not asked each time.
+///
+/// # Errors
+/// Only if the system has no seed to give.
+pub fn unique<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    thread_local! {
+        static GENERATOR: RefCell<Option<(StdRng, u16)>> = const { RefCell::new(None) };
+    }
+    GENERATOR.with_borrow_mut(|seeded| {
+        if seeded.as_ref().is_none_or(|(_, left)| *left == 0) {
+            *seeded = Some((StdRng::from_seed(random()?), UNIQUE_BEFORE_SEED));
+        }
+        let Some((generator, left)) = seeded else { return Err(NoRandomness) };
+        *left -= 1;
+        let mut bytes = [0; N];
+        generator.fill_bytes(&mut bytes);
+        Ok(bytes)
+    })
 }
 
 /// The SHA-256 of `bytes`.
@@ -96,3 +123,18 @@ impl Digester {
 /// How many seconds back the first key of a folder is dated, so that it signs
 /// at once on replicas whose clocks are a little behind.
 pub const FIRST_KEY_BACKDATE: i64 = 300;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_on_all_threads_and_after_a_new_seed() {
+        let many = || (0..2 * u32::from(UNIQUE_BEFORE_SEED)).map(|_| unique::<16>().unwrap()).collect::<Vec<_>>();
+        let threads = [(); 3].map(|()| std::thread::spawn(many));
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    }
+}

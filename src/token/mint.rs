@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::claims::{NewAccess, WireRefresh};
 use super::{Grant, MAX_TOKEN, Session};
 use crate::clock::Timestamp;
-use crate::keys::{Key, KeyRing, NoRandomness, Purpose, random};
+use crate::keys::{Key, KeyRing, NoRandomness, Purpose, unique};
 
 /// An access token and the refresh token beside it.
 #[derive(Debug)]
@@ -51,7 +51,7 @@ pub fn mint(
     now: Timestamp,
 ) -> Result<Pair, MintError> {
     let key = keys.signer(grant.algorithm, now).ok_or(MintError::NoKey)?;
-    let ids = random::<32>()?;
+    let ids = unique::<32>()?;
     let (access_id, refresh_id) = ids.split_at(16);
     let (access_id, refresh_id) = (URL_SAFE_NO_PAD.encode(access_id), URL_SAFE_NO_PAD.encode(refresh_id));
 
