@@ -103,18 +103,19 @@ impl Native {
         scope: AskedScope,
         /// Whom the access token must be for, else 401.
         audience: AskedAudience,
-        presented: Presented,
+        presented: Presented<'_>,
         trail: Data<&Trail>,
     ) -> Result<Reply<TokenInfo>, Failure<WithQuestion>> {
         let (snapshot, now) = self.state.now();
         let text = presented.token()?;
-        let fingerprint = Fingerprint::of::<AccessClaims>(&text);
+        let compact = compact(text)?;
+        let fingerprint = Fingerprint::of::<AccessClaims>(text);
         let known = snapshot.inspected.get(&fingerprint, now);
         self.state.metrics.looked_up(known.is_some());
         let inspected = if let Some(known) = known {
             known
         } else {
-            let verified = verify(&text, &snapshot, now)?;
+            let verified = verify(compact, &snapshot, now)?;
             let made = Inspected::of(verified.claims())?;
             // The claims and the headers say what the body says, in small pieces: this is what was measured.
             let bytes = 8 * made.body.len();
@@ -142,11 +143,11 @@ impl Native {
     async fn refresh(
         &self,
         body: JsonBody<RefreshToken>,
-        presented: Presented,
+        presented: Presented<'_>,
         trail: Data<&Trail>,
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
         let (snapshot, now) = self.state.now();
-        let verified: Verified<RefreshClaims> = verify(&presented.token()?, &snapshot, now)?;
+        let verified: Verified<RefreshClaims> = verify(compact(presented.token()?)?, &snapshot, now)?;
         let session = verified.into_claims().session;
         trail.note_client(&session.client);
         let mut renewal = clients::renew(&snapshot.registry, session, now).map_err(ended)?;
@@ -235,9 +236,11 @@ struct Issued {
     kid: String,
 }
 
-fn verify<K: Kind>(text: &str, snapshot: &Snapshot, now: Timestamp) -> Result<Verified<K>, Problem> {
-    let malformed = Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_token");
-    let compact = Compact::parse(text).ok_or(malformed)?;
+fn compact(text: &str) -> Result<Compact<'_>, Problem> {
+    Compact::parse(text).ok_or(Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_token"))
+}
+
+fn verify<K: Kind>(compact: Compact<'_>, snapshot: &Snapshot, now: Timestamp) -> Result<Verified<K>, Problem> {
     token::verify(compact, &snapshot.keys, snapshot.verifying(now)).map_err(|rejection| {
         let description = match rejection {
             Rejection::Expired => Some("the token has expired"),

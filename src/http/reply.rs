@@ -3,13 +3,16 @@
 use std::marker::PhantomData;
 
 use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use poem::http::{HeaderName, HeaderValue, StatusCode};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use poem::{Body, IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
 use super::problem::{JSON, NO_STORE, Problem};
+
+/// As many as an answer has, so that the map need not grow three times.
+const HEADERS: usize = 12;
 
 /// What an answer of this type says in the specification.
 pub(super) trait Answer: Type {
@@ -37,6 +40,7 @@ impl<T: Answer> Reply<T> {
     /// Bytes that are the JSON of a `T`.
     pub(super) fn bytes(body: Body) -> Self {
         let mut response = Response::default();
+        *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
         response.set_body(body);
         Self { response, answer: PhantomData }.header(CONTENT_TYPE, JSON)
     }
