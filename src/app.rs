@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, ConfigError, Listen, Text};
-use crate::http::{self, Snapshot, State, Warning};
+use crate::http::{self, Refusals, Snapshot, State, Warning};
 use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::token::Cache;
@@ -303,7 +303,6 @@ pub fn transport(config: &Config) -> Transport {
         connections: configured.unwrap_or_else(server::default_connections),
         lame_duck: seconds(config.drain.lame_duck),
         drain: seconds(config.drain.limit),
-        sheds: true,
         proxy_protocol: config.proxy_protocol,
     }
 }
@@ -320,10 +319,11 @@ pub async fn serve(
     let draining = Arc::clone(&state);
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
-    let for_ops = Transport { connections: OPS_CONNECTIONS, sheds: false, proxy_protocol: false, ..transport };
+    let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
+    let refusals = Refusals::new(&state);
     tokio::join!(
-        server::serve(listeners.public, http::routes(&state), transport, tls, stop.clone()),
-        server::serve(listeners.ops, http::ops_routes(&state), for_ops, None, stop),
+        server::serve(listeners.public, http::routes(&state), Some(refusals), transport, tls, stop.clone()),
+        server::serve(listeners.ops, http::ops_routes(&state), None, for_ops, None, stop),
     );
 }
 

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use poem::{Endpoint, IntoEndpoint, Response};
 use poem_openapi::OpenApiService;
 
-pub use shell::Overloaded;
+pub use shell::Refusals;
 pub use state::{Snapshot, State, Warning};
 pub use trail::ClientCertificate;
 

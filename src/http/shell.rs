@@ -28,10 +28,6 @@ use super::trail::Trail;
 use crate::keys::random;
 use crate::telemetry;
 
-/// More requests come than can be answered, and this one is to be refused if it can be. The transport puts it on the request.
-#[derive(Debug, Clone, Copy)]
-pub struct Overloaded;
-
 const MAX_HEAD: usize = 16 << 10;
 const MAX_TARGET: usize = 8 << 10;
 /// The longest that a request may take from its head to its answer.
@@ -152,8 +148,8 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
     }
 
     async fn handle(&self, request: Request) -> Response {
-        let inside = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
-        match tokio::time::timeout(WHOLE, inside).await {
+        // The futures are made where they are awaited: one that has a name is kept twice.
+        match tokio::time::timeout(WHOLE, AssertUnwindSafe(self.inner.call(request)).catch_unwind()).await {
             Ok(Ok(Ok(response))) => response,
             Ok(Ok(Err(error))) if error.is_from_response() => error.into_response(),
             Ok(Ok(Err(error))) => Problem::from(error.status()).into_response(),
@@ -167,53 +163,87 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let id = self.ids.of(request.headers());
-        let is_secure = *request.scheme() == Scheme::HTTPS;
-        let ends_clearly = ends_clearly(request.headers());
-        let page = Page::of(request.method(), request.headers());
-        let is_head = request.method() == Method::HEAD;
-        let mut response = if is_too_much(&request) {
-            // No more than must be: the log has a line when this begins, and one when it ends.
-            self.state.metrics.shed();
-            Problem::Unavailable("overload").into_response()
-        } else {
-            self.answer(request, id.clone()).await
-        };
-        if is_head {
-            response = without_body(response).await;
-        }
-        response.headers_mut().insert(REQUEST_ID, id);
-        if !ends_clearly {
-            // Nobody knows whether what follows is a request.
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        page.allow(&self.state.now().0.origins, response.headers_mut());
-        if is_secure {
-            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
-        }
-        for (name, value) in DEFENSIVE {
-            // The page at /docs has a policy of its own.
-            response.headers_mut().entry(name).or_insert(value);
-        }
-        Ok(response)
+        let frame = Frame::of(&self.ids, request.method(), request.headers(), *request.scheme() == Scheme::HTTPS);
+        let id = frame.id.clone();
+        Ok(frame.around(self.answer(request, id).await, &self.state))
     }
 }
 
 /// What is answered whatever there is to do: whether the service lives, and its keys.
 const SPARED: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
 
-/// Whether the transport has more to do than it can, and this request can be refused.
-/// A preflight that is refused would hide from a page that it was 503.
-fn is_too_much(request: &Request) -> bool {
-    request.extensions().get::<Overloaded>().is_some()
-        && request.method() != Method::OPTIONS
-        && !SPARED.contains(&request.uri().path())
+/// What is said when more requests come than can be answered, at as little cost as can be: the log has a line when that
+/// begins, and one when it ends.
+pub struct Refusals {
+    state: Arc<State>,
+    ids: RequestIds,
 }
 
-/// HEAD is GET without the body, and says how long it would be.
-async fn without_body(mut response: Response) -> Response {
+impl Refusals {
+    /// Refusals that are counted in `state`.
+    #[must_use]
+    pub fn new(state: &Arc<State>) -> Self {
+        Self { state: Arc::clone(state), ids: RequestIds::new() }
+    }
+
+    /// The refusal of this request; None if it must be answered all the same.
+    pub fn of<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Option<Response> {
+        // A preflight that is refused would hide from a page that it was 503.
+        if request.method() == Method::OPTIONS || SPARED.contains(&request.uri().path()) {
+            return None;
+        }
+        self.state.metrics.shed();
+        let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
+        Some(frame.around(Problem::Unavailable("overload").into_response(), &self.state))
+    }
+}
+
+/// What every answer to a request has, whatever it says.
+struct Frame {
+    id: HeaderValue,
+    is_secure: bool,
+    ends_clearly: bool,
+    page: Page,
+    is_head: bool,
+}
+
+impl Frame {
+    fn of(ids: &RequestIds, method: &Method, headers: &HeaderMap, is_secure: bool) -> Self {
+        Self {
+            id: ids.of(headers),
+            is_secure,
+            ends_clearly: ends_clearly(headers),
+            page: Page::of(method, headers),
+            is_head: method == Method::HEAD,
+        }
+    }
+
+    fn around(self, mut response: Response, state: &State) -> Response {
+        if self.is_head {
+            response = without_body(response);
+        }
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID, self.id);
+        if !self.ends_clearly {
+            // Nobody knows whether what follows is a request.
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.page.allow(&state.now().0.origins, headers);
+        if self.is_secure {
+            headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+        }
+        for (name, value) in DEFENSIVE {
+            // The page at /docs has a policy of its own.
+            headers.entry(name).or_insert(value);
+        }
+        response
+    }
+}
+
+/// HEAD is GET without the body, and says how long it would be. Every body here is in memory.
+fn without_body(mut response: Response) -> Response {
     let silent = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    if let Ok(body) = response.take_body().into_bytes().await
+    if let Some(Ok(body)) = response.take_body().into_bytes().now_or_never()
         && !silent
     {
         response.headers_mut().insert(CONTENT_LENGTH, body.len().into());

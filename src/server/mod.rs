@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, ready};
 use http::header::{CONNECTION, EXPECT};
 use http::uri::Scheme;
 use http::{HeaderValue, Version};
@@ -40,7 +41,7 @@ use listen::Accepted;
 use overload::Overload;
 use patience::{Answering, Limits, Patient};
 
-use crate::http::{ClientCertificate, Overloaded};
+use crate::http::{ClientCertificate, Refusals};
 
 pub use listen::{Inherited, Listener};
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
@@ -86,17 +87,16 @@ pub struct Transport {
     pub lame_duck: Duration,
     /// How long requests in flight then have to finish.
     pub drain: Duration,
-    /// Whether requests are refused when more come than can be answered.
-    pub sheds: bool,
     /// Every TCP connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
 }
 
 /// Serves `endpoint` on every listener until `stop` is done and what was begun has
-/// been finished.
+/// been finished. Where there are `refusals`, they are said when more requests come than can be answered.
 pub async fn serve<E>(
     listeners: Vec<Listener>,
     endpoint: E,
+    refusals: Option<Refusals>,
     transport: Transport,
     tls: Option<Arc<Tls>>,
     stop: impl Future<Output = ()>,
@@ -105,6 +105,7 @@ pub async fn serve<E>(
 {
     let serving = Arc::new(Serving {
         endpoint,
+        refusals,
         builder: builder(),
         room: Arc::new(Semaphore::new(transport.connections)),
         ending: AtomicBool::new(false),
@@ -126,7 +127,7 @@ pub async fn serve<E>(
             }
         });
     });
-    if transport.sheds
+    if serving.refusals.is_some()
         && let Err(error) = serving.overload.watch()
     {
         tracing::warn!(%error, "requests are not refused when there are too many");
@@ -148,6 +149,7 @@ pub async fn serve<E>(
 /// What all connections share.
 struct Serving<E> {
     endpoint: E,
+    refusals: Option<Refusals>,
     builder: Builder<TokioExecutor>,
     room: Arc<Semaphore>,
     /// The process is about to end.
@@ -262,13 +264,22 @@ async fn connection<S, E>(
     let io = TokioIo::new(Patient::new(stream, PATIENCE, answering.clone()));
     let shared = Arc::clone(&serving);
     let service = service_fn(move |request| {
-        let (serving, local, remote, one) = (Arc::clone(&shared), local.clone(), remote.clone(), answering.one());
-        // In a box, so that a connection on which nothing is asked does not hold the room for it.
-        Box::pin(async move {
-            let answer = answer(&serving, request, local, remote, security).await;
-            drop(one);
-            Ok::<_, Infallible>(answer)
-        })
+        let refusal = shared.refusal(&request, security);
+        let version = request.version();
+        let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
+        match refusal {
+            Some(refusal) if !has_body => Either::Left(ready(Ok(shared.finish(refusal, version, false)))),
+            refusal => {
+                let (serving, local, remote, one) =
+                    (Arc::clone(&shared), local.clone(), remote.clone(), answering.one());
+                // In a box, so that a connection on which nothing is asked does not hold the room for it.
+                Either::Right(Box::pin(async move {
+                    let answer = answer(&serving, request, refusal, has_body, (local, remote, security)).await;
+                    drop(one);
+                    Ok::<_, Infallible>(answer)
+                }))
+            }
+        }
     });
     // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
     let _ = watcher.watch(serving.builder.serve_connection(io, service).into_owned()).await;
@@ -277,32 +288,47 @@ async fn connection<S, E>(
 async fn answer<E>(
     serving: &Serving<E>,
     request: http::Request<Incoming>,
-    local: LocalAddr,
-    remote: RemoteAddr,
-    security: Security,
+    refusal: Option<Response>,
+    has_body: bool,
+    (local, remote, security): (LocalAddr, RemoteAddr, Security),
 ) -> http::Response<BoxBody>
 where
     E: Endpoint<Output = Response>,
 {
     let version = request.version();
     let expects = request.headers().contains_key(EXPECT);
-    let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
     let mut request = poem::Request::from((request, local, remote, security.scheme()));
     if let Security::Tls(Some(certificate)) = security {
         request.extensions_mut().insert(certificate);
     }
-    if serving.overload.refuses() {
-        request.extensions_mut().insert(Overloaded);
-    }
     let leftover = has_body.then(|| leftover::track(&mut request));
-    let mut response = serving.endpoint.get_response(request).await;
+    let response = match refusal {
+        Some(refusal) => {
+            drop(request);
+            refusal
+        }
+        None => serving.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response),
+    };
     let unread = match leftover {
         Some(leftover) => !leftover.discard(expects).await,
         None => false,
     };
-    let ending = version < Version::HTTP_2 && serving.ending.load(Ordering::Relaxed);
-    if unread || ending || version == Version::HTTP_10 {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    serving.finish(response, version, unread)
+}
+
+impl<E> Serving<E> {
+    /// The refusal of a request, if there is too much to do for it.
+    fn refusal(&self, request: &http::Request<Incoming>, security: Security) -> Option<Response> {
+        let refusals = self.refusals.as_ref().filter(|_| self.overload.refuses())?;
+        refusals.of(request, matches!(security, Security::Tls(_)))
     }
-    response.into()
+
+    /// An answer as it leaves; the connection closes if the client has sent more than was read.
+    fn finish(&self, mut response: Response, version: Version, unread: bool) -> http::Response<BoxBody> {
+        let ending = version < Version::HTTP_2 && self.ending.load(Ordering::Relaxed);
+        if unread || ending || version == Version::HTTP_10 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.into()
+    }
 }

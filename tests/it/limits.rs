@@ -1,7 +1,6 @@
 //! How often a client may ask, and an address may be wrong.
 
-use poem::Endpoint as _;
-use poem::http::{Method, Uri};
+use poem::http::Method;
 use serde_json::Value;
 
 use crate::app::{Answer, BASIC, SECRET, TestApp, basic, edited, standard};
@@ -112,29 +111,32 @@ fn a_client_has_a_rate() {
 #[test]
 fn when_there_is_too_much_only_what_is_cheap_is_answered() {
     let app = TestApp::start();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let routes = lingpai::http::routes(&app.state);
+    let refusals = lingpai::http::Refusals::new(&app.state);
     let ask = |method: Method, path: &'static str| {
-        let mut request =
-            poem::Request::builder().method(method).uri(Uri::from_static(path)).header("host", "a").finish();
-        request.extensions_mut().insert(lingpai::http::Overloaded);
-        runtime.block_on(routes.get_response(request))
+        let request = poem::http::Request::builder().method(method).uri(path).header("host", "a").body(()).unwrap();
+        refusals.of(&request, false)
     };
-    for method in [Method::POST, Method::GET, Method::PUT] {
-        let answer = ask(method, "/token");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for method in [Method::POST, Method::GET, Method::PUT, Method::HEAD] {
+        let answer = ask(method.clone(), "/token").unwrap();
         assert_eq!(answer.status(), 503);
         let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
         assert_eq!(header("retry-after"), Some("1"));
         assert_eq!(header("cache-control"), Some("no-store"));
+        assert_eq!(header("x-content-type-options"), Some("nosniff"));
         assert!(header("x-request-id").is_some());
-        let body: Value = serde_json::from_slice(&runtime.block_on(answer.into_body().into_vec()).unwrap()).unwrap();
-        assert_eq!(body["name"], "ServiceUnavailable");
+        let length = header("content-length").map(str::to_owned);
+        let body = runtime.block_on(answer.into_body().into_vec()).unwrap();
+        if method == Method::HEAD {
+            assert!(body.is_empty() && length.is_some());
+        } else {
+            assert_eq!(serde_json::from_slice::<Value>(&body).unwrap()["name"], "ServiceUnavailable");
+        }
     }
-    assert_eq!(ask(Method::GET, "/nowhere").status(), 503);
+    assert_eq!(ask(Method::GET, "/nowhere").unwrap().status(), 503);
     for path in ["/healthz", "/readyz", "/.well-known/jwks.json"] {
-        assert_eq!(ask(Method::GET, path).status(), 200);
+        assert!(ask(Method::GET, path).is_none());
     }
-    assert_eq!(ask(Method::OPTIONS, "/token").status(), 204);
-    assert_eq!(app.metric("lingpai_requests_shed_total"), 4);
-    assert_eq!(app.create("").status, 200);
+    assert!(ask(Method::OPTIONS, "/token").is_none());
+    assert_eq!(app.metric("lingpai_requests_shed_total"), 5);
 }

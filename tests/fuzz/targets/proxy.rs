@@ -31,12 +31,11 @@ static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
         connections: 1_000,
         lame_duck: Duration::ZERO,
         drain: Duration::ZERO,
-        sheds: false,
         proxy_protocol: true,
     };
     let endpoint = make_sync(|request: Request| Response::builder().body(format!("<{}>", request.remote_addr())));
     let listeners = vec![Listener::Tcp(listener)];
-    runtime.spawn(server::serve(listeners, endpoint, transport, None, std::future::pending()));
+    runtime.spawn(server::serve(listeners, endpoint, None, transport, None, std::future::pending()));
     (runtime, address)
 });
 
