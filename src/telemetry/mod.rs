@@ -49,6 +49,7 @@ impl Write for Lines {
         Ok(line.len())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this thread only writes, and nobody waits for it")]
     fn flush(&mut self) -> io::Result<()> {
         // What could not be written stays in the buffer, and is tried again.
         let _ = self.0.flush();
