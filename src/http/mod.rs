@@ -22,10 +22,15 @@ mod state;
 mod trail;
 mod wire;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use poem::{Endpoint, IntoEndpoint, Response};
-use poem_openapi::OpenApiService;
+use poem::endpoint::BoxEndpoint;
+use poem::http::Method;
+use poem::{Endpoint, Request, Response};
+use poem_openapi::{OpenApi, OpenApiService};
+
+use problem::Problem;
 
 pub use shell::Refusals;
 pub use state::{Snapshot, State, Warning};
@@ -36,20 +41,42 @@ pub const MAX_BODY: usize = 64 << 10;
 
 type Api = (native::Native, public::Public);
 
-fn service(state: &Arc<State>) -> OpenApiService<Api, ()> {
-    let api = (native::Native::new(Arc::clone(state)), public::Public::new(Arc::clone(state)));
-    spec::describe(OpenApiService::new(api, "lingpai", env!("CARGO_PKG_VERSION")))
+fn api(state: &Arc<State>) -> Api {
+    (native::Native::new(Arc::clone(state)), public::Public::new(Arc::clone(state)))
 }
 
 /// The interface without a service behind it, to describe.
 fn description() -> OpenApiService<Api, ()> {
-    service(&Arc::new(State::empty()))
+    let api = api(&Arc::new(State::empty()));
+    spec::describe(OpenApiService::new(api, "lingpai", env!("CARGO_PKG_VERSION")))
+}
+
+/// The handlers of the interface, by path and method. `OpenApiService` makes an endpoint of them that also matches
+/// patterns and takes queries apart for each request: no path here is a pattern, and queries are read where they matter.
+struct Handlers(HashMap<String, HashMap<Method, BoxEndpoint<'static>>>);
+
+impl Handlers {
+    fn of(api: impl OpenApi) -> Self {
+        let mut handlers = HashMap::new();
+        api.add_routes(&mut handlers);
+        Self(handlers)
+    }
+}
+
+impl Endpoint for Handlers {
+    type Output = Response;
+
+    async fn call(&self, request: Request) -> poem::Result<Response> {
+        let methods = self.0.get(request.uri().path()).ok_or(Problem::NotFound)?;
+        // Which methods a path has is looked at by the shell, which can list them.
+        methods.get(request.method()).ok_or(Problem::NotFound)?.call(request).await
+    }
 }
 
 /// Every route, inside the shell that gives each answer its shape.
 #[must_use]
 pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    let pages = public::Pages::new(|| public::pages(&description()), service(state).into_endpoint());
+    let pages = public::Pages::new(|| public::pages(&description()), Handlers::of(api(state)));
     let allowed = shell::Allowed::of::<Api>(public::PAGES);
     shell::Shell::new(pages, allowed, Arc::clone(state))
 }

@@ -25,7 +25,7 @@ use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::state::State;
 use super::trail::Trail;
-use crate::keys::random;
+use crate::keys::{hex, random};
 use crate::telemetry;
 
 const MAX_HEAD: usize = 16 << 10;
@@ -288,13 +288,14 @@ fn head_length(request: &Request) -> usize {
 /// Request ids: the caller's if it is well formed, else one that no other
 /// process makes.
 struct RequestIds {
-    process: u64,
+    /// Sixteen hexadecimal digits.
+    process: String,
     count: AtomicU64,
 }
 
 impl RequestIds {
     fn new() -> Self {
-        Self { process: u64::from_ne_bytes(random().unwrap_or_default()), count: AtomicU64::new(0) }
+        Self { process: hex(&random::<8>().unwrap_or_default()), count: AtomicU64::new(0) }
     }
 
     fn of(&self, headers: &HeaderMap) -> HeaderValue {
@@ -304,7 +305,7 @@ impl RequestIds {
             (Some(id), None) if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(allowed) => id.clone(),
             _ => {
                 let count = self.count.fetch_add(1, Ordering::Relaxed);
-                let text = format!("{:016x}-{count:x}", self.process);
+                let text = format!("{}-{count:x}", self.process);
                 HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
             }
         }
