@@ -54,8 +54,7 @@ impl Timestamp {
     /// Writes `2026-11-22T00:00:00Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
-        self.parts()
-            .map_or_else(String::new, |[y, mo, d, h, mi, s]| format!("{y:04}-{mo:02}-{d:02}T{h:02}:{mi:02}:{s:02}Z"))
+        OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
     }
 
     /// Writes `2026-11-22T00:00:00.000Z`, the form of JavaScript's
@@ -66,14 +65,6 @@ impl Timestamp {
         text.truncate(text.len().saturating_sub(1));
         text.push_str(".000Z");
         text
-    }
-
-    fn parts(self) -> Option<[u16; 6]> {
-        let at = OffsetDateTime::from_unix_timestamp(self.0).ok()?;
-        let year = u16::try_from(at.year()).ok()?;
-        let (month, day) = (u8::from(at.month()).into(), at.day().into());
-        let (hour, minute, second) = at.to_hms();
-        Some([year, month, day, hour.into(), minute.into(), second.into()])
     }
 }
 

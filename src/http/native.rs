@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Bytes;
-use poem::http::header::CACHE_CONTROL;
 use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
 use poem_openapi::{OpenApi, Tags};
@@ -13,7 +12,7 @@ use zeroize::Zeroizing;
 use super::body::JsonBody;
 use super::caller::Caller;
 use super::credentials::{ClientAuth, Presented};
-use super::problem::{Challenge, Failure, NO_STORE, Problem, WithBody, WithQuestion};
+use super::problem::{Challenge, Failure, Problem, WithBody, WithQuestion};
 use super::query::{AskedAudience, AskedScope};
 use super::reply::Reply;
 use super::state::{Snapshot, State};
@@ -89,7 +88,7 @@ impl Native {
         self.within_rate(client)?;
         let issued = issue(&snapshot, &session, &grant, now)?;
         self.tell(&trail, Event::Issued, &session, &grant, &issued);
-        Ok(Reply::json(&issued.pair)?)
+        Ok(Reply::secret(issued.pair.json().into()))
     }
 
     /// Inspect a token
@@ -160,7 +159,7 @@ impl Native {
         let (session, grant) = (&renewal.session, renewal.grant());
         let issued = issue(&snapshot, session, &grant, now)?;
         self.tell(&trail, Event::Refreshed, session, &grant, &issued);
-        Ok(Reply::json(&issued.pair)?)
+        Ok(Reply::secret(issued.pair.json().into()))
     }
 }
 
@@ -296,8 +295,7 @@ impl Inspected {
     }
 
     fn reply(&self) -> Reply<TokenInfo> {
-        Reply::bytes(self.body.clone().into())
-            .header(CACHE_CONTROL, NO_STORE)
+        Reply::secret(self.body.clone().into())
             .header(SUBJECT, self.subject.clone())
             .header(CLIENT, self.client.clone())
             .header(SCOPE, self.scope.clone())

@@ -34,7 +34,12 @@ impl<T: Answer> Reply<T> {
     /// Serialises `value`, which has the schema of `T`. Nobody may store it.
     pub(super) fn json(value: &impl serde::Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_vec(value).map_err(|_| Problem::Internal("answer_not_serialised"))?;
-        Ok(Self::bytes(body.into()).header(CACHE_CONTROL, NO_STORE))
+        Ok(Self::secret(body.into()))
+    }
+
+    /// Bytes that are the JSON of a `T`, which nobody may store.
+    pub(super) fn secret(body: Body) -> Self {
+        Self::bytes(body).header(CACHE_CONTROL, NO_STORE)
     }
 
     /// Bytes that are the JSON of a `T`.

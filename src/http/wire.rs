@@ -23,7 +23,7 @@ pub(super) struct ApiError {
 }
 
 /// An access token and what continues it.
-#[derive(Debug, Object, Serialize)]
+#[derive(Debug, Object)]
 pub(super) struct TokenPair {
     /// The access token: a JWT (RFC 9068).
     pub(super) value: String,
@@ -31,6 +31,14 @@ pub(super) struct TokenPair {
     pub(super) refresh: String,
     /// When `value` ends: `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub(super) expire: String,
+}
+
+impl TokenPair {
+    /// Base64url, dots and an instant: JSON escapes none of these, so nobody needs to look at each byte.
+    pub(super) fn json(&self) -> String {
+        let Self { value, refresh, expire } = self;
+        format!(r#"{{"value":"{value}","refresh":"{refresh}","expire":"{expire}"}}"#)
+    }
 }
 
 impl Answer for TokenPair {
