@@ -43,7 +43,7 @@ class Server:
             command = ["taskset", "-c", cores, *command]
             self.process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environment)
         until = time.monotonic() + 10
-        while not (found := re.search(r" at (http://\S+)", out.read_text())):
+        while not (found := re.search(r" at (http://[^\s,]+)", out.read_text())):
             if self.process.poll() is not None or time.monotonic() > until:
                 die(f"{name} does not start: {self.log.read_text()}")
             time.sleep(0.02)
