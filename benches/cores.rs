@@ -29,7 +29,7 @@ fn main() {
     let is_shared = match arguments.next().unwrap().as_str() {
         "shared" => true,
         "own" => false,
-        other => panic!("shared or own, not {other}"),
+        _ => return println!("usage: cores CONFIG shared|own"),
     };
     let clock = Clock::system();
     let state = app::state(app::snapshot(&config, clock.now()).unwrap(), clock);
@@ -37,16 +37,16 @@ fn main() {
     let serving = (state, app::transport(&config));
     if is_shared {
         let runtime = Builder::new_multi_thread().global_queue_interval(1).enable_all().build().unwrap();
-        serve(runtime, &serving, "127.0.0.1:0".parse().unwrap(), |address| println!("lingpai at http://{address}"));
+        serve(&runtime, &serving, "127.0.0.1:0".parse().unwrap(), |address| println!("lingpai at http://{address}"));
         return;
     }
     let single = || Builder::new_current_thread().enable_all().build().unwrap();
     let serving = &serving;
     let others = thread::available_parallelism().unwrap().get() - 1;
     thread::scope(|threads| {
-        serve(single(), serving, "127.0.0.1:0".parse().unwrap(), |address| {
+        serve(&single(), serving, "127.0.0.1:0".parse().unwrap(), |address| {
             for _ in 0..others {
-                threads.spawn(move || serve(single(), serving, address, |_| ()));
+                threads.spawn(move || serve(&single(), serving, address, |_| ()));
             }
             println!("lingpai at http://{address}");
         });
@@ -55,7 +55,7 @@ fn main() {
 
 /// Serves on `address` for ever, and says which one it is.
 fn serve(
-    runtime: Runtime,
+    runtime: &Runtime,
     (state, transport): &(Arc<State>, Transport),
     address: SocketAddr,
     listens: impl FnOnce(SocketAddr),

@@ -271,26 +271,26 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens every address of `config`.
+    /// Opens every address of `config`, within a runtime.
     ///
     /// # Errors
     /// The first address that cannot be opened.
-    pub async fn open(config: &Config) -> Result<Self, StartError> {
+    pub fn open(config: &Config) -> Result<Self, StartError> {
         distinct(config)?;
         let mut inherited = Inherited::from_environment();
         let mut listeners = Self::default();
         for address in config.ops.iter().flatten() {
-            listeners.ops.push(open(address, &mut inherited).await?);
+            listeners.ops.push(open(address, &mut inherited)?);
         }
         for address in &config.listen {
-            listeners.public.push(open(address, &mut inherited).await?);
+            listeners.public.push(open(address, &mut inherited)?);
         }
         Ok(listeners)
     }
 }
 
-async fn open(address: &Listen, inherited: &mut Inherited) -> Result<Listener, StartError> {
-    let listener = Listener::open(address, inherited).await;
+fn open(address: &Listen, inherited: &mut Inherited) -> Result<Listener, StartError> {
+    let listener = Listener::open(address, inherited);
     listener.map_err(|error| StartError::new(format!("cannot listen on {address}: {error}")))
 }
 

@@ -35,7 +35,7 @@ async fn serve(settings: &Settings) -> Answer {
     } else {
         Some(app::load(&config, clock.now())?)
     };
-    let listeners = Listeners::open(&config).await?;
+    let listeners = Listeners::open(&config)?;
     let addresses: Vec<_> = listeners.public.iter().map(Listener::to_string).collect();
     let first = addresses.first().cloned().unwrap_or_default();
     let everywhere = addresses.join(" and ");

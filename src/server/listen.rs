@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use poem::Addr;
 use poem::web::{LocalAddr, RemoteAddr};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Listen;
 
@@ -39,14 +40,28 @@ pub(super) enum Accepted {
     Unix(UnixStream, LocalAddr, RemoteAddr),
 }
 
+/// Connections that may wait to be accepted. The standard library's 128 are fewer than the clients that come back to a
+/// server that was restarted: the kernel drops what they send, and they try again after one second, then two.
+const BACKLOG: u32 = 1_024;
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Or a restarted server would have to wait for its old connections to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 impl Listener {
     /// Opens `address`. `inherited` are the sockets that the service manager passed.
     ///
+    /// Within a runtime.
+    ///
     /// # Errors
     /// Why it cannot be opened.
-    pub async fn open(address: &Listen, inherited: &mut Inherited) -> io::Result<Self> {
+    pub fn open(address: &Listen, inherited: &mut Inherited) -> io::Result<Self> {
         match address {
-            Listen::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
+            Listen::Tcp(address) => tcp(*address).map(Self::Tcp),
             Listen::Unix(path) => {
                 remove_stale(path)?;
                 Ok(Self::Unix(UnixListener::bind(path)?, Some(MadePath(path.clone()))))
