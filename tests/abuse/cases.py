@@ -35,6 +35,7 @@ class Case:
     last: str = ""  # and behind them
     good: tuple = ("200",)  # what the good client may get
     log: str = "log"  # where it goes, in the server's folder
+    files: int | None = None  # that the server may have open
     environment: Callable = lambda folder: {}
 
 
@@ -151,6 +152,31 @@ async def beyond_the_limit(server, wrong):
             other.transport.abort()
         writer.transport.abort()
     return f"150 silent; who waited beside them got {statuses(late)} when they left"
+
+
+async def few_files(server, wrong):
+    """300 silent connections, and files for 50: accepting fails, and must not spin; those who leave make room."""
+    silent = [await asyncio.open_connection(*server.public) for _ in range(300)]
+    try:
+        await asyncio.sleep(0.5)
+        began, cpu = time.monotonic(), server.cpu()
+        await asyncio.sleep(3)
+        busy = (server.cpu() - cpu) / (time.monotonic() - began)
+    finally:
+        for _, other in silent:
+            other.transport.abort()
+    left = time.monotonic()
+    while (took := time.monotonic() - left) < 10:
+        try:
+            if (await asyncio.to_thread(server.token))[0] == 200:
+                break
+        except OSError:
+            await asyncio.sleep(0.02)
+    else:
+        wrong.append("nobody new was served for 10 s after the others left")
+    if b"was not accepted" not in server.log.read_bytes():
+        wrong.append("accepting never failed: nothing was tried")
+    return f"{busy:.1%} of a processor meanwhile; served {took:.2f} s after the others left"
 
 
 async def flood(server, connections, seconds, opening, pieces):
@@ -409,6 +435,7 @@ CASES = [
     Case("half-sent heads", half_sent_heads, HEADS // 20 + 50, last=f"[limits]\nconnections = {HEADS + 2_000}"),
     Case("slow bodies", slow_bodies, 60),
     Case("beyond the limit", beyond_the_limit, 50, last="[limits]\nconnections = 50"),
+    Case("few files", few_files, 50, last="[limits]\nconnections = 1000", files=64),
     Case("rapid reset", rapid_reset, 50),
     Case("endless fields", endless_fields, 50),
     Case("empty data", empty_data, 50),

@@ -42,7 +42,7 @@ def run(case, binary, folder):
     """Runs one case, prints its row, and returns what was wrong."""
     wrong = []
     environment = case.environment(folder)
-    with Server(binary, folder / "server", case.first, case.last, environment, case.log) as server:
+    with Server(binary, folder / "server", case.first, case.last, environment, case.log, case.files) as server:
         with Good(server, folder) as good:
             began = time.monotonic()
             time.sleep(BASELINE)

@@ -22,8 +22,8 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 class Server:
     """`lingpai serve` in a folder that `lingpai init` made, ended by `with`."""
 
-    def __init__(self, binary, folder, first="", last="", environment=None, log="log"):
-        """`first` goes before the file's tables, `last` behind them."""
+    def __init__(self, binary, folder, first="", last="", environment=None, log="log", files=None):
+        """`first` goes before the file's tables, `last` behind them; it may have so many `files` open."""
         said = subprocess.check_output([binary, "init", folder], text=True, env=ENVIRONMENT)
         self.authorization = basic("first", re.search(r"lps_[\w-]+", said)[0])
         file = folder / "lingpai.toml"
@@ -31,7 +31,8 @@ class Server:
         self.log = folder / log
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [binary, "serve", "--config", file, "--listen", "127.0.0.1:0"],
+                [*(["prlimit", f"--nofile={files}"] if files else []), binary, "serve", "--config", file,
+                 "--listen", "127.0.0.1:0"],
                 stdout=subprocess.PIPE, stderr=log, text=True, env=ENVIRONMENT | (environment or {}),
             )
         try:
