@@ -37,7 +37,7 @@ use std::fmt::Write as _;
 
 use crypto::rand::{SecureRandom, SystemRandom};
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngCore as _, SeedableRng as _};
 
 /// The system has no random bytes to give.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
