@@ -1,4 +1,4 @@
-//! Tokens of which only a JWKS is at hand: jsonwebtoken, with ring behind it.
+//! Tokens of which only a JWKS is at hand: jsonwebtoken, with [`super::crypto`] behind it.
 //!
 //! Our own tokens never come here (see `KeyRing::find`). A header is read here
 //! because it must be, after a strict look at its members.
@@ -59,24 +59,24 @@ pub fn verify_with_jwks(token: &str, jwks: &str) -> Result<(), &'static str> {
     jsonwebtoken::decode::<serde_json::Value>(token, &key, &validation).map(drop).map_err(|_| "the signature is wrong")
 }
 
-/// jsonwebtoken's cryptography by ring: verification of what lingpai signs.
+/// jsonwebtoken's cryptography: verification of what lingpai signs.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |_, _| Err(ErrorKind::InvalidAlgorithm.into()),
     verifier_factory: |algorithm, key| match algorithm {
         Algorithm::ES256 | Algorithm::EdDSA | Algorithm::RS256 => {
-            Ok(Box::new(RingVerifier { algorithm: *algorithm, key: key.clone() }))
+            Ok(Box::new(SignatureVerifier { algorithm: *algorithm, key: key.clone() }))
         }
         _ => Err(ErrorKind::InvalidAlgorithm.into()),
     },
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-struct RingVerifier {
+struct SignatureVerifier {
     algorithm: Algorithm,
     key: DecodingKey,
 }
 
-impl Verifier<Vec<u8>> for RingVerifier {
+impl Verifier<Vec<u8>> for SignatureVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), Error> {
         let verified = match (self.algorithm, self.key.kind()) {
             (Algorithm::ES256, DecodingKeyKind::SecretOrDer(point)) => {
@@ -94,7 +94,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
     }
 }
 
-impl JwtVerifier for RingVerifier {
+impl JwtVerifier for SignatureVerifier {
     fn algorithm(&self) -> Algorithm {
         self.algorithm
     }

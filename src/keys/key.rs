@@ -13,7 +13,7 @@ use super::crypto::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
-use super::crypto::{hkdf, hmac, rand::SystemRandom};
+use super::crypto::{self, hkdf, hmac, rand::SystemRandom};
 use super::{KeyName, NoRandomness, random, sha256};
 
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
@@ -195,7 +195,7 @@ impl Key {
         let (oid, parameters, public) = match &self.pair {
             Pair::Es256(pair) => (EC, Some(AnyRef::from(&P256)), pair.public_key().as_ref()),
             Pair::EdDsa(pair) => (ED25519_OID, None, pair.public_key().as_ref()),
-            Pair::Rs256(pair) => (RSA, Some(AnyRef::NULL), pair.public().as_ref()),
+            Pair::Rs256(pair) => (RSA, Some(AnyRef::NULL), pair.public_key().as_ref()),
         };
         let algorithm = AlgorithmIdentifierRef { oid, parameters };
         BitStringRef::from_bytes(public)
@@ -216,7 +216,7 @@ impl Key {
             Pair::Es256(pair) => pair.sign(&random, message).map(|signature| signature.as_ref().to_vec()),
             Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Rs256(pair) => {
-                let mut signature = vec![0; pair.public().modulus_len()];
+                let mut signature = vec![0; crypto::rsa_length(pair)];
                 pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map(|()| signature)
             }
         };
@@ -254,10 +254,13 @@ fn es256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, Stri
             .into());
     }
     let rejected = "is not a usable P-256 key; it must hold its public part too, as `openssl genpkey` writes it";
-    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der, &SystemRandom::new())
-        .map_err(|_| rejected.to_owned())?;
+    let pair = crypto::p256_pair(der).map_err(|_| rejected.to_owned())?;
     let inner = sec1::EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
     let point = pair.public_key().as_ref();
+    // aws-lc-rs takes other forms too; the refresh secret is of exactly these bytes.
+    if info.public_key.is_some() || inner.private_key.len() != 32 || inner.public_key != Some(point) {
+        return Err(rejected.into());
+    }
     let (Some(x), Some(y)) = (point.get(1..33), point.get(33..65)) else { return Err(rejected.into()) };
     let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
     Ok(Parts {
@@ -295,21 +298,41 @@ fn rs256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, Stri
             .into());
     }
     let rejected = "is not a usable RSA key; expected 2048 to 4096 bits, two primes and an exponent of at least 65537";
-    let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| rejected.to_owned())?;
-    // Whether its parts belong together is looked at only when it signs.
-    let mut signature = vec![0; pair.public().modulus_len()];
-    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &[], &mut signature)
-        .map_err(|_| "is damaged: its parts do not belong together, so it cannot sign")?;
     let inner = pkcs1::RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
+    if info.algorithm.parameters != Some(AnyRef::NULL) || info.public_key.is_some() || !is_usual(&inner) {
+        return Err(rejected.into());
+    }
+    let damaged = "is damaged: its parts do not belong together, so it cannot sign";
+    let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| damaged.to_owned())?;
+    // ring looks at some of its parts only when it signs.
+    let mut signature = vec![0; crypto::rsa_length(&pair)];
+    pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &[], &mut signature).map_err(|_| damaged.to_owned())?;
     let n = URL_SAFE_NO_PAD.encode(inner.modulus.as_bytes());
     let e = URL_SAFE_NO_PAD.encode(inner.public_exponent.as_bytes());
     Ok(Parts {
-        public: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public().as_ref().to_vec()),
+        public: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, pair.public_key().as_ref().to_vec()),
         private_bytes: inner.private_exponent.as_bytes(),
         thumbprint_input: format!(r#"{{"e":"{e}","kty":"RSA","n":"{n}"}}"#),
         jwk: members([("kty", "RSA"), ("n", &n), ("e", &e)]),
         pair: Pair::Rs256(pair),
     })
+}
+
+/// Whether the sizes of an RSA key's parts are those that both crates of [`crypto`] take:
+/// ring takes a modulus that is a bit short as well, and aws-lc-rs much else.
+fn is_usual(key: &pkcs1::RsaPrivateKeyRef<'_>) -> bool {
+    let bits = |number: &[u8]| 8 * number.len() - number.first().map_or(0, |first| first.leading_zeros() as usize);
+    let [n, e, d] = [key.modulus, key.public_exponent, key.private_exponent].map(|number| number.as_bytes());
+    let half = bits(key.prime1.as_bytes());
+    [1024, 1536, 2048].contains(&half)
+        && bits(key.prime2.as_bytes()) == half
+        && bits(n) >= 2048
+        && bits(n).div_ceil(2) == half
+        // At least 65537, because what is even cannot sign.
+        && (17..=33).contains(&bits(e))
+        && bits(d) > half
+        && (d.len(), d) < (n.len(), n)
+        && key.other_prime_infos.is_none()
 }
 
 /// The secret of refresh tokens: 32 bytes of HKDF-SHA256 (RFC 5869) over the

@@ -2,14 +2,14 @@
 //!
 //! The only room that touches private keys. It owns what a key file is called
 //! and may contain, which key signs at an instant, and what is published. What
-//! a token says must not enter: this room signs bytes. The cryptography is
-//! named once, as `crypto`, so that another crate with the same interface can
-//! stand in for ring.
+//! a token says must not enter: this room signs bytes. The crate that does the
+//! cryptography is named once, in [`crypto`].
 //!
 //! The schedule is in the files' names, so replicas with the same files agree by
 //! the clock alone. The state of a key is a function of the instant asked for,
 //! and a [`KeyRing`] never changes: a reload makes a new one and swaps it in.
 
+pub mod crypto;
 mod export;
 mod files;
 mod foreign;
@@ -30,8 +30,6 @@ pub use lint::{Finding, Gravity};
 pub use name::KeyName;
 pub use rotation::{Pace, When, schedule};
 
-pub(crate) use ring as crypto;
-
 use std::cell::RefCell;
 use std::fmt::Write as _;
 
@@ -43,7 +41,8 @@ use rand::{RngCore as _, SeedableRng as _};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRandomness;
 
-/// `N` bytes from the system's random number generator.
+/// `N` bytes from the system's random number generator, or from AWS-LC's, which
+/// the system seeds.
 ///
 /// # Errors
 /// Only if the system has none to give.

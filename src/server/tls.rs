@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::http::ClientCertificate;
-use crate::keys::sha256;
+use crate::keys::{crypto, sha256};
 
 /// A chain of certificates takes some KiB.
 const MAX_FILE: u64 = 256 << 10;
@@ -98,7 +98,7 @@ impl TlsFiles {
         check_dates(leaf, now).map_err(|problem| TlsError::new(cert, problem))?;
         let private = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| TlsError::new(key, "holds no private key in PEM; expected -----BEGIN PRIVATE KEY-----"))?;
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(crypto::tls::default_provider());
         let signer = provider.key_provider.load_private_key(private);
         let signer =
             signer.map_err(|_| TlsError::new(key, "is of a kind that is not supported; expected EC or RSA"))?;

@@ -124,8 +124,13 @@ fn what_is_not_one_private_key_is_refused() {
         (ES256, wrong("ec-explicit"), "is not an EC key on P-256"),
         (ES256, wrong("ec-without-public"), "must hold its public part too"),
         (ES256, wrong("ec-mismatched"), "is not a usable P-256 key"),
+        // A zero before the number, which would give another refresh secret; a point without its y.
+        (ES256, wrong("ec-long"), "is not a usable P-256 key"),
+        (ES256, wrong("ec-compressed"), "is not a usable P-256 key"),
         (EDDSA, wrong("x25519"), "is not an Ed25519 key"),
         (RS256, wrong("rsa1024"), "expected 2048 to 4096 bits"),
+        (RS256, wrong("rsa2047"), "expected 2048 to 4096 bits"),
+        (RS256, wrong("rsa2560"), "is not a usable RSA key"),
         (RS256, wrong("rsa-exponent-3"), "an exponent of at least 65537"),
         (RS256, wrong("rsa-pss"), "is not an RSA key"),
         (RS256, wrong("rsa-damaged"), "is damaged: its parts do not belong together"),

@@ -4,12 +4,15 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lingpai::clock::Timestamp;
-use lingpai::keys::KeyRing;
+use lingpai::keys::{Key, KeyRing, Purpose};
 use lingpai::token::{AccessClaims, Compact, Kind, RefreshClaims, Verifying, verify};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey, VerificationAlgorithm,
+};
 use serde_json::{Value, json};
 
 use crate::app::vectors;
-use crate::forge::{Forge, mac, ring};
+use crate::forge::{Forge, KEYS, mac, ring};
 
 fn file() -> Value {
     serde_json::from_str(&std::fs::read_to_string(vectors("tokens.json")).unwrap()).unwrap()
@@ -91,12 +94,28 @@ fn the_refresh_secret_is_the_known_one() {
         assert_eq!((forge.kid.as_str(), &forge.refresh_secret), (text("kid"), &secret), "the tests derive it so too");
 
         // An accepted token with this MAC: the service's secret is the same.
-        let header = URL_SAFE_NO_PAD.encode(forge.header(lingpai::keys::Purpose::Refresh));
+        let header = URL_SAFE_NO_PAD.encode(forge.header(Purpose::Refresh));
         let token = list(&file, "vectors").iter().find_map(|vector| {
             let token = vector["token"].as_str().filter(|token| token.starts_with(&header))?;
             (vector["kind"] == "refresh" && vector["expected"]["claims"].is_object()).then_some(token)
         });
         let (message, signature) = token.unwrap().rsplit_once('.').unwrap();
         assert_eq!(URL_SAFE_NO_PAD.encode(mac(&secret, message.as_bytes())), signature, "{}", text("key"));
+    }
+}
+
+/// Replicas of both builds, with and without the feature `aws-lc`, take each other's
+/// tokens: the other tests sign with ring and the service verifies, here it signs.
+#[test]
+fn ring_accepts_what_is_signed() {
+    let algorithms: [&dyn VerificationAlgorithm; 3] = [&ECDSA_P256_SHA256_FIXED, &ED25519, &RSA_PKCS1_2048_8192_SHA256];
+    for ((name, forge), algorithm) in KEYS.into_iter().zip(Forge::all()).zip(algorithms) {
+        let pem = std::fs::read_to_string(vectors("keys").join(name)).unwrap();
+        let key = Key::from_pem(name.parse().unwrap(), &pem).unwrap();
+        for message in [b"".as_slice(), b"header.payload", &[0xff; 4_000]] {
+            let signature = key.sign(Purpose::Access, message).unwrap();
+            assert!(UnparsedPublicKey::new(algorithm, &forge.public).verify(message, &signature).is_ok(), "{name}");
+            assert_eq!(key.sign(Purpose::Refresh, message).unwrap(), mac(&forge.refresh_secret, message), "{name}");
+        }
     }
 }

@@ -1,0 +1,36 @@
+//! Whose cryptography this build has: ring's or, with the feature `aws-lc`, that of
+//! aws-lc-rs, which has ring's interface but for what is here.
+//!
+//! Public for measurements, which must do their bare operations with the same.
+
+#[cfg(feature = "aws-lc")]
+pub use aws_lc_rs::{digest, error, hkdf, hmac, rand, signature};
+#[cfg(not(feature = "aws-lc"))]
+pub use ring::{digest, error, hkdf, hmac, rand, signature};
+#[cfg(feature = "aws-lc")]
+pub(crate) use rustls::crypto::aws_lc_rs as tls;
+#[cfg(not(feature = "aws-lc"))]
+pub(crate) use rustls::crypto::ring as tls;
+
+use error::KeyRejected;
+use signature::{ECDSA_P256_SHA256_FIXED_SIGNING as ES256, EcdsaKeyPair, RsaKeyPair};
+
+/// The P-256 key of a PKCS#8 structure.
+///
+/// # Errors
+/// Whatever the crate does not take.
+pub fn p256_pair(pkcs8: &[u8]) -> Result<EcdsaKeyPair, KeyRejected> {
+    #[cfg(feature = "aws-lc")]
+    return EcdsaKeyPair::from_pkcs8(&ES256, pkcs8);
+    #[cfg(not(feature = "aws-lc"))]
+    EcdsaKeyPair::from_pkcs8(&ES256, pkcs8, &rand::SystemRandom::new())
+}
+
+/// How many bytes a signature of `pair` has.
+#[must_use]
+pub fn rsa_length(pair: &RsaKeyPair) -> usize {
+    #[cfg(feature = "aws-lc")]
+    return pair.public_modulus_len();
+    #[cfg(not(feature = "aws-lc"))]
+    pair.public().modulus_len()
+}
