@@ -1,5 +1,6 @@
-//! What a token costs beyond its signature: `cargo bench --bench token`, a
-//! minute; with `-- --quick`, some seconds.
+//! What a token costs beyond its signature: `cargo bench --bench token`, one and a
+//! half minutes; with `-- --quick`, some seconds; with `--features aws-lc` before
+//! that, by AWS-LC.
 //!
 //! First each step alone, by criterion: time for one operation. Then the two
 //! ratios that the project promises: `mint / sign`, at most 1.25, and
@@ -7,8 +8,9 @@
 //! short batches, so that whatever else the machine does falls on both, and the
 //! median of the ratios counts. Nothing here fails because it is slow.
 //!
-//! Bare is ring alone, with the same key over the same signing input. `mint` is
-//! the pair: an access token and the refresh token beside it.
+//! Bare is the crate that does the cryptography alone, with the same key over the
+//! same signing input. `mint` is the pair: an access token and the refresh token
+//! beside it.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement prints, and stops when it is wrong")]
 
@@ -17,17 +19,18 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use lingpai::clock::Timestamp;
+use lingpai::keys::crypto::rand::SystemRandom;
+use lingpai::keys::crypto::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
+    RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
+use lingpai::keys::crypto::{p256_pair, rsa_length};
 use lingpai::keys::{Alg, Key, KeyName, KeyRing, Plan};
 use lingpai::token::{
     AccessClaims, Audience, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, Pair, RefreshClaims, Scope,
     Session, Subject, Verifying, mint, verify,
 };
 use pkcs8::SecretDocument;
-use ring::rand::SystemRandom;
-use ring::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-    Signature, UnparsedPublicKey,
-};
 
 const ISSUER: &str = "https://tokens.example.com";
 /// 2026-06-01T12:00:00Z
@@ -41,7 +44,7 @@ fn main() {
         .measurement_time(Duration::from_secs(2))
         .nresamples(10_000)
         .configure_from_args();
-    let subjects = [(Alg::Es256, "es256"), (Alg::EdDsa, "eddsa")].map(|(alg, word)| Subjects::new(alg, word));
+    let subjects = Alg::ALL.map(Subjects::new);
     for subject in &subjects {
         subject.steps(&mut criterion);
     }
@@ -54,7 +57,8 @@ fn main() {
     };
     println!("medians of ratios, in turns of {BATCH} operations:");
     for subject in &subjects {
-        subject.ratios(turns);
+        // A signature of RSA takes as long as thirty others.
+        subject.ratios(if subject.alg == Alg::Rs256 { turns / 10 } else { turns });
     }
 }
 
@@ -68,50 +72,72 @@ struct Subjects {
     pair: Pair,
     /// The signing input of the access token, and its bare signature.
     message: String,
-    signature: Signature,
+    signature: Vec<u8>,
 }
+
+/// Room for the longest signature here, RSA's with a key of 2048 bits.
+type Room = [u8; 256];
 
 enum Bare {
     Es256(EcdsaKeyPair, SystemRandom),
     EdDsa(Ed25519KeyPair),
+    Rs256(RsaKeyPair, SystemRandom),
 }
 
 impl Bare {
-    fn sign(&self, message: &str) -> Signature {
+    fn sign<'r>(&self, message: &str, room: &'r mut Room) -> &'r [u8] {
+        let (message, room) = (message.as_bytes(), room.get_mut(..self.length()).unwrap());
         match self {
-            Self::Es256(pair, random) => pair.sign(random, message.as_bytes()).unwrap(),
-            Self::EdDsa(pair) => pair.sign(message.as_bytes()),
+            Self::Es256(pair, random) => room.copy_from_slice(pair.sign(random, message).unwrap().as_ref()),
+            Self::EdDsa(pair) => room.copy_from_slice(pair.sign(message).as_ref()),
+            Self::Rs256(pair, random) => pair.sign(&RSA_PKCS1_SHA256, random, message, room).unwrap(),
+        }
+        room
+    }
+
+    fn length(&self) -> usize {
+        match self {
+            Self::Es256(..) | Self::EdDsa(_) => 64,
+            Self::Rs256(pair, _) => rsa_length(pair),
         }
     }
 }
 
 impl Subjects {
-    fn new(alg: Alg, word: &str) -> Self {
-        let name = format!("2026-01-01T00-00-00Z.{word}.pem");
+    fn new(alg: Alg) -> Self {
+        let name = format!("2026-01-01T00-00-00Z.{}.pem", alg.file_word());
         let file = format!("{}/tests/vectors/keys/{name}", env!("CARGO_MANIFEST_DIR"));
         let pem = std::fs::read_to_string(file).unwrap();
         let (_, der) = SecretDocument::from_pem(&pem).unwrap();
-        let (bare, public) = if alg == Alg::EdDsa {
-            let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.as_bytes()).unwrap();
-            let public = UnparsedPublicKey::new(&ED25519 as _, pair.public_key().as_ref().to_vec());
-            (Bare::EdDsa(pair), public)
-        } else {
-            let random = SystemRandom::new();
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.as_bytes(), &random).unwrap();
-            let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED as _, pair.public_key().as_ref().to_vec());
-            (Bare::Es256(pair, random), public)
+        let (der, random) = (der.as_bytes(), SystemRandom::new());
+        let (bare, public) = match alg {
+            Alg::Es256 => {
+                let pair = p256_pair(der).unwrap();
+                let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED as _, pair.public_key().as_ref().to_vec());
+                (Bare::Es256(pair, random), public)
+            }
+            Alg::EdDsa => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).unwrap();
+                let public = UnparsedPublicKey::new(&ED25519 as _, pair.public_key().as_ref().to_vec());
+                (Bare::EdDsa(pair), public)
+            }
+            Alg::Rs256 => {
+                let (pair, kind) = (RsaKeyPair::from_pkcs8(der).unwrap(), &RSA_PKCS1_2048_8192_SHA256);
+                let public = UnparsedPublicKey::new(kind as _, pair.public_key().as_ref().to_vec());
+                (Bare::Rs256(pair, random), public)
+            }
         };
         let key = Key::from_pem(name.parse::<KeyName>().unwrap(), &pem).unwrap();
         let keys = KeyRing::lenient(vec![key], Plan::default());
         let session = session();
         let pair = new_pair(&keys, alg, &session);
         let (message, _) = pair.access.rsplit_once('.').unwrap();
-        let (message, signature) = (message.to_owned(), bare.sign(message));
+        let (message, signature) = (message.to_owned(), bare.sign(message, &mut [0; _]).to_vec());
         Self { alg, bare, public, keys, session, pair, message, signature }
     }
 
     fn sign_bare(&self) {
-        black_box(self.bare.sign(black_box(&self.message)));
+        black_box(self.bare.sign(black_box(&self.message), &mut [0; _]));
     }
 
     fn mint(&self) {
@@ -119,7 +145,7 @@ impl Subjects {
     }
 
     fn verify_bare(&self) {
-        self.public.verify(black_box(self.message.as_bytes()), self.signature.as_ref()).unwrap();
+        self.public.verify(black_box(self.message.as_bytes()), &self.signature).unwrap();
     }
 
     fn verify<K: Kind>(&self, token: &str) {
