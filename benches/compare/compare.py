@@ -1,4 +1,4 @@
-"""lingpai beside its rivals and beside the bare floor, as benches/compare/run says: compare.py FOLDER.
+"""lingpai beside its rivals, the bare floor and itself with AWS-LC, as benches/compare/run says: compare.py FOLDER.
 
 Servers have core 0 and wrk core 1. Of every request all sides take turns, round for round; a ratio is the median of
 the rounds' own ratios, every other figure the median of the rounds. Every answer of every side is looked at.
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from servers import (
-    BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts
+    AWS_LC, BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts
 )
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
@@ -57,6 +57,7 @@ def measured(folder, servers):
         started(Server(folder, name, ["node", HERE / script, folder / "settings.json"]))
         for name, script in (("fastify + fast-jwt", "fastify.mjs"), ("oidc-provider", "oidc.mjs"))
     )
+    aws_lc = started(lingpai.serve("lingpai, AWS-LC", binary=AWS_LC))
     both = started(lingpai.serve("lingpai, two cores", "0,1"))
     lingpai.prepare(ours)
     lingpai.file("oidc.requests", [f"{lingpai.basic}\t{FORM}"])
@@ -82,15 +83,17 @@ def measured(folder, servers):
         return lingpai.load(name, server, what, samples=samples, **more)
 
     provider = {"path": "/token", "requests": folder / "oidc.requests", "answers": folder / "oidc.answers"}
-    # Request, ours, and whom it is compared with: a load, how, and the goal.
+    # Request, ours, and whom it is compared with: a load, how, and the goal if there is one.
     rows = [
         ("POST /token", load("lingpai", ours, "create"), [
             (load("fastify + fast-jwt", fastify, "create"), FASTER, 8),
             (load("oidc-provider", oidc, "create", **provider), FASTER, 20),
+            (load("lingpai, AWS-LC", aws_lc, "create"), FASTER, None),
             (floor("create", ["sign"], "hyper + one signature"), SHARE, 0.85),
         ]),
         ("PUT /token", load("lingpai", ours, "refresh"), [
             (load("fastify + fast-jwt", fastify, "refresh"), FASTER, 8),
+            (load("lingpai, AWS-LC", aws_lc, "refresh"), FASTER, None),
             (floor("refresh", ["sign"], "hyper + one signature"), SHARE, 0.85),
         ]),
         ("GET /token, repeated", load("lingpai", ours, "repeated"), [
@@ -98,6 +101,7 @@ def measured(folder, servers):
             (floor("repeated", [], "hyper"), SHARE, 0.80),
         ]),
         ("GET /token, distinct", load("lingpai", ours, "distinct"), [
+            (load("lingpai, AWS-LC", aws_lc, "distinct"), FASTER, None),
             (floor("distinct", ["verify"], "hyper + one verification"), SHARE, 0.85),
         ]),
         # Here a request may cost 1.08 times as much.
@@ -209,10 +213,11 @@ def table(result):
             logged = f"{side['logged']:.0%}" if side["name"].startswith("lingpai") else ""
             print(f"{request:24}{side['name']:26}{side['rps']:9,.0f}{side['cpu_us']:8.1f}{side['busy']:6.2f}"
                   f"{logged:>8}", end="")
-            if "goal" in side:
+            if "faster" in side:
+                print(f"{side['faster']:8.2f}{side['share']:7.3f}", end="")
+            if side.get("goal"):
                 reached = side["faster" if side["by"] == "req/s" else "share"] >= side["goal"]
-                print(f"{side['faster']:8.2f}{side['share']:7.3f}  {side['goal']:.3g} by {side['by']}: "
-                      f"{'yes' if reached else 'no'}", end="")
+                print(f"  {side['goal']:.3g} by {side['by']}: {'yes' if reached else 'no'}", end="")
             print()
             request = ""
 

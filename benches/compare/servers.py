@@ -16,6 +16,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 BINARY = "target/release/lingpai"
+# Built with the feature aws-lc.
+AWS_LC = "target/aws-lc/release/lingpai"
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = int(os.environ.get("COMPARE_CONNECTIONS", 16))
 CLIENT, SCOPE, ISSUER = "first", "read write", "https://tokens.example.com"
@@ -141,8 +143,8 @@ class Lingpai:
         self.pem = next((folder / "keys").glob("*.pem")).read_text()
         self.basic = "Basic " + base64.b64encode(f"{CLIENT}:{self.secret}".encode()).decode()
 
-    def serve(self, name="lingpai", cores="0"):
-        command = [BINARY, "serve", "--config", self.config, "--listen", "127.0.0.1:0"]
+    def serve(self, name="lingpai", cores="0", binary=BINARY):
+        command = [binary, "serve", "--config", self.config, "--listen", "127.0.0.1:0"]
         return Server(self.folder, name, command, cores)
 
     def prepare(self, server):
