@@ -1,8 +1,9 @@
 //! Bodies: size, then media type, then form (contract of the token endpoint).
 
 use std::cell::RefCell;
-use std::fmt;
+use std::error::Error;
 use std::time::Duration;
+use std::{fmt, io};
 
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -83,23 +84,31 @@ impl<'a, T: Form> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
-async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Bytes, Problem> {
+async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY) {
         return Err(Problem::PayloadTooLarge);
     }
     let body = body.take().map_err(|_| Problem::Internal("body_taken_twice"))?;
     if body.is_empty() {
-        return Ok(Bytes::new());
+        return Ok(Vec::new());
     }
-    // Not poem's own: that has room for 4 KiB in the future of every request.
-    let all = Limited::new(BoxBody::from(body), MAX_BODY).collect();
-    match tokio::time::timeout(ARRIVAL, all).await {
-        Ok(Ok(all)) => Ok(all.to_bytes()),
+    match tokio::time::timeout(ARRIVAL, collect(Limited::new(BoxBody::from(body), MAX_BODY))).await {
+        Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::PayloadTooLarge),
         Ok(Err(_)) => Err(Problem::bad("the body ended before it was complete, or is not framed as announced")),
         Err(_) => Err(Problem::RequestTimeout),
     }
+}
+
+/// All of a body in one piece. Each part is copied, because one that is kept keeps the whole buffer of the connection
+/// that it was read into, and a client may send a byte at a time. (poem's own way has 4 KiB in every request's future.)
+async fn collect(mut body: Limited<BoxBody<Bytes, io::Error>>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        bytes.extend_from_slice(frame?.data_ref().map(Bytes::as_ref).unwrap_or_default());
+    }
+    Ok(bytes)
 }
 
 /// `application/json`, with no parameter or with `charset=utf-8`, not encoded.

@@ -170,7 +170,7 @@ impl State {
     }
 
     /// A state that serves nobody, to describe the interface with.
-    pub(super) fn empty() -> Self {
+    pub(crate) fn empty() -> Self {
         let snapshot = Snapshot {
             issuer: String::new(),
             leeway: 0,

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{Either, ready};
+use futures_util::future::{Either, lazy};
 use http::header::{CONNECTION, EXPECT};
 use http::uri::Scheme;
 use http::{HeaderValue, Version};
@@ -264,14 +264,20 @@ async fn connection<S, E>(
     let io = TokioIo::new(Patient::new(stream, PATIENCE, answering.clone()));
     let shared = Arc::clone(&serving);
     let service = service_fn(move |request| {
-        let refusal = shared.refusal(&request, security);
+        let (refusal, one) = (shared.refusal(&request, security), answering.one());
         let version = request.version();
         let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
         match refusal {
-            Some(refusal) if !has_body => Either::Left(ready(Ok(shared.finish(refusal, version, false)))),
+            Some(refusal) if !has_body => {
+                let refusal = shared.finish(refusal, version, false);
+                Either::Left(lazy(move |_| {
+                    // Here, for the connection to see that something was being answered.
+                    drop(one);
+                    Ok(refusal)
+                }))
+            }
             refusal => {
-                let (serving, local, remote, one) =
-                    (Arc::clone(&shared), local.clone(), remote.clone(), answering.one());
+                let (serving, local, remote) = (Arc::clone(&shared), local.clone(), remote.clone());
                 // In a box, so that a connection on which nothing is asked does not hold the room for it.
                 Either::Right(Box::pin(async move {
                     let answer = answer(&serving, request, refusal, has_body, (local, remote, security)).await;
@@ -330,5 +336,45 @@ impl<E> Serving<E> {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use poem::endpoint::make_sync;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::http::State;
+
+    /// A refusal is an answer: the connection stays as long as after any other.
+    #[tokio::test(start_paused = true)]
+    async fn who_is_refused_keeps_the_connection() {
+        let serving = Serving {
+            endpoint: make_sync(|_| Response::default()),
+            refusals: Some(Refusals::new(&Arc::new(State::empty()))),
+            builder: builder(),
+            room: Arc::new(Semaphore::new(1)),
+            ending: AtomicBool::new(false),
+            tls: None,
+            proxy_protocol: false,
+            overload: Arc::new(Overload::total()),
+        };
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let (local, remote) = (LocalAddr::default(), RemoteAddr::default());
+        let graceful = GracefulShutdown::new();
+        tokio::spawn(connection(server, local, remote, Security::None, Arc::new(serving), graceful.watcher()));
+        // With a body, which is read and thrown away, and without.
+        let requests =
+            ["GET /token HTTP/1.1\r\nHost: a\r\n\r\n", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"];
+        for request in requests.into_iter().cycle().take(6) {
+            client.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(br#""stack":[]}"#) {
+                assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "closed before the answer to {request}");
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 503 "));
+            tokio::time::sleep(PATIENCE.head * 2).await;
+        }
     }
 }

@@ -46,6 +46,12 @@ impl Overload {
         }
     }
 
+    /// One in which everything is refused.
+    #[cfg(test)]
+    pub(super) fn total() -> Self {
+        Self { share: ALL.into(), count: AtomicU32::default() }
+    }
+
     /// Watches the queue of this runtime for as long as anybody holds `self`.
     ///
     /// A thread does it, because what comes from outside joins the queue that all
