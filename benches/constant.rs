@@ -2,13 +2,14 @@
 //! `benches/load` and `benches/compare` compare lingpai with. No router, no time-outs,
 //! no work but what is asked for, and one thread.
 //!
-//! `constant FILE [sign|verify]`, where FILE holds an HTTP/1.1 answer as `curl -i`
+//! `constant FILE [sign|verify [SHARE]]`, where FILE holds an HTTP/1.1 answer as `curl -i`
 //! writes it; with `sign` or `verify` ring makes or checks exactly one ES256 signature
-//! for each request. Prints where it listens: a port of its own on 127.0.0.1.
+//! for each request, but for a SHARE of them (0 to 1), which get the shortest 503. Prints where it listens: a port of its own on 127.0.0.1.
 
 #![expect(clippy::print_stdout, reason = "says where it listens")]
 #![expect(clippy::unwrap_used, reason = "a measurement may fail so")]
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::error::Error;
 use std::rc::Rc;
@@ -66,28 +67,39 @@ impl Work {
     }
 }
 
-const USAGE: &str = "usage: constant FILE [sign|verify]";
+const USAGE: &str = "usage: constant FILE [sign|verify [SHARE]]";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let answer = recorded(&std::fs::read_to_string(arguments.next().ok_or(USAGE)?)?)?;
     let work = Rc::new(Work::named(arguments.next().as_deref()).ok_or(USAGE)?);
-    LocalSet::new().run_until(serve(answer, work)).await
+    let refused = arguments.next().map_or(Ok(0.0), |share| share.parse())?;
+    LocalSet::new().run_until(serve(answer, work, refused)).await
 }
 
-async fn serve(answer: Answer, work: Rc<Work>) -> Result<(), Box<dyn Error>> {
+async fn serve(answer: Answer, work: Rc<Work>, refused: f64) -> Result<(), Box<dyn Error>> {
+    let mut refusal = hyper::Response::new(Full::default());
+    *refusal.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let owed = Rc::new(Cell::new(0.0));
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("constant at http://{}", listener.local_addr()?);
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (answer, work) = (answer.clone(), Rc::clone(&work));
+        let (answer, refusal, work, owed) = (answer.clone(), refusal.clone(), Rc::clone(&work), Rc::clone(&owed));
         let service = service_fn(move |_| {
-            let mut answer = answer.clone();
-            if !work.done() {
-                *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-            }
+            owed.set(owed.get() + refused);
+            let answer = if owed.get() >= 1.0 {
+                owed.set(owed.get() - 1.0);
+                refusal.clone()
+            } else {
+                let mut answer = answer.clone();
+                if !work.done() {
+                    *answer.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                }
+                answer
+            };
             async move { Ok::<_, Infallible>(answer) }
         });
         tokio::task::spawn_local(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
