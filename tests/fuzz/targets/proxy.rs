@@ -27,12 +27,8 @@ static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let transport = Transport {
-        connections: 1_000,
-        lame_duck: Duration::ZERO,
-        drain: Duration::ZERO,
-        proxy_protocol: true,
-    };
+    let transport =
+        Transport { connections: 1_000, lame_duck: Duration::ZERO, drain: Duration::ZERO, proxy_protocol: true };
     let endpoint = make_sync(|request: Request| Response::builder().body(format!("<{}>", request.remote_addr())));
     let listeners = vec![Listener::Tcp(listener)];
     runtime.spawn(server::serve(listeners, endpoint, None, transport, None, std::future::pending()));
