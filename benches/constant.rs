@@ -1,10 +1,11 @@
 //! A bare hyper server that answers every request with one recorded answer: what
-//! `benches/load` and `benches/compare` compare lingpai with. No router, no time-outs,
+//! `benches/compare` and `benches/overload` compare lingpai with. No router, no time-outs,
 //! no work but what is asked for, and one thread.
 //!
 //! `constant FILE [sign|verify [SHARE]]`, where FILE holds an HTTP/1.1 answer as `curl -i`
 //! writes it; with `sign` or `verify` ring makes or checks exactly one ES256 signature
-//! for each request, but for a SHARE of them (0 to 1), which get the shortest 503. Prints where it listens: a port of its own on 127.0.0.1.
+//! for each request, but for a SHARE of them (0 to 1), which get the shortest 503.
+//! Prints where it listens: a port of its own on 127.0.0.1.
 
 #![expect(clippy::print_stdout, reason = "says where it listens")]
 #![expect(clippy::unwrap_used, reason = "a measurement may fail so")]

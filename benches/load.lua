@@ -1,4 +1,4 @@
--- For wrk, from benches/load: METHOD, and a file with one Authorization value a
+-- For wrk, from benches/overload and others: METHOD, and a file with one Authorization value a
 -- line, which the requests take in turn. Prints requests, microseconds, errors, and the
 -- 99th percentile of the answers' latency in microseconds.
 
