@@ -30,7 +30,9 @@ def main(host, port, authorization):
         asked = time.monotonic()
         got = ask(connection, authorization)
         took = time.monotonic() - asked
-        print(asked, took, got, flush=True)
+        # In one piece: the end may come between two.
+        sys.stdout.write(f"{asked} {took} {got}\n")
+        sys.stdout.flush()
         time.sleep(max(0, PAUSE - took))
 
 

@@ -3,6 +3,7 @@ good client, memory, and the end."""
 
 import asyncio
 import collections
+import os
 import pathlib
 import resource
 import signal
@@ -12,7 +13,7 @@ import time
 import traceback
 
 from cases import CASES, FULL, Skipped
-from server import Good, Server
+from server import APART, CORES, Good, Server
 
 BASELINE = 2  # seconds
 LONGEST = 300 if FULL else 30  # seconds that a case may take, whatever it waits for
@@ -86,6 +87,8 @@ def main(binary, *names):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000) if hard >= 0 else 20_000, hard))
+    if APART:
+        os.sched_setaffinity(0, CORES[1:])
     began = time.monotonic()
     broken = False
     row(HEADINGS)
