@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from servers import BINARY, CACHE, CONNECTIONS, HERE, Lingpai, Server, die
+from servers import BINARY, CACHE, CONNECTIONS, HERE, Lingpai, Server, die, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 3))
@@ -41,11 +41,7 @@ def every_token_new(lingpai, started):
         started.append(sides[entries])
     lingpai.prepare(sides[0])
     loads = [lingpai.load(server.name, server, "distinct") for server in sides.values()]
-    for load in loads:
-        load.run(1)
-    for number in range(ROUNDS):
-        for load in loads if number % 2 == 0 else reversed(loads):
-            load.rounds.append(load.run(SECONDS))
+    take_turns(loads, ROUNDS, SECONDS)
     print(f"\n{'every token is new':44}{'req/s':>9}{'CPU µs':>8}")
     for load in loads:
         rps, cpu = (statistics.median(figures[name] for figures in load.rounds) for name in ("rps", "cpu_us"))

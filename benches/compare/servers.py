@@ -120,6 +120,15 @@ class Load:
             return sum(b'"answered"' in line for line in log) / requests
 
 
+def take_turns(loads, rounds, seconds):
+    """Runs all of them, warm, round for round; every other round from the last to the first."""
+    for load in loads:
+        load.run(1)
+    for number in range(rounds):
+        for load in loads if number % 2 == 0 else reversed(loads):
+            load.rounds.append(load.run(seconds))
+
+
 def busy_seconds():
     """What all processors of the machine have done so far, and what others took from it."""
     user, nice, system, _, _, *more = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 import servers
-from servers import Lingpai, Server, die
+from servers import Lingpai, Server, die, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 2))
@@ -42,11 +42,7 @@ def main(what):
 
 def compare(title, loads):
     """Prints a line for each load; ratios are to the first."""
-    for load in loads:
-        load.run(1)
-    for number in range(ROUNDS):
-        for load in loads if number % 2 == 0 else reversed(loads):
-            load.rounds.append(load.run(SECONDS))
+    take_turns(loads, ROUNDS, SECONDS)
     print(f"\n{title:52}{'req/s':>9}{'least':>9}{'CPU µs':>8}{'ratio':>7}{'RSS KiB':>9}")
     for load in loads:
         of = lambda name: [figures[name] for figures in load.rounds]

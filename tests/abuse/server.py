@@ -17,8 +17,8 @@ TICKS = os.sysconf("SC_CLK_TCK")
 OPS = '\n[ops]\nlisten = "127.0.0.1:0"\n'
 # Without what would configure a server behind the harness's back.
 # Whoever abuses has one core, and who is measured another: else it is the kernel's turns between them that are measured.
-APART = len(os.sched_getaffinity(0)) > 1
 CORES = sorted(os.sched_getaffinity(0))
+APART = len(CORES) > 1
 MEASURED = ["taskset", "-c", str(CORES[0])] if APART else []
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("LINGPAI_")}
 
