@@ -114,7 +114,7 @@ fn when_there_is_too_much_only_what_is_cheap_is_answered() {
     let refusals = lingpai::http::Refusals::new(&app.state);
     let ask = |method: Method, path: &'static str| {
         let request = poem::http::Request::builder().method(method).uri(path).header("host", "a").body(()).unwrap();
-        refusals.of(&request, false)
+        refusals.of(&request, true)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for method in [Method::POST, Method::GET, Method::PUT, Method::HEAD] {
@@ -124,6 +124,7 @@ fn when_there_is_too_much_only_what_is_cheap_is_answered() {
         assert_eq!(header("retry-after"), Some("1"));
         assert_eq!(header("cache-control"), Some("no-store"));
         assert_eq!(header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(header("strict-transport-security"), Some("max-age=31536000"));
         assert!(header("x-request-id").is_some());
         let length = header("content-length").map(str::to_owned);
         let body = runtime.block_on(answer.into_body().into_vec()).unwrap();
