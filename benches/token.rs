@@ -19,12 +19,12 @@ use std::time::{Duration, Instant};
 
 use criterion::Criterion;
 use lingpai::clock::Timestamp;
-use lingpai::keys::crypto::rand::SystemRandom;
-use lingpai::keys::crypto::signature::{
+use lingpai::crypto::rand::SystemRandom;
+use lingpai::crypto::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_2048_8192_SHA256,
     RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
-use lingpai::keys::crypto::{p256_pair, rsa_length};
+use lingpai::crypto::{p256_pair, rsa_length};
 use lingpai::keys::{Alg, Key, KeyName, KeyRing, Plan};
 use lingpai::token::{
     AccessClaims, Audience, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, Pair, RefreshClaims, Scope,

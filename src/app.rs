@@ -14,8 +14,9 @@ use futures_util::FutureExt as _;
 use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, ConfigError, Listen, Text};
+use crate::crypto::Digester;
 use crate::http::{self, Refusals, Snapshot, State, Warning};
-use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Plan};
+use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::token::Cache;
 

@@ -28,6 +28,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod crypto;
 pub mod http;
 pub mod keys;
 pub mod server;

@@ -9,7 +9,8 @@ use super::{Answer, Settings, complain, say, say_json};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
-use crate::keys::{self, hex};
+use crate::crypto::hex;
+use crate::keys;
 
 #[derive(Args)]
 pub(super) struct Arguments {

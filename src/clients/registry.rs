@@ -10,7 +10,8 @@ use super::Rate;
 use super::secret::SecretDigest;
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
-use crate::keys::{Alg, Digester};
+use crate::crypto::Digester;
+use crate::keys::Alg;
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_SECRETS: usize = 2;

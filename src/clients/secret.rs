@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::keys::{NoRandomness, hex, random, sha256};
+use crate::crypto::{NoRandomness, hex, random, sha256};
 
 /// The SHA-256 of a secret's bytes.
 #[derive(Debug, Clone, Copy)]

@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 
-use crate::keys::sha256;
+use crate::crypto::sha256;
 
 /// A tablet with 令 on it, drawn, so that it needs no font.
 const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 64 64\"><rect x=\"6\" y=\"2\" width=\"52\" \

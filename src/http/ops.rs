@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::problem::{JSON, NO_STORE, Problem};
 use super::state::State;
 use crate::clock::Timestamp;
-use crate::keys::{Alg, Scheduled, State as KeyState, hex};
+use crate::crypto::hex;
+use crate::keys::{Alg, Scheduled, State as KeyState};
 
 /// Prometheus' text format.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");

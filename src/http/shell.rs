@@ -25,7 +25,7 @@ use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::state::State;
 use super::trail::Trail;
-use crate::keys::{hex, random};
+use crate::crypto::{hex, random};
 use crate::telemetry;
 
 const MAX_HEAD: usize = 16 << 10;

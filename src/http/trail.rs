@@ -7,7 +7,7 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::Caller;
 use crate::config::Forwarding;
-use crate::keys::hex;
+use crate::crypto::hex;
 use crate::token::ClientId;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -12,9 +12,10 @@ use pkcs8::der::SecretDocument;
 use zeroize::Zeroizing;
 
 use super::key::{new_pkcs8, read_pkcs8};
-use super::{Alg, Digester, Key, KeyName};
+use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
 use crate::config;
+use crate::crypto::Digester;
 
 /// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
 const MAX_FILE: u64 = 16 << 10;

@@ -1,4 +1,4 @@
-//! Tokens of which only a JWKS is at hand: jsonwebtoken, with [`super::crypto`] behind it.
+//! Tokens of which only a JWKS is at hand: jsonwebtoken, with [`crate::crypto`] behind it.
 //!
 //! Our own tokens never come here (see `KeyRing::find`). A header is read here
 //! because it must be, after a strict look at its members.
@@ -12,7 +12,7 @@ use jsonwebtoken::signature::{Error, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, Validation};
 use serde::Deserialize;
 
-use super::crypto::signature::{
+use crate::crypto::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
 

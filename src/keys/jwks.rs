@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{hex, sha256};
 use crate::clock::Timestamp;
+use crate::crypto::{hex, sha256};
 
 /// The serialised JWKS, its entity tag, and while it holds.
 #[derive(Debug)]

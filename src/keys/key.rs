@@ -9,12 +9,12 @@ use pkcs8::der::{Decode, Encode, EncodePem, SecretDocument};
 use pkcs8::{AlgorithmIdentifierRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
-use super::crypto::signature::{
+use super::KeyName;
+use crate::crypto::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
 };
-use super::crypto::{self, hkdf, hmac, rand::SystemRandom};
-use super::{KeyName, NoRandomness, random, sha256};
+use crate::crypto::{self, NoRandomness, hkdf, hmac, rand::SystemRandom, random, sha256};
 
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
@@ -318,7 +318,7 @@ fn rs256<'a>(info: &PrivateKeyInfoRef<'a>, der: &[u8]) -> Result<Parts<'a>, Stri
     })
 }
 
-/// Whether the sizes of an RSA key's parts are those that both crates of [`crypto`] take:
+/// Whether the sizes of an RSA key's parts are those that both crates of [`crate::crypto`] take:
 /// ring takes a modulus that is a bit short as well, and aws-lc-rs much else.
 fn is_usual(key: &pkcs1::RsaPrivateKeyRef<'_>) -> bool {
     let bits = |number: &[u8]| 8 * number.len() - number.first().map_or(0, |first| first.leading_zeros() as usize);

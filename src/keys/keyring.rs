@@ -7,8 +7,9 @@ use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 use super::jwks::Jwks;
-use super::{Alg, Digester, Key, KeyError, KeyName, Kid, Purpose};
+use super::{Alg, Key, KeyError, KeyName, Kid, Purpose};
 use crate::clock::Timestamp;
+use crate::crypto::Digester;
 
 /// What the configuration says about keys.
 #[derive(Debug, Clone, Default)]

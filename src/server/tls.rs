@@ -21,8 +21,8 @@ use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::config;
+use crate::crypto::{self, sha256};
 use crate::http::ClientCertificate;
-use crate::keys::{crypto, sha256};
 
 /// A chain of certificates takes some KiB.
 const MAX_FILE: u64 = 256 << 10;

@@ -14,7 +14,7 @@ use quick_cache::sync::Cache as Library;
 
 use super::{Kind, Verified};
 use crate::clock::Timestamp;
-use crate::keys::Digester;
+use crate::crypto::Digester;
 
 /// Bytes that an entry counts as at least. So there are at most as many entries as are
 /// allowed, and they have at most so many times this.

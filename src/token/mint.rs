@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::claims::{NewAccess, WireRefresh};
 use super::{Grant, MAX_TOKEN, Session};
 use crate::clock::Timestamp;
-use crate::keys::{Key, KeyRing, NoRandomness, Purpose, unique};
+use crate::crypto::{NoRandomness, unique};
+use crate::keys::{Key, KeyRing, Purpose};
 
 /// An access token and the refresh token beside it.
 #[derive(Debug)]

@@ -1,0 +1,13 @@
+//! Cryptography: the crate that signs, behind one alias; digests, hexadecimal digits, random bytes.
+//!
+//! A ground room: it imports no other. What is signed, and with which key, must not enter.
+
+mod hash;
+mod provider;
+mod random;
+
+pub use hash::{Digester, hex, sha256};
+pub use provider::{digest, error, hkdf, hmac, p256_pair, rand, rsa_length, signature};
+pub use random::{NoRandomness, random, unique};
+
+pub(crate) use provider::tls;

@@ -1,0 +1,63 @@
+//! Random bytes, secret and merely unique.
+
+use std::cell::RefCell;
+
+use rand::rngs::StdRng;
+use rand::{RngCore as _, SeedableRng as _};
+
+use super::rand::{SecureRandom as _, SystemRandom};
+
+/// The system has no random bytes to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoRandomness;
+
+/// `N` bytes from the system's random number generator, or from AWS-LC's, which
+/// the system seeds.
+///
+/// # Errors
+/// Only if the system has none to give.
+pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
+    Ok(bytes)
+}
+
+/// How often [`unique`] is called on one thread before it takes a new seed from the system.
+const UNIQUE_BEFORE_SEED: u16 = 4_096;
+
+/// `N` unique, non-secret bytes, for identifiers. They come from a generator of this thread that
+/// the system seeds, so there is no system call each time. (`rand::rng()` is the same, but draws a
+/// second `getrandom` into the tree.)
+///
+/// # Errors
+/// Only if the system has no seed to give.
+pub fn unique<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    thread_local! {
+        static GENERATOR: RefCell<Option<(StdRng, u16)>> = const { RefCell::new(None) };
+    }
+    GENERATOR.with_borrow_mut(|seeded| {
+        if seeded.as_ref().is_none_or(|(_, left)| *left == 0) {
+            *seeded = Some((StdRng::from_seed(random()?), UNIQUE_BEFORE_SEED));
+        }
+        let Some((generator, left)) = seeded else { return Err(NoRandomness) };
+        *left -= 1;
+        let mut bytes = [0; N];
+        generator.fill_bytes(&mut bytes);
+        Ok(bytes)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_on_all_threads_and_after_a_new_seed() {
+        let many = || (0..2 * u32::from(UNIQUE_BEFORE_SEED)).map(|_| unique::<16>().unwrap()).collect::<Vec<_>>();
+        let threads = [(); 3].map(|()| std::thread::spawn(many));
+        let all: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+    }
+}
