@@ -29,6 +29,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod files;
 pub mod http;
 pub mod keys;
 pub mod server;

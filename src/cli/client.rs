@@ -10,7 +10,8 @@ use toml_edit::{Array, DocumentMut, Table, value};
 use super::{Answer, Settings, complain, say_once};
 use crate::app::StartError;
 use crate::clients::{NewSecret, Registry};
-use crate::config::{self, Config, Issuer, Overrides};
+use crate::config::{Config, Issuer, Overrides};
+use crate::files;
 use crate::token::ClientId;
 
 #[derive(Subcommand)]
@@ -56,7 +57,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let path = fs::canonicalize(path).map_err(|error| unwritable(path, &error))?;
     let before = fs::read_to_string(&path).map_err(|error| unwritable(&path, &error))?;
     let after = with_client(&before, arguments, &secret.digest().written())?;
-    config::replace(&path, after.as_bytes(), |written| check(written, &path, &before))?;
+    files::replace(&path, after.as_bytes(), |written| check(written, &path, &before))?;
     if settings.json {
         say_once(&format!("{:#}", json!({"client_id": arguments.id, "client_secret": secret.reveal()})))?;
     } else {

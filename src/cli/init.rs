@@ -11,7 +11,8 @@ use super::{Answer, Settings, complain, say, say_once};
 use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
-use crate::config::{self, DEFAULT_FILE};
+use crate::config::DEFAULT_FILE;
+use crate::files;
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE, KeyRing, Plan};
 
 const CLIENT: &str = "first";
@@ -44,7 +45,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
     let issuer = settings.issuer.as_ref().map_or("http://127.0.0.1:8080", |issuer| issuer.as_str());
     let content = configuration(issuer, &secret.digest().written());
-    config::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
+    files::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 
     if settings.json {
         let key = made.map(|name| folder.join(name).to_string_lossy().into_owned());

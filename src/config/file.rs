@@ -1,11 +1,8 @@
 //! The file's shape, and how it becomes a [`Config`].
 
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::Read as _;
 use std::num::NonZeroU32;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -16,6 +13,7 @@ use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Lis
 use super::{
     ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Tls, Token,
 };
+use crate::files::{self, ReadError};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;
@@ -277,21 +275,14 @@ fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result
 pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
     let unreadable = |error: std::io::Error| problem(&format!("cannot be read: {error}"));
-    let no_file = || problem("expected a regular file of at most 16 MiB");
-    // Not blocking, so that a pipe by that name holds up nobody.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => problem("there is no such file; `lingpai init` writes one"),
-        _ if error.raw_os_error() == Some(libc::ENXIO) => no_file(),
-        _ => unreadable(error),
+    let mut contents = files::read(path, MAX_BYTES).map_err(|error| match error {
+        ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            problem("there is no such file; `lingpai init` writes one")
+        }
+        ReadError::Io(error) => unreadable(error),
+        ReadError::NotRegular | ReadError::TooLarge(_) => problem("expected a regular file of at most 16 MiB"),
     })?;
-    let status = file.metadata().map_err(unreadable)?;
-    if !status.is_file() || status.len() > MAX_BYTES {
-        return Err(no_file());
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1);
-    file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(unreadable)?;
-    String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text"))
+    String::from_utf8(std::mem::take(&mut *contents.bytes)).map_err(|_| problem("is not UTF-8 text"))
 }
 
 /// The parser's message about a wrong type, in a person's words, in one line and

@@ -10,7 +10,6 @@ mod file;
 mod sections;
 mod source;
 mod values;
-mod write;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,7 +18,6 @@ use crate::clock::Timestamp;
 
 pub use source::{ConfigError, List, Source, Text};
 pub use values::{Forwarding, Issuer, Listen, Origin, Peer, Seconds};
-pub use write::{create, is_aside, replace};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lingpai.toml";

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Key, KeyError, Kid};
-use crate::config;
+use crate::files;
 
 /// Everybody may read what is public.
 const MODE: u32 = 0o644;
@@ -38,9 +38,9 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
         let pem = key.public_pem().map_err(|problem| KeyError::new(&path, problem))?;
         let written = match fs::read(&path) {
             Ok(there) if there == pem.as_bytes() => Ok(false),
-            Ok(_) => config::replace(&path, pem.as_bytes(), |_| Ok(())).map(|()| true),
+            Ok(_) => files::replace(&path, pem.as_bytes(), |_| Ok(())).map(|()| true),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                config::create(&path, pem.as_bytes(), MODE).map(|()| true)
+                files::create(&path, pem.as_bytes(), MODE).map(|()| true)
             }
             Err(error) => Err(error),
         };

@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use super::key::{new_pkcs8, read_pkcs8};
 use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
-use crate::config;
 use crate::crypto::Digester;
+use crate::files;
 
 /// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
 const MAX_FILE: u64 = 16 << 10;
@@ -262,7 +262,7 @@ fn write(folder: &Path, name: KeyName, document: &SecretDocument) -> Result<Key,
         .mode(0o700)
         .create(folder)
         .map_err(|error| KeyError::new(folder, format!("cannot be made: {error}")))?;
-    config::create(&path, pem.as_bytes(), 0o600).map_err(|error| match error.kind() {
+    files::create(&path, pem.as_bytes(), 0o600).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => KeyError { taken: true, ..problem("is already there; nothing was written".into()) },
         _ => problem(format!("cannot be written: {error}")),
     })?;
@@ -298,7 +298,7 @@ pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let written = entry.metadata().map(|status| Timestamp::from_unix(status.mtime()));
-        if config::is_aside(&entry.file_name()) && written.is_ok_and(|written| written < before) {
+        if files::is_aside(&entry.file_name()) && written.is_ok_and(|written| written < before) {
             found.push(entry.path());
         }
     }

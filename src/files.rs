@@ -1,14 +1,63 @@
-//! Writing a file whole or not at all, so that no reader ever sees half of one.
+//! Files: read with a bound, written whole or not at all.
+//!
+//! A ground room: it imports no other. What is in a file must not enter.
 
 use std::ffi::OsStr;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 /// How the names begin under which files are written before they are put in place.
 const ASIDE: &str = ".lingpai-";
+
+/// A regular file as it was read.
+pub struct Contents {
+    /// Its bytes, which are wiped when this is dropped.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// What the opened descriptor says of it.
+    pub metadata: Metadata,
+}
+
+/// Why a file was not read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is a folder, a FIFO, a socket or a device.
+    #[error("is not a regular file")]
+    NotRegular,
+    /// It has more bytes than the limit.
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
+    /// The system refused to open or read it.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Reads the regular file at `path`, of at most `limit` bytes. A FIFO or a device does not block.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = opened.map_err(|error| match error.raw_os_error() {
+        // A socket, or a FIFO that nobody writes to.
+        Some(libc::ENXIO) => ReadError::NotRegular,
+        _ => ReadError::Io(error),
+    })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ReadError::NotRegular);
+    }
+    // One byte of room more than is expected: the reader then sees the end without growing the buffer, which would
+    // leave a copy behind.
+    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(Contents { bytes, metadata }) }
+}
 
 /// Writes a new file with this mode. Where root does it in somebody's folder, it is theirs:
 /// who serves from there must be able to read it.
@@ -99,6 +148,21 @@ mod tests {
         create(&path, b"", 0o600).unwrap();
         let file = fs::metadata(path).unwrap();
         assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (65_532, 65_533, 0o600));
+    }
+
+    #[test]
+    fn reads_are_bounded_and_never_block() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, fifo) = (folder.path().join("file"), folder.path().join("fifo"));
+        fs::write(&path, b"12345").unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        assert_eq!(&**read(&path, 5).unwrap().bytes, b"12345");
+        assert!(matches!(read(&path, 4), Err(ReadError::TooLarge(4))));
+        for other in [&fifo, folder.path(), Path::new("/dev/zero")] {
+            assert!(matches!(read(other, 4), Err(ReadError::NotRegular)), "{}", other.display());
+        }
+        let absent = read(&folder.path().join("absent"), 4);
+        assert!(matches!(absent, Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
     }
 
     #[test]
