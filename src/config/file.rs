@@ -10,10 +10,9 @@ use serde::Deserialize;
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
-use super::{
-    ACCESS_CAP, Client, Clients, Config, Drain, Keys, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP, Tls, Token,
-};
+use super::{Client, Clients, Config, Drain, Keys, Overrides, Tls, Token};
 use crate::files::{self, ReadError};
+use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
 pub(super) const DEFAULT_KEYS: &str = "keys";
 pub(super) const DEFAULT_RELOAD: i64 = 2;

@@ -21,16 +21,6 @@ pub use values::{Forwarding, Issuer, Listen, Origin, Peer, Seconds};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lingpai.toml";
-/// Hard cap on an access token's life, in seconds: 24 hours.
-pub const ACCESS_CAP: i64 = 86_400;
-/// Hard cap on a refresh token's life, in seconds: 90 days.
-pub const REFRESH_CAP: i64 = 90 * 86_400;
-/// Hard cap on a session's life, in seconds: 365 days.
-pub const SESSION_CAP: i64 = 365 * 86_400;
-
-/// The most by which clocks may be said to differ, in seconds.
-pub const LEEWAY_CAP: i64 = 60;
-
 /// Every setting, read and checked, with defaults filled in.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -122,7 +112,7 @@ pub struct Token {
     pub session_lifetime: i64,
     /// Seconds by which clocks may differ.
     pub leeway: i64,
-    /// Verified tokens to remember. Read and checked; it has no effect yet.
+    /// Maximum number of verified tokens that are remembered; 0: none.
     pub cache: u32,
 }
 

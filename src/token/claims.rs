@@ -11,9 +11,9 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize as DeserializeDerive, Serialize};
 
+use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 use super::{Audiences, ClientId, ExtraClaims, Grant, Scope, Session, Subject};
 use crate::clock::Timestamp;
-use crate::config::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
 /// What an access token says (RFC 9068 §2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]

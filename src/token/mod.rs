@@ -10,6 +10,7 @@
 mod cache;
 mod claims;
 mod extra;
+mod limits;
 mod mint;
 mod names;
 mod scope;
@@ -19,11 +20,9 @@ mod verify;
 pub use cache::{Cache, Fingerprint, Hit};
 pub use claims::{AccessClaims, RefreshClaims};
 pub use extra::{ClaimValue, ExtraClaims, RESERVED, Scalar};
+pub use limits::{ACCESS_CAP, LEEWAY_CAP, MAX_TOKEN, REFRESH_CAP, SESSION_CAP};
 pub use mint::{MintError, Pair, mint};
 pub use names::{Audience, Audiences, ClientId, Subject};
 pub use scope::{Scope, ScopeToken};
 pub use session::{Grant, Session};
 pub use verify::{Compact, Kind, Rejection, Verified, Verifying, examine, verify};
-
-/// The longest token that is issued or read, in bytes.
-pub const MAX_TOKEN: usize = 8_192;

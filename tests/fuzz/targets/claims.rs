@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fuzz::{ISSUER, Json, NOW, SERVICE};
 use libfuzzer_sys::fuzz_target;
 use lingpai::clock::Timestamp;
-use lingpai::config::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
+use lingpai::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 use lingpai::keys::{Alg, Purpose};
 use lingpai::token::{
     AccessClaims, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, MAX_TOKEN, MintError, Pair, RefreshClaims,
