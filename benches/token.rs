@@ -27,8 +27,8 @@ use lingpai::crypto::signature::{
 use lingpai::crypto::{p256_pair, rsa_length};
 use lingpai::keys::{Alg, Key, KeyName, KeyRing, Plan};
 use lingpai::token::{
-    AccessClaims, Audience, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, Pair, RefreshClaims, Scope,
-    Session, Subject, Verifying, mint, verify,
+    AccessClaims, Audience, Audiences, ClientId, Compact, Dialect, ExtraClaims, Grant, Kind, Pair, RefreshClaims,
+    Scope, Session, Subject, Verifying, mint, verify,
 };
 use pkcs8::SecretDocument;
 
@@ -201,6 +201,7 @@ fn session() -> Session {
     let scope = Scope::parse("orders:read orders:write").unwrap();
     let now = Timestamp::from_unix(NOW);
     Session {
+        dialect: Dialect::Native,
         subject: Subject::from(&client),
         client,
         scope,

@@ -15,9 +15,10 @@ use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::crypto::Digester;
-use crate::http::{self, Refusals, Snapshot, State, Warning};
+use crate::http::{self, Refusals};
 use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
+use crate::service::{Snapshot, State, Warning};
 use crate::token::Cache;
 
 pub use reload::{Reloader, watch};

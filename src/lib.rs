@@ -12,16 +12,21 @@
 //! | [`app`] | the composition root: a configuration becomes what runs, and again when files change |
 //! | [`server`] | the transport: connections, time-outs, the end of the process |
 //! | [`http`] | poem: the dialects, wire types, errors, the specification |
-//! | [`clients`] | who may ask for what: registry, secrets, policy |
+//! | [`grants`] | one file per grant: what to issue |
+//! | [`service`] | what every dialect does: state, snapshot, authenticate, issue, inspect |
+//! | [`clients`] | who may ask for what: registry, credentials, policy |
+//! | [`config`] | settings: file and environment become typed parts |
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
 //! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
-//! | [`config`] | settings: file and environment become typed parts |
 //! | [`telemetry`] | the log and the metrics |
+//! | [`crypto`] | the crate that signs, digests, random bytes |
+//! | [`files`] | bounded reads, atomic writes |
 //! | [`clock`] | the time, which everything else is told |
 //!
-//! `POST /token` goes `http::native` → `clients::decide` → `token::mint`;
-//! `GET /token` goes `token::verify`; `PUT /token` goes `token::verify` →
-//! `clients::renew` → `token::mint`.
+//! `POST /token`: `http::native` decodes → `service` authenticates → `grants::native_create` decides
+//! by `clients::policy` → `service` limits, mints and records → `http::native` encodes.
+//! `GET /token`: `service` looks the token up or verifies it.
+//! `PUT /token`: `grants::native_refresh` verifies the refresh token and looks at its client again.
 
 pub mod app;
 pub mod cli;
@@ -30,8 +35,10 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod files;
+pub mod grants;
 pub mod http;
 pub mod keys;
 pub mod server;
+pub mod service;
 pub mod telemetry;
 pub mod token;

@@ -20,7 +20,7 @@ use gungraun::{Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark,
 use lingpai::clients::{Order, SecretDigest, decide, renew};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
-use lingpai::http::Snapshot;
+use lingpai::service::Snapshot;
 use lingpai::token::{AccessClaims, Compact, Fingerprint, Grant, Kind, Pair, RefreshClaims, Session, Verified};
 use lingpai::{app, http, telemetry, token};
 use poem::endpoint::BoxEndpoint;

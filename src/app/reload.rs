@@ -14,9 +14,9 @@ use tokio::signal::unix::Signal;
 
 use super::{Files, Loaded, StartError, compile};
 use crate::config::{self, Config, Drain, Issuer, Listen, Overrides};
-use crate::http::{State, Warning};
 use crate::keys::Gravity;
 use crate::server::{Tls, manager};
+use crate::service::{State, Warning};
 
 /// Looks at the files, and loads them if they have changed.
 #[derive(Debug)]

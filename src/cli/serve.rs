@@ -9,9 +9,9 @@ use crate::app::{self, Listeners, Loaded, Reloader, StartError};
 use crate::clients::NewSecret;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Issuer};
-use crate::http::Snapshot;
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
 use crate::server::{Listener, Tls, manager};
+use crate::service::Snapshot;
 use crate::telemetry;
 
 const DEMO: &str = "demo";

@@ -4,11 +4,13 @@
 //! check of secrets, the policy, and how often each may ask. How a request was written must not enter
 //! (an [`Order`] is what it asked for), nor how a token is.
 
+mod credentials;
 mod meter;
 mod policy;
 mod registry;
 mod secret;
 
+pub use credentials::ClientAuth;
 pub use meter::{Meter, Rate};
 pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};

@@ -4,8 +4,7 @@ use std::borrow::Cow;
 
 use super::{Client, Registry};
 use crate::clock::Timestamp;
-use crate::keys::Alg;
-use crate::token::{Audience, Audiences, ExtraClaims, Grant, Scope, ScopeToken, Session, Subject};
+use crate::token::{Audience, Audiences, Dialect, ExtraClaims, Grant, Scope, ScopeToken, Session, Subject};
 
 /// What a request asks for. What is `None` was not said.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +84,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
         return Err(Refusal::Lifetime(client.lifetimes.access));
     }
     Ok(Session {
+        dialect: Dialect::Native,
         client: client.id.clone(),
         subject,
         scope,
@@ -127,18 +127,18 @@ impl Ended {
 
 /// A session that goes on, and what it now gets.
 #[derive(Debug)]
-pub struct Renewal {
+pub struct Renewal<'r> {
+    /// Its client.
+    pub client: &'r Client,
     /// The session, with its end as it is now.
     pub session: Session,
     scope: Scope,
     audience: Audiences,
     claims: ExtraClaims,
-    algorithm: Alg,
     access_lifetime: i64,
-    refresh_lifetime: i64,
 }
 
-impl Renewal {
+impl Renewal<'_> {
     /// Narrows the new access token to `asked`.
     ///
     /// # Errors
@@ -159,9 +159,9 @@ impl Renewal {
             scope: Cow::Borrowed(&self.scope),
             audience: Cow::Borrowed(&self.audience),
             claims: Cow::Borrowed(&self.claims),
-            algorithm: self.algorithm,
+            algorithm: self.client.algorithm,
             access_lifetime: self.access_lifetime,
-            refresh_lifetime: self.refresh_lifetime,
+            refresh_lifetime: self.client.lifetimes.refresh,
         }
     }
 }
@@ -170,7 +170,7 @@ impl Renewal {
 ///
 /// # Errors
 /// Why the session has ended.
-pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Result<Renewal, Ended> {
+pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Result<Renewal<'_>, Ended> {
     let client = registry.client(&session.client).ok_or(Ended::ClientGone)?;
     if client.not_before.is_some_and(|not_before| not_before > session.start) {
         return Err(Ended::NotBefore);
@@ -187,9 +187,8 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
         scope: session.scope.intersect(&client.scope),
         audience,
         claims: session.claims.filtered(|name| client.may_claim(name)),
-        algorithm: client.algorithm,
         access_lifetime: session.lifetime.unwrap_or(i64::MAX).min(client.lifetimes.access),
-        refresh_lifetime: client.lifetimes.refresh,
+        client,
         session,
     })
 }

@@ -6,15 +6,14 @@ use std::hash::{Hash, Hasher};
 
 use indexmap::IndexSet;
 
-use super::Rate;
-use super::secret::SecretDigest;
+use super::credentials::{Credentials, MAX_SECRETS};
+use super::{Rate, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
 use crate::keys::Alg;
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
-const MAX_SECRETS: usize = 2;
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
 const NUL: char = '\0';
@@ -35,8 +34,7 @@ pub struct Lifetimes {
 pub struct Client {
     /// Its id.
     pub id: ClientId,
-    /// One or two digests; the free place holds one that nothing matches.
-    secrets: [SecretDigest; MAX_SECRETS],
+    credentials: Credentials,
     /// All the scope that it may have.
     pub scope: Scope,
     /// All the audiences that it may name.
@@ -138,7 +136,7 @@ impl Registry {
         let anonymous = match &config.anonymous {
             Some(written) => Some(Client {
                 id: ClientId::anonymous(),
-                secrets: [SecretDigest::UNMATCHED; MAX_SECRETS],
+                credentials: Credentials::none(),
                 scope: scope(source, written)?,
                 audience: service_audience,
                 subjects: Box::default(),
@@ -164,10 +162,7 @@ impl Registry {
     pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Client> {
         let given = SecretDigest::of(secret);
         let client = self.named(id);
-        let nobody = [SecretDigest::UNMATCHED; MAX_SECRETS];
-        let expected = client.map_or(&nobody, |client| &client.secrets);
-        // Both are always compared, so that the time does not tell which one matched.
-        let matches = expected.iter().fold(false, |any, digest| digest.equals(&given) | any);
+        let matches = client.map_or(&Credentials::none(), |client| &client.credentials).match_secret(&given);
         client.filter(|_| matches && !secret.is_empty())
     }
 
@@ -219,7 +214,7 @@ impl Registry {
         let mut clients: Vec<_> = self.clients.iter().map(|client| &client.0).chain(&self.anonymous).collect();
         clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
         for client in clients {
-            let secrets = client.secrets.iter().filter(|secret| !secret.equals(&SecretDigest::UNMATCHED)).count();
+            let secrets = client.credentials.secrets_len();
             let Lifetimes { access, refresh, session } = client.lifetimes;
             let numbers = [secrets.to_string(), access.to_string(), refresh.to_string(), session.to_string()];
             all.add(client.id.as_str().as_bytes());
@@ -260,7 +255,7 @@ fn client(
         return Err(source.error(&written.id, "the id `anonymous` is reserved for tokens without credentials"));
     }
     Ok(Client {
-        secrets: secrets(source, written)?,
+        credentials: credentials(source, written)?,
         scope: scope(source, &written.scope)?,
         audience: match &written.audience {
             Some(own) => audiences(source, own)?,
@@ -280,17 +275,17 @@ fn client(
     })
 }
 
-fn secrets(source: &Source, written: &config::Client) -> Result<[SecretDigest; MAX_SECRETS], ConfigError> {
-    let mut places = [SecretDigest::UNMATCHED; MAX_SECRETS];
-    if !(1..=MAX_SECRETS).contains(&written.secrets.get_ref().len()) {
+fn credentials(source: &Source, written: &config::Client) -> Result<Credentials, ConfigError> {
+    let secrets = written.secrets.get_ref();
+    if !(1..=MAX_SECRETS).contains(&secrets.len()) {
         return Err(source.error(&written.secrets, "expected one secret, or two while one is being replaced"));
     }
-    for (place, text) in places.iter_mut().zip(written.secrets.get_ref()) {
-        *place = SecretDigest::parse(text.get_ref())
+    let parse = |text: &Text| {
+        SecretDigest::parse(text.get_ref())
             .filter(|digest| !digest.equals(&SecretDigest::UNMATCHED))
-            .ok_or_else(|| source.error(text, format!("expected {}", SecretDigest::EXPECTED)))?;
-    }
-    Ok(places)
+            .ok_or_else(|| source.error(text, format!("expected {}", SecretDigest::EXPECTED)))
+    };
+    Ok(Credentials::of(secrets.iter().map(parse).collect::<Result<Vec<_>, _>>()?))
 }
 
 fn algorithm(source: &Source, written: Option<&Text>) -> Result<Option<Alg>, ConfigError> {

@@ -47,8 +47,8 @@ fn field(request: &Request) -> Result<Field<'_>, Problem> {
     })
 }
 
-/// What a client presents in the header (RFC 7617).
-pub(super) enum ClientAuth {
+/// What a client presents in the `Authorization` header (RFC 7617).
+pub(super) enum BasicAuth {
     /// Nothing.
     Absent,
     /// An id and a secret.
@@ -57,7 +57,7 @@ pub(super) enum ClientAuth {
     Malformed,
 }
 
-fn basic(scheme: &str, encoded: &str) -> Option<ClientAuth> {
+fn basic(scheme: &str, encoded: &str) -> Option<BasicAuth> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
@@ -65,10 +65,10 @@ fn basic(scheme: &str, encoded: &str) -> Option<ClientAuth> {
     let colon = pair.iter().position(|b| *b == b':')?;
     let (id, secret) = pair.split_at_checked(colon)?;
     let id = Zeroizing::new(String::from_utf8(id.to_vec()).ok()?);
-    Some(ClientAuth::Basic(id, Zeroizing::new(secret.get(1..)?.to_vec())))
+    Some(BasicAuth::Basic(id, Zeroizing::new(secret.get(1..)?.to_vec())))
 }
 
-impl<'a> ApiExtractor<'a> for ClientAuth {
+impl<'a> ApiExtractor<'a> for BasicAuth {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::SecurityScheme];
 
     type ParamType = ();

@@ -7,6 +7,7 @@
 
 mod body;
 mod caller;
+mod context;
 mod cors;
 mod credentials;
 mod docs;
@@ -18,9 +19,6 @@ mod query;
 mod reply;
 mod shell;
 mod spec;
-mod state;
-mod trail;
-mod wire;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,9 +30,10 @@ use poem_openapi::{OpenApi, OpenApiService};
 
 use problem::Problem;
 
+use crate::service::State;
+
+pub use context::ClientCertificate;
 pub use shell::Refusals;
-pub use state::{Snapshot, State, Warning};
-pub use trail::ClientCertificate;
 
 /// Bodies over this many bytes are answered with 413.
 pub const MAX_BODY: usize = 64 << 10;

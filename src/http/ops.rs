@@ -9,10 +9,10 @@ use poem::{Endpoint, Request, Response};
 use serde_json::{Value, json};
 
 use super::problem::{JSON, NO_STORE, Problem};
-use super::state::State;
 use crate::clock::Timestamp;
 use crate::crypto::hex;
 use crate::keys::{Alg, Scheduled, State as KeyState};
+use crate::service::State;
 
 /// Prometheus' text format.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
@@ -31,7 +31,7 @@ impl Ops {
     }
 
     fn readiness(&self) -> Response {
-        let (snapshot, now) = self.state.now();
+        let (snapshot, now) = (self.state.snapshot(), self.state.clock());
         let unready = self.state.unready();
         let body = json!({
             "status": unready.unwrap_or("ok"),
@@ -48,7 +48,7 @@ impl Ops {
     }
 
     fn metrics(&self) -> Response {
-        let (snapshot, now) = self.state.now();
+        let (snapshot, now) = (self.state.snapshot(), self.state.clock());
         let keys = snapshot.keys.schedule(now);
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));

@@ -9,16 +9,18 @@ use poem::http::header::{
     CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY,
 };
 use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use poem::web::Data;
 use poem::{Endpoint, Request, Response};
-use poem_openapi::{OpenApi, OpenApiService, Tags};
+use poem_openapi::{Object, OpenApi, OpenApiService, Tags};
+use serde::Serialize;
 use tokio::sync::OnceCell;
 
+use super::context::RequestContext;
 use super::docs::Docs;
 use super::problem::{Failure, JSON, Problem, WithNothing};
-use super::reply::Reply;
+use super::reply::{Answer, Reply};
 use super::spec;
-use super::state::State;
-use super::wire::{Health, JwkSet};
+use crate::service::State;
 
 const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
@@ -47,9 +49,13 @@ impl Public {
     ///
     /// Every key with which a valid access token may be signed, as a JSON Web Key Set.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Keys")]
-    async fn jwks(&self, headers: &HeaderMap) -> Result<Reply<JwkSet>, Failure<WithNothing>> {
-        let (snapshot, now) = self.state.now();
-        let jwks = snapshot.keys.jwks(now);
+    async fn jwks(
+        &self,
+        headers: &HeaderMap,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<JwkSet>, Failure<WithNothing>> {
+        let snapshot = context.snapshot();
+        let jwks = snapshot.keys.jwks(context.now());
         let reply =
             if names(headers, jwks.etag()) { Reply::not_modified() } else { Reply::bytes(jwks.body().clone().into()) };
         let text = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("header_not_written"));
@@ -77,6 +83,57 @@ impl Public {
         }
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)
     }
+}
+
+/// Whether the service works.
+#[derive(Debug, Object, Serialize)]
+pub(super) struct Health {
+    /// `ok`.
+    pub(super) status: String,
+}
+
+impl Answer for Health {
+    const MEANING: &'static str = "It does.";
+}
+
+/// A JSON Web Key Set (RFC 7517 §5).
+#[derive(Debug, Object)]
+pub(super) struct JwkSet {
+    /// Every key that signs, will sign, or has signed what is still valid.
+    pub(super) keys: Vec<Jwk>,
+}
+
+impl Answer for JwkSet {
+    const MEANING: &'static str = "The published keys.";
+    const HEADERS: &'static [(&'static str, &'static str)] = &[
+        ("ETag", "The version of the set, for `If-None-Match`."),
+        ("Cache-Control", "How long the set may be cached."),
+    ];
+    const CACHEABLE: bool = true;
+}
+
+/// A public key (RFC 7517 §4).
+#[derive(Debug, Object)]
+pub(super) struct Jwk {
+    /// `EC`, `OKP` or `RSA`.
+    pub(super) kty: String,
+    /// The key's id: its RFC 7638 thumbprint.
+    pub(super) kid: String,
+    /// `ES256`, `EdDSA` or `RS256`.
+    pub(super) alg: String,
+    /// `sig`.
+    #[oai(rename = "use")]
+    pub(super) use_: String,
+    /// The curve of an EC or OKP key: `P-256` or `Ed25519`.
+    pub(super) crv: Option<String>,
+    /// The x coordinate of an EC key, or an OKP key, in base64url.
+    pub(super) x: Option<String>,
+    /// The y coordinate of an EC key, in base64url.
+    pub(super) y: Option<String>,
+    /// The modulus of an RSA key, in base64url.
+    pub(super) n: Option<String>,
+    /// The exponent of an RSA key, in base64url.
+    pub(super) e: Option<String>,
 }
 
 /// Whether `If-None-Match` names `etag` (RFC 9110 §13.1.2, weak comparison).

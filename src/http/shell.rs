@@ -20,12 +20,12 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Ve
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
 
+use super::context::RequestContext;
 use super::cors::Page;
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
-use super::state::State;
-use super::trail::Trail;
 use crate::crypto::{hex, random};
+use crate::service::{Snapshot, State};
 use crate::telemetry;
 
 const MAX_HEAD: usize = 16 << 10;
@@ -118,9 +118,9 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
     }
 
     /// Writes down that the request has been answered.
-    fn tell(&self, trail: &Trail, (method, route): (&str, &str), response: &Response, took: Duration) {
-        let (id, address, client) = (trail.id(), trail.address(), trail.client());
-        let (traceparent, certificate) = (trail.traceparent(), trail.certificate());
+    fn tell(&self, context: &RequestContext, (method, route): (&str, &str), response: &Response, took: Duration) {
+        let (id, address, client) = (context.id(), context.address(), context.client());
+        let (traceparent, certificate) = (context.traceparent(), context.certificate());
         let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         telemetry::answered(
@@ -133,9 +133,9 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
     }
 
     /// Answers, and writes it down.
-    async fn answer(&self, mut request: Request, id: HeaderValue) -> Response {
+    async fn answer(&self, mut request: Request, id: HeaderValue) -> (Response, RequestContext) {
         let begun = Instant::now();
-        let trail = Trail::begin(&mut request, id, &self.state.now().0.forwarding);
+        let context = RequestContext::begin(&mut request, id, &self.state);
         let method = request.method().clone();
         let target = request.uri().clone();
         let response = match self.admit(&mut request) {
@@ -143,8 +143,8 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
             Ok(Some(response)) => response,
             Err(problem) => problem.into_response(),
         };
-        self.tell(&trail, self.allowed.words(&method, target.path()), &response, begun.elapsed());
-        response
+        self.tell(&context, self.allowed.words(&method, target.path()), &response, begun.elapsed());
+        (response, context)
     }
 
     async fn handle(&self, request: Request) -> Response {
@@ -165,7 +165,8 @@ impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let frame = Frame::of(&self.ids, request.method(), request.headers(), *request.scheme() == Scheme::HTTPS);
         let id = frame.id.clone();
-        Ok(frame.around(self.answer(request, id).await, &self.state))
+        let (response, context) = self.answer(request, id).await;
+        Ok(frame.around(response, context.snapshot()))
     }
 }
 
@@ -194,7 +195,7 @@ impl Refusals {
         }
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
-        Some(frame.around(Problem::Unavailable("overload").into_response(), &self.state))
+        Some(frame.around(Problem::Unavailable("overload").into_response(), &self.state.snapshot()))
     }
 }
 
@@ -218,7 +219,7 @@ impl Frame {
         }
     }
 
-    fn around(self, mut response: Response, state: &State) -> Response {
+    fn around(self, mut response: Response, snapshot: &Snapshot) -> Response {
         if self.is_head {
             response = without_body(response);
         }
@@ -228,7 +229,7 @@ impl Frame {
             // Nobody knows whether what follows is a request.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        self.page.allow(&state.now().0.origins, headers);
+        self.page.allow(&snapshot.origins, headers);
         if self.is_secure {
             headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }

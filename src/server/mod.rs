@@ -353,7 +353,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
-    use crate::http::State;
+    use crate::service::State;
 
     /// A refusal is an answer: the connection stays as long as after any other.
     #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize as DeserializeDerive, Serialize};
 
 use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
-use super::{Audiences, ClientId, ExtraClaims, Grant, Scope, Session, Subject};
+use super::{Audiences, ClientId, Dialect, ExtraClaims, Grant, Scope, Session, Subject};
 use crate::clock::Timestamp;
 
 /// What an access token says (RFC 9068 §2.2).
@@ -108,13 +108,12 @@ pub(super) struct WireRefresh<'a> {
 }
 
 const VERSION: u8 = 1;
-const DIALECT: &str = "native";
 
 impl<'a> WireRefresh<'a> {
     pub(super) fn new(issuer: &'a str, session: &'a Session, exp: Timestamp, iat: Timestamp, jti: &'a str) -> Self {
         Self {
             v: VERSION,
-            dialect: DIALECT.into(),
+            dialect: session.dialect.name().into(),
             iss: issuer.into(),
             sub: Cow::Borrowed(&session.subject),
             aud: Cow::Borrowed(&session.audience),
@@ -141,8 +140,8 @@ impl RefreshClaims {
     pub(super) fn read(payload: &[u8], issuer: &str) -> Option<Self> {
         // A derived reader would take an array of the members' values as well.
         let wire: WireRefresh = payload.starts_with(b"{").then(|| serde_json::from_slice(payload).ok())??;
+        let dialect = Dialect::from_name(&wire.dialect)?;
         let right = wire.v == VERSION
-            && wire.dialect == DIALECT
             && wire.iss == issuer
             && is_id(&wire.jti)
             && wire.lifetime.is_none_or(|seconds| (1..=ACCESS_CAP).contains(&seconds))
@@ -156,6 +155,7 @@ impl RefreshClaims {
             issued: wire.iat,
             id: wire.jti.into(),
             session: Session {
+                dialect,
                 client: wire.client_id.into_owned(),
                 subject: wire.sub.into_owned(),
                 scope: wire.scope.map(Cow::into_owned).unwrap_or_default(),

@@ -8,7 +8,20 @@ use super::claims::{NewAccess, WireRefresh};
 use super::{Grant, MAX_TOKEN, Session};
 use crate::clock::Timestamp;
 use crate::crypto::{NoRandomness, unique};
-use crate::keys::{Key, KeyRing, Purpose};
+use crate::keys::{Key, KeyRing, Kid, Purpose};
+
+/// An access token.
+#[derive(Debug)]
+pub struct Access {
+    /// The token.
+    pub token: String,
+    /// When it expires.
+    pub expires: Timestamp,
+    /// Its id: `jti`.
+    pub id: String,
+    /// The key that signed it.
+    pub kid: Kid,
+}
 
 /// An access token and the refresh token beside it.
 #[derive(Debug)]
@@ -17,10 +30,12 @@ pub struct Pair {
     pub access: String,
     /// The refresh token.
     pub refresh: String,
-    /// When the access token ends.
+    /// When the access token expires.
     pub expires: Timestamp,
-    /// The access token's id.
+    /// The access token's id: `jti`.
     pub id: String,
+    /// The key that signed both.
+    pub kid: Kid,
 }
 
 /// Why no token was issued.
@@ -40,7 +55,8 @@ impl From<NoRandomness> for MintError {
     }
 }
 
-/// Issues what `grant` allows of `session`, which must not have ended.
+/// Issues what `grant` allows of `session`, which must not have ended: an access token and a
+/// refresh token.
 ///
 /// # Errors
 /// See [`MintError`].
@@ -54,16 +70,42 @@ pub fn mint(
     let key = keys.signer(grant.algorithm, now).ok_or(MintError::NoKey)?;
     let ids = unique::<32>()?;
     let (access_id, refresh_id) = ids.split_at(16);
-    let (access_id, refresh_id) = (URL_SAFE_NO_PAD.encode(access_id), URL_SAFE_NO_PAD.encode(refresh_id));
-
-    let expires = now.plus(grant.access_lifetime).min(session.end);
-    let claims = NewAccess { issuer, session, grant, expires, issued: now, id: &access_id };
-    let access = compact(key, Purpose::Access, &claims)?;
-
+    let Access { token: access, expires, id, kid } = access(key, issuer, session, grant, now, access_id)?;
+    let refresh_id = URL_SAFE_NO_PAD.encode(refresh_id);
     let refresh_expires = now.plus(grant.refresh_lifetime).min(session.end);
     let claims = WireRefresh::new(issuer, session, refresh_expires, now, &refresh_id);
     let refresh = compact(key, Purpose::Refresh, &claims)?;
-    Ok(Pair { access, refresh, expires, id: access_id })
+    Ok(Pair { access, refresh, expires, id, kid })
+}
+
+/// Issues what `grant` allows of `session`, which must not have ended: an access token alone.
+///
+/// # Errors
+/// See [`MintError`].
+pub fn mint_access(
+    keys: &KeyRing,
+    issuer: &str,
+    session: &Session,
+    grant: &Grant<'_>,
+    now: Timestamp,
+) -> Result<Access, MintError> {
+    let key = keys.signer(grant.algorithm, now).ok_or(MintError::NoKey)?;
+    access(key, issuer, session, grant, now, &unique::<16>()?)
+}
+
+fn access(
+    key: &Key,
+    issuer: &str,
+    session: &Session,
+    grant: &Grant<'_>,
+    now: Timestamp,
+    id: &[u8],
+) -> Result<Access, MintError> {
+    let id = URL_SAFE_NO_PAD.encode(id);
+    let expires = now.plus(grant.access_lifetime).min(session.end);
+    let claims = NewAccess { issuer, session, grant, expires, issued: now, id: &id };
+    let token = compact(key, Purpose::Access, &claims)?;
+    Ok(Access { token, expires, id, kid: key.kid().clone() })
 }
 
 /// Header, claims and signature in one buffer (RFC 7515 §7.1).

@@ -6,10 +6,41 @@ use super::{Audiences, ClientId, ExtraClaims, Scope, Subject};
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
+/// The API through which a session began. Its refresh tokens are good for no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// `/token`.
+    Native,
+    /// `/oauth2/token`.
+    OAuth2,
+}
+
+impl Dialect {
+    /// Every dialect, in the order of their places in an array.
+    pub const ALL: [Self; 2] = [Self::Native, Self::OAuth2];
+
+    /// Its name, as a refresh token says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::OAuth2 => "oauth2",
+        }
+    }
+
+    /// The dialect of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+}
+
 /// A session: all that is needed to issue again. A refresh token carries it,
 /// and a refresh never widens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    /// Through which API it began.
+    pub dialect: Dialect,
     /// Who asked.
     pub client: ClientId,
     /// Whom the tokens are about.

@@ -31,6 +31,12 @@ impl<'t> Compact<'t> {
         let (header, payload) = message.split_once('.')?;
         (!payload.contains('.')).then_some(Self { message, header, payload, signature })
     }
+
+    /// How many bytes its claims take as JSON.
+    #[must_use]
+    pub fn claims_len(&self) -> usize {
+        self.payload.len() * 3 / 4
+    }
 }
 
 /// What a token must agree with.
@@ -59,7 +65,7 @@ pub enum Rejection {
     BadSignature,
     /// Its claims have another shape or issuer.
     BadClaims,
-    /// It has ended.
+    /// It has expired.
     Expired,
     /// It is not valid yet.
     NotYetValid,

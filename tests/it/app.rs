@@ -12,9 +12,9 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lingpai::app::{Listeners, Reloader};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
-use lingpai::http::State;
 use lingpai::keys::Alg;
 use lingpai::server::Listener;
+use lingpai::service::State;
 use serde_json::Value;
 
 /// The issuer of every service under test.

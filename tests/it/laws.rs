@@ -8,8 +8,8 @@ use lingpai::clients::{Registry, SecretDigest, renew};
 use lingpai::clock::Timestamp;
 use lingpai::keys::{Alg, KeyRing, Purpose, verify_with_jwks};
 use lingpai::token::{
-    AccessClaims, Audience, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, MintError, Pair, RefreshClaims,
-    Rejection, Scope, ScopeToken, Session, Subject, Verified, Verifying, mint, verify,
+    AccessClaims, Audience, Audiences, ClientId, Compact, Dialect, ExtraClaims, Grant, Kind, MintError, Pair,
+    RefreshClaims, Rejection, Scope, ScopeToken, Session, Subject, Verified, Verifying, mint, verify,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::prelude::*;
@@ -53,6 +53,7 @@ prop_compose! {
         lives in 1..=365 * DAY,
     ) -> Session {
         Session {
+            dialect: Dialect::Native,
             client: ClientId::parse(&client).unwrap(),
             subject: Subject::parse(&subject).unwrap(),
             scope: Scope::collect(scope.iter().map(|token| ScopeToken::parse(token).unwrap())).unwrap(),
@@ -298,6 +299,7 @@ proptest! {
         let claims: serde_json::Map<_, _> = start.claims.iter().map(|name| ((*name).to_owned(), 1.into())).collect();
         let mut now = Timestamp::from_unix(START);
         let first = Session {
+            dialect: Dialect::Native,
             client: ClientId::parse("c").unwrap(),
             subject: Subject::parse("c").unwrap(),
             scope: scope_of(&start.scope),
@@ -312,7 +314,8 @@ proptest! {
         for (policy, asked) in steps {
             now = now.plus(policy.later);
             let Ok(read) = check::<RefreshClaims>(&pair.refresh, keys, at(now.unix())) else { break };
-            let Ok(mut renewal) = renew(&policy.registry(), read.session, now) else { break };
+            let registry = policy.registry();
+            let Ok(mut renewal) = renew(&registry, read.session, now) else { break };
             if let Some(asked) = asked {
                 let may = asked.iter().all(|token| policy.scope.contains(token) && first.scope.contains(token));
                 let asked = asked.iter().map(|token| ScopeToken::parse(token).unwrap()).collect();

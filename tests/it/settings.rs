@@ -8,7 +8,7 @@ use lingpai::app;
 use lingpai::clients::SecretDigest;
 use lingpai::clock::Timestamp;
 use lingpai::config::{Config, Listen, Overrides};
-use lingpai::http::Snapshot;
+use lingpai::service::Snapshot;
 use tempfile::tempdir;
 
 use crate::app::{ISSUER, START, copy_key, load};

@@ -12,7 +12,7 @@ use std::sync::{Arc, LazyLock};
 use lingpai::clients::SecretDigest;
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
-use lingpai::http::Snapshot;
+use lingpai::service::Snapshot;
 use lingpai::token::Verifying;
 use lingpai::{app, http};
 use poem::endpoint::BoxEndpoint;

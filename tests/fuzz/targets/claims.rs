@@ -9,11 +9,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fuzz::{ISSUER, Json, NOW, SERVICE};
 use libfuzzer_sys::fuzz_target;
 use lingpai::clock::Timestamp;
-use lingpai::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 use lingpai::keys::{Alg, Purpose};
+use lingpai::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 use lingpai::token::{
-    AccessClaims, Audiences, ClientId, Compact, ExtraClaims, Grant, Kind, MAX_TOKEN, MintError, Pair, RefreshClaims,
-    Rejection, Scope, Session, Subject, examine, mint, verify,
+    AccessClaims, Audiences, ClientId, Compact, Dialect, ExtraClaims, Grant, Kind, MAX_TOKEN, MintError, Pair,
+    RefreshClaims, Rejection, Scope, Session, Subject, examine, mint, verify,
 };
 use poem::http::{HeaderValue, Method};
 
@@ -52,6 +52,7 @@ fn access(payload: &[u8], claims: &AccessClaims) {
     assert_says(payload, &said);
 
     let session = Session {
+        dialect: Dialect::Native,
         client: claims.client.clone(),
         subject: claims.subject.clone(),
         scope: claims.scope.clone(),

@@ -1,13 +1,15 @@
-//! What is noted of a request on its way, for the lines that the log has about it.
+//! One request on its way: the snapshot that decides it, and what the log says of it.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
 use poem::Request;
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::caller::Caller;
-use crate::config::Forwarding;
+use crate::clock::Timestamp;
 use crate::crypto::hex;
+use crate::service::{Call, Origin, Snapshot, State};
 use crate::token::ClientId;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -17,43 +19,60 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientCertificate(pub [u8; 32]);
 
-/// The notes of one request. It rides on the request, and the shell keeps a copy.
+/// The context of one request. It rides on the request, and the shell keeps a copy.
 #[derive(Debug, Clone)]
-pub(super) struct Trail(Arc<Notes>);
+pub(super) struct RequestContext(Arc<Notes>);
 
 #[derive(Debug)]
 struct Notes {
+    snapshot: Arc<Snapshot>,
+    now: Timestamp,
     id: HeaderValue,
-    caller: Caller,
+    prefix: Option<IpAddr>,
     address: String,
     certificate: Option<String>,
     traceparent: Option<String>,
     client: OnceLock<ClientId>,
 }
 
-impl Trail {
-    /// The trail of `request`, which is known as `id`.
-    pub(super) fn begin(request: &mut Request, id: HeaderValue, forwarding: &Forwarding) -> Self {
-        let caller = Caller::of(&request.remote_addr().0, request.headers(), forwarding);
+impl RequestContext {
+    /// The context of `request`, which came to `state` now and is known as `id`.
+    pub(super) fn begin(request: &mut Request, id: HeaderValue, state: &State) -> Self {
+        let snapshot = state.snapshot();
+        let caller = Caller::of(&request.remote_addr().0, request.headers(), &snapshot.forwarding);
         let certificate = request.extensions().get::<ClientCertificate>().map(|certificate| hex(&certificate.0));
-        let trail = Self(Arc::new(Notes {
+        let context = Self(Arc::new(Notes {
+            now: state.clock(),
+            snapshot,
             id,
-            caller,
+            prefix: caller.household(),
             address: caller.to_string(),
             certificate,
             traceparent: traceparent(request.headers()),
             client: OnceLock::new(),
         }));
-        request.extensions_mut().insert(trail.clone());
-        trail
+        request.extensions_mut().insert(context.clone());
+        context
+    }
+
+    /// The request, for the rooms that know no HTTP.
+    pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
+        let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };
+        Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, client: &self.0.client }
+    }
+
+    /// What decides the request.
+    pub(super) fn snapshot(&self) -> &Snapshot {
+        &self.0.snapshot
+    }
+
+    /// When it came.
+    pub(super) fn now(&self) -> Timestamp {
+        self.0.now
     }
 
     pub(super) fn id(&self) -> &str {
         self.0.id.to_str().unwrap_or_default()
-    }
-
-    pub(super) fn caller(&self) -> Caller {
-        self.0.caller
     }
 
     pub(super) fn address(&self) -> &str {
@@ -72,11 +91,6 @@ impl Trail {
 
     pub(super) fn client(&self) -> Option<&str> {
         self.0.client.get().map(ClientId::as_str)
-    }
-
-    /// Notes who the client is, once that has been proved.
-    pub(super) fn note_client(&self, client: &ClientId) {
-        let _ = self.0.client.set(client.clone());
     }
 }
 

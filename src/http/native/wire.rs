@@ -5,21 +5,25 @@ use std::collections::BTreeMap;
 use poem_openapi::Object;
 use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use zeroize::Zeroizing;
 
-use super::body::{Form, Member};
-use super::reply::Answer;
-use crate::clients::Order;
-use crate::token::{Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
+use crate::clients::{ClientAuth, Order};
+use crate::http::body::{Form, Member};
+use crate::http::credentials::BasicAuth;
+use crate::http::problem::Problem;
+use crate::http::reply::Answer;
+use crate::service::Issued;
+use crate::token::{AccessClaims, Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
 
 /// What went wrong.
 #[derive(Debug, Object, Serialize)]
-pub(super) struct ApiError {
+pub(in crate::http) struct ApiError {
     /// The kind of error, for programs: `BadRequest`, `Unauthorized`, `Forbidden`, …
-    pub(super) name: String,
+    pub(in crate::http) name: String,
     /// What is wrong and what would be right, for people.
-    pub(super) message: String,
+    pub(in crate::http) message: String,
     /// Always empty: internals stay in the server's log.
-    pub(super) stack: Vec<String>,
+    pub(in crate::http) stack: Vec<String>,
 }
 
 /// An access token and what continues it.
@@ -38,6 +42,12 @@ impl TokenPair {
     pub(super) fn json(&self) -> String {
         let Self { value, refresh, expire } = self;
         format!(r#"{{"value":"{value}","refresh":"{refresh}","expire":"{expire}"}}"#)
+    }
+}
+
+impl From<Issued> for TokenPair {
+    fn from(issued: Issued) -> Self {
+        Self { value: issued.pair.access, refresh: issued.pair.refresh, expire: issued.expire }
     }
 }
 
@@ -66,6 +76,29 @@ pub(super) struct TokenInfo {
     pub(super) claims: BTreeMap<String, serde_json::Value>,
 }
 
+impl TokenInfo {
+    /// What these claims say.
+    pub(super) fn of(claims: &AccessClaims) -> Self {
+        #[expect(clippy::expect_used, reason = "a claim's value is a string, a boolean, an integer or a list of these")]
+        let value = |value| serde_json::to_value(value).expect("JSON");
+        Self {
+            expire: claims.expires.iso_millis(),
+            scope: claims.scope.iter().map(str::to_owned).collect(),
+            subject: claims.subject.as_str().to_owned(),
+            client: claims.client.as_str().to_owned(),
+            audience: claims.audience.iter().map(ToString::to_string).collect(),
+            issued: claims.issued.iso_millis(),
+            id: claims.id.clone().into(),
+            claims: claims.extra.iter().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
+        }
+    }
+
+    pub(super) fn json(&self) -> Vec<u8> {
+        #[expect(clippy::expect_used, reason = "strings, lists and maps with strings as keys")]
+        serde_json::to_vec(self).expect("JSON")
+    }
+}
+
 impl Answer for TokenInfo {
     const MEANING: &'static str = "The token is valid, is for the audience and has every scope that was asked about.";
     const HEADERS: &'static [(&'static str, &'static str)] = &[
@@ -73,57 +106,6 @@ impl Answer for TokenInfo {
         ("X-Token-Client", "The client that asked for it."),
         ("X-Token-Scope", "What it allows: scope tokens with one space between, maybe none."),
     ];
-}
-
-/// Whether the service works.
-#[derive(Debug, Object, Serialize)]
-pub(super) struct Health {
-    /// `ok`.
-    pub(super) status: String,
-}
-
-impl Answer for Health {
-    const MEANING: &'static str = "It does.";
-}
-
-/// A JSON Web Key Set (RFC 7517 §5).
-#[derive(Debug, Object)]
-pub(super) struct JwkSet {
-    /// Every key that signs, will sign, or has signed what is still valid.
-    pub(super) keys: Vec<Jwk>,
-}
-
-impl Answer for JwkSet {
-    const MEANING: &'static str = "The published keys.";
-    const HEADERS: &'static [(&'static str, &'static str)] = &[
-        ("ETag", "The version of the set, for `If-None-Match`."),
-        ("Cache-Control", "How long the set may be cached."),
-    ];
-    const CACHEABLE: bool = true;
-}
-
-/// A public key (RFC 7517 §4).
-#[derive(Debug, Object)]
-pub(super) struct Jwk {
-    /// `EC`, `OKP` or `RSA`.
-    pub(super) kty: String,
-    /// The key's id: its RFC 7638 thumbprint.
-    pub(super) kid: String,
-    /// `ES256`, `EdDSA` or `RS256`.
-    pub(super) alg: String,
-    /// `sig`.
-    #[oai(rename = "use")]
-    pub(super) use_: String,
-    /// The curve of an EC or OKP key: `P-256` or `Ed25519`.
-    pub(super) crv: Option<String>,
-    /// The x coordinate of an EC key, or an OKP key, in base64url.
-    pub(super) x: Option<String>,
-    /// The y coordinate of an EC key, in base64url.
-    pub(super) y: Option<String>,
-    /// The modulus of an RSA key, in base64url.
-    pub(super) n: Option<String>,
-    /// The exponent of an RSA key, in base64url.
-    pub(super) e: Option<String>,
 }
 
 /// What to issue. Every member is optional; so is the body.
@@ -154,8 +136,31 @@ pub(super) struct CreateTokenSchema {
 #[derive(Debug, Default)]
 pub(super) struct CreateToken {
     pub(super) client_id: Option<String>,
-    pub(super) client_secret: Option<zeroize::Zeroizing<String>>,
+    pub(super) client_secret: Option<Zeroizing<String>>,
     pub(super) order: Order,
+}
+
+impl CreateToken {
+    /// The credentials, which stand in the header or in members, and the order.
+    pub(super) fn authenticated_by(self, header: BasicAuth) -> Result<(ClientAuth, Order), Problem> {
+        let missing = |missing, there| Err(Problem::bad(format!("{missing} must be there beside {there}")));
+        let auth = match (header, self.client_id, self.client_secret) {
+            (BasicAuth::Absent, None, None) => ClientAuth::None,
+            (BasicAuth::Absent, Some(id), Some(secret)) => {
+                ClientAuth::Secret(id.into(), Zeroizing::new(secret.as_bytes().to_vec()))
+            }
+            (BasicAuth::Absent, Some(_), None) => return missing("client_secret", "client_id"),
+            (BasicAuth::Absent, None, Some(_)) => return missing("client_id", "client_secret"),
+            (BasicAuth::Basic(id, secret), None, None) => ClientAuth::Secret(id, secret),
+            // Nobody's, and wrong.
+            (BasicAuth::Malformed, None, None) => ClientAuth::Secret(Zeroizing::default(), Zeroizing::default()),
+            _ => {
+                let message = "client_id and client_secret must not be in the body beside an Authorization header";
+                return Err(Problem::bad(message));
+            }
+        };
+        Ok((auth, self.order))
+    }
 }
 
 const SCOPE: Member = Member {
@@ -281,5 +286,63 @@ impl<'de> Deserialize<'de> for Positive {
             seconds if seconds >= 1 => Ok(Self(seconds)),
             _ => Err(serde::de::Error::custom("an integer of 1 or more")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::body::parse;
+
+    #[test]
+    fn mistakes_name_the_member() {
+        let deep = "[".repeat(100_000);
+        let cases: [(&str, &str); 24] = [
+            ("[]", "the body must be a JSON object"),
+            ("null", "the body must be a JSON object"),
+            ("\"x\"", "the body must be a JSON object"),
+            ("{", "the body is not valid JSON at line 1, column 1"),
+            ("{} x", "the body is not valid JSON at line 1, column 4"),
+            ("{\"scope\":[\"a\"],}", "the body is not valid JSON at line 1"),
+            ("\u{feff}{}", "the body is not valid JSON at line 1"),
+            ("{\"scopes\":1}", "there is no member \"scopes\"; there is client_id, client_secret, scope, audience"),
+            ("{\"scope\":[\"a\"],\"scope\":[\"b\"]}", "scope must be there at most once"),
+            ("{\"scope\":[\"a\"],\"sc\\u006fpe\":[\"b\"]}", "scope must be there at most once"),
+            ("{\"scope\":null}", "scope must be an array of 1 to 64 scope tokens"),
+            ("{\"scope\":[]}", "scope must be an array"),
+            ("{\"scope\":\"a b\"}", "scope must be an array"),
+            ("{\"scope\":[\"a b\"]}", "scope must be an array"),
+            ("{\"scope\":[1]}", "scope must be an array"),
+            ("{\"audience\":[\"\"]}", "audience must be an array of 1 to 8"),
+            ("{\"subject\":\"a b\"}", "subject must be 1 to 255 visible ASCII characters"),
+            ("{\"subject\":null}", "subject must be 1 to 255"),
+            ("{\"lifetime\":0}", "lifetime must be an integer of seconds, 1 or more"),
+            ("{\"lifetime\":1.0}", "lifetime must be an integer"),
+            ("{\"lifetime\":99999999999999999999}", "lifetime must be an integer"),
+            ("{\"claims\":{\"exp\":1}}", "claims must be an object"),
+            ("{\"claims\":{\"a\":{\"b\":1}}}", "claims must be an object"),
+            (&deep, "the body must be a JSON object"),
+        ];
+        for (body, expected) in cases {
+            let said = parse::<CreateToken>(body.as_bytes()).unwrap_err();
+            assert!(said.starts_with(expected), "{}\n said: {said}", body.get(..60).unwrap_or(body));
+        }
+        let nested = format!("{{\"claims\":{{\"a\":{}", "[".repeat(30_000));
+        let said = parse::<CreateToken>(nested.as_bytes()).unwrap_err();
+        assert!(said.starts_with("claims must be"), "{said}");
+        assert!(parse::<CreateToken>(b"{\"scope\":[\"\xff\"]}").is_err());
+        assert!(parse::<RefreshToken>(b"{\"audience\":[\"a\"]}").unwrap_err().contains("there is scope"));
+    }
+
+    #[test]
+    fn duplicates_collapse_and_limits_hold() {
+        let list = |n: usize| (0..n).map(|i| format!("\"s{i}\"")).collect::<Vec<_>>().join(",");
+        let scope = |n| parse::<CreateToken>(format!("{{\"scope\":[{}]}}", list(n)).as_bytes());
+        assert_eq!(scope(64).unwrap().order.scope.unwrap().len(), 64);
+        assert!(scope(65).is_err());
+        let audience = |n| parse::<CreateToken>(format!("{{\"audience\":[{}]}}", list(n)).as_bytes());
+        assert!(audience(8).is_ok() && audience(9).is_err());
+        let twice = parse::<CreateToken>(b"{\"scope\":[\"b\",\"a\",\"b\"]}").unwrap().order.scope.unwrap();
+        assert_eq!(twice.iter().map(ScopeToken::as_str).collect::<Vec<_>>(), ["b", "a"]);
     }
 }

@@ -1,0 +1,29 @@
+//! Grants: one file each. A decoded request and an authenticated client in, what to issue out.
+//!
+//! A grant only decides. [`issue`] takes it through the steps that all share: the client's rate,
+//! minting, the record. No HTTP and no storage may enter.
+
+mod native_create;
+mod native_refresh;
+
+pub use native_create::NativeCreate;
+pub use native_refresh::NativeRefresh;
+
+use crate::service::{Call, Decision, Denied, Issued};
+
+/// A grant, with what a request asked of it.
+pub trait Grant<'s> {
+    /// What to issue.
+    ///
+    /// # Errors
+    /// Why nothing is issued.
+    fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied>;
+}
+
+/// Issues what `grant` decides.
+///
+/// # Errors
+/// Why nothing was issued.
+pub fn issue<'s>(call: &Call<'s>, grant: impl Grant<'s>) -> Result<Issued, Denied> {
+    call.issue(&grant.decide(call)?)
+}

@@ -1,0 +1,20 @@
+//! `POST /token`: a client begins a session.
+
+use super::Grant;
+use crate::clients::{Client, Order, decide};
+use crate::service::{Call, Decision, Denied};
+
+/// A client and its order.
+pub struct NativeCreate<'s> {
+    /// The client, authenticated.
+    pub client: &'s Client,
+    /// What it asks for.
+    pub order: Order,
+}
+
+impl<'s> Grant<'s> for NativeCreate<'s> {
+    fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied> {
+        let session = decide(&call.snapshot.registry, self.client, self.order, call.now)?;
+        Ok(Decision::Begin(self.client, session))
+    }
+}

@@ -1,0 +1,25 @@
+//! `PUT /token`: a refresh token continues its session.
+
+use super::Grant;
+use crate::clients::renew;
+use crate::service::{Call, Decision, Denied};
+use crate::token::{Dialect, ScopeToken};
+
+/// A refresh token, and what to narrow the new access token to.
+pub struct NativeRefresh<'r> {
+    /// The refresh token, as presented.
+    pub token: &'r str,
+    /// The scope of the new access token; None for all that is left.
+    pub scope: Option<Vec<ScopeToken>>,
+}
+
+impl<'s> Grant<'s> for NativeRefresh<'_> {
+    fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied> {
+        let session = call.session(self.token, Dialect::Native)?;
+        let mut renewal = renew(&call.snapshot.registry, session, call.now)?;
+        if let Some(scope) = self.scope {
+            renewal.narrow(scope)?;
+        }
+        Ok(Decision::Renew(renewal))
+    }
+}

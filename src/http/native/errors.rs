@@ -1,0 +1,56 @@
+//! How a refusal is said natively: status, challenge, message.
+
+use std::time::Duration;
+
+use crate::clients::Refusal;
+use crate::http::problem::{Challenge, Failure, Problem};
+use crate::service::Denied;
+use crate::token::{MAX_TOKEN, MintError, Rejection};
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let word = denied.word().unwrap_or_default();
+        let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word);
+        match denied {
+            Denied::Client => Self::Unauthorized(Challenge::Basic, word),
+            Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
+            Denied::Policy(refusal) => refused(refusal),
+            Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
+            Denied::Token(Rejection::NotYetValid) => invalid_token(Some("the token is not yet valid")),
+            Denied::OtherAudience => invalid_token(Some("the token is for another audience")),
+            Denied::Malformed | Denied::OtherDialect | Denied::Token(_) | Denied::Session(_) => invalid_token(None),
+            Denied::MissingScope(scope) => {
+                let message = format!("the token does not have the scope {scope}");
+                Self::Forbidden(message, Some(Challenge::InsufficientScope))
+            }
+            Denied::Mint(MintError::TooLarge) => Self::bad(format!(
+                "the token would be longer than {MAX_TOKEN} bytes; ask for less scope, audience or claims"
+            )),
+            Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
+            Denied::Mint(MintError::NoRandomness) => Self::Internal(word),
+        }
+    }
+}
+
+impl<Of> From<Denied> for Failure<Of> {
+    fn from(denied: Denied) -> Self {
+        Problem::from(denied).into()
+    }
+}
+
+/// `Retry-After` is in whole seconds, and not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    let message = match refusal {
+        Refusal::Scope(token) => format!("the scope {token} is not allowed"),
+        Refusal::Audience(audience) => format!("the audience {audience} is not allowed"),
+        Refusal::Subject(subject) => format!("the subject {subject} is not allowed"),
+        Refusal::Claim(name) => format!("the claim {name} is not allowed"),
+        Refusal::Anonymous(member) => format!("{member} is not allowed without credentials"),
+        Refusal::Lifetime(most) => return Problem::bad(format!("lifetime must be at most {most} seconds")),
+    };
+    Problem::Forbidden(message, None)
+}

@@ -1,0 +1,134 @@
+//! The native dialect: `/token`.
+
+mod errors;
+mod wire;
+
+use std::sync::Arc;
+
+use hyper::body::Bytes;
+use poem::http::{HeaderName, HeaderValue};
+use poem::web::Data;
+use poem_openapi::{OpenApi, Tags};
+
+use super::body::JsonBody;
+use super::context::RequestContext;
+use super::credentials::{BasicAuth, Presented};
+use super::problem::{Failure, WithBody, WithQuestion};
+use super::query::{AskedAudience, AskedScope};
+use super::reply::Reply;
+use crate::grants::{self, NativeCreate, NativeRefresh};
+use crate::service::{Rendered, State};
+use crate::token::{AccessClaims, Dialect};
+
+pub(super) use wire::ApiError;
+use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
+
+const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");
+const CLIENT: HeaderName = HeaderName::from_static("x-token-client");
+const SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
+
+#[derive(Tags)]
+enum Tag {
+    /// Create, inspect and refresh tokens.
+    Token,
+}
+
+pub(super) struct Native {
+    state: Arc<State>,
+}
+
+impl Native {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+#[expect(clippy::unused_async, reason = "poem-openapi takes async handlers")]
+#[OpenApi(tag = "Tag::Token")]
+impl Native {
+    /// Create a token
+    ///
+    /// Issues an access token and a refresh token to a client, which presents its id and secret as HTTP Basic or as
+    /// members of the body; without either, an anonymous token where the service gives such tokens.
+    #[oai(path = "/token", method = "post", operation_id = "createToken")]
+    async fn create(
+        &self,
+        body: JsonBody<CreateToken>,
+        header: BasicAuth,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
+        let call = context.call(&self.state);
+        let (auth, order) = body.0.authenticated_by(header)?;
+        let client = call.authenticate(&auth)?;
+        let issued = grants::issue(&call, NativeCreate { client, order })?;
+        Ok(Reply::secret(TokenPair::from(issued).json().into()))
+    }
+
+    /// Inspect a token
+    ///
+    /// Describes the access token in the `Authorization` header, if it is valid; with `scope` and `audience` also
+    /// answers whether it allows that and is for them. Without `audience`, tokens meant for others are accepted too.
+    #[oai(path = "/token", method = "get", operation_id = "inspectToken")]
+    async fn inspect(
+        &self,
+        /// A scope token that the access token must have, else 403; repeat it for more.
+        scope: AskedScope,
+        /// Whom the access token must be for, else 401.
+        audience: AskedAudience,
+        presented: Presented<'_>,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<TokenInfo>, Failure<WithQuestion>> {
+        let call = context.call(&self.state);
+        let inspected = call.check(presented.token()?, audience.0.as_ref(), &scope.0)?;
+        Ok(inspected.rendered::<Inspected>().reply())
+    }
+
+    /// Refresh a token
+    ///
+    /// Exchanges the refresh token in the `Authorization` header for a new pair. The client is looked up again: what
+    /// it may no longer have is left out. The old refresh token stays good until it ends.
+    #[oai(path = "/token", method = "put", operation_id = "refreshToken")]
+    async fn refresh(
+        &self,
+        body: JsonBody<RefreshToken>,
+        presented: Presented<'_>,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
+        let call = context.call(&self.state);
+        let issued = grants::issue(&call, NativeRefresh { token: presented.token()?, scope: body.0.scope })?;
+        Ok(Reply::secret(TokenPair::from(issued).json().into()))
+    }
+}
+
+/// The answer about an access token, which is the same each time.
+#[derive(Debug)]
+struct Inspected {
+    body: Bytes,
+    subject: HeaderValue,
+    client: HeaderValue,
+    scope: HeaderValue,
+}
+
+impl Rendered for Inspected {
+    const DIALECT: Dialect = Dialect::Native;
+
+    fn of(claims: &AccessClaims) -> Self {
+        #[expect(clippy::expect_used, reason = "names and scopes are visible ASCII, as their types say")]
+        let header = |text: &str| HeaderValue::from_str(text).expect("visible ASCII");
+        Self {
+            body: TokenInfo::of(claims).json().into(),
+            subject: header(claims.subject.as_str()),
+            client: header(claims.client.as_str()),
+            scope: header(claims.scope.as_str()),
+        }
+    }
+}
+
+impl Inspected {
+    fn reply(&self) -> Reply<TokenInfo> {
+        Reply::secret(self.body.clone().into())
+            .header(SUBJECT, self.subject.clone())
+            .header(CLIENT, self.client.clone())
+            .header(SCOPE, self.scope.clone())
+    }
+}

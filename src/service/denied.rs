@@ -1,0 +1,75 @@
+//! The one refusal: why a call is not answered with what it asked for.
+
+use std::time::Duration;
+
+use crate::clients::{Ended, Refusal};
+use crate::token::{MintError, Rejection, ScopeToken};
+
+/// Why a call is refused. Each dialect has one table that turns it into an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// No client authenticated.
+    Client,
+    /// A limit is reached. One more fits after this time.
+    Limited(Duration),
+    /// The policy does not allow a part of the request.
+    Policy(Refusal),
+    /// The session does not go on.
+    Session(Ended),
+    /// What was presented is no token.
+    Malformed,
+    /// The token is not accepted.
+    Token(Rejection),
+    /// The refresh token is another dialect's.
+    OtherDialect,
+    /// The token is for another audience than the one that was asked about.
+    OtherAudience,
+    /// The token lacks a scope that was asked about.
+    MissingScope(ScopeToken),
+    /// No token could be issued.
+    Mint(MintError),
+}
+
+impl Denied {
+    /// Why, in a word for the log; None where the status says it.
+    #[must_use]
+    pub fn word(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Client => "client_authentication",
+            Self::Session(ended) => ended.word(),
+            Self::Malformed => "malformed_token",
+            Self::Token(rejection) => rejection.word(),
+            Self::OtherDialect => "other_dialect",
+            Self::OtherAudience => "other_audience",
+            Self::Mint(MintError::NoKey) => "no_key_signs",
+            Self::Mint(MintError::NoRandomness) => "no_randomness",
+            Self::Limited(_) | Self::Policy(_) | Self::MissingScope(_) | Self::Mint(MintError::TooLarge) => {
+                return None;
+            }
+        })
+    }
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Policy(refusal)
+    }
+}
+
+impl From<Ended> for Denied {
+    fn from(ended: Ended) -> Self {
+        Self::Session(ended)
+    }
+}
+
+impl From<Rejection> for Denied {
+    fn from(rejection: Rejection) -> Self {
+        Self::Token(rejection)
+    }
+}
+
+impl From<MintError> for Denied {
+    fn from(error: MintError) -> Self {
+        Self::Mint(error)
+    }
+}

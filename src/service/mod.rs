@@ -1,0 +1,21 @@
+//! What every dialect does: one state, one snapshot a request, and the steps that no grant may
+//! forget.
+//!
+//! A [`Call`] is one request on its way through this room: [`Call::authenticate`] says which client
+//! asks, [`Call::issue`] limits, mints and records, [`Call::inspect`] looks a token up or verifies
+//! it. A refusal is [`Denied`]. No HTTP may enter: how a request was written, and what an answer
+//! looks like, is the dialect's.
+
+mod call;
+mod denied;
+mod inspect;
+mod issue;
+mod snapshot;
+mod state;
+
+pub use call::{Call, Origin};
+pub use denied::Denied;
+pub use inspect::{Inspected, Rendered, Renderings};
+pub use issue::{Decision, Issued};
+pub use snapshot::{Snapshot, Warning};
+pub use state::State;

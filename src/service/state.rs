@@ -1,0 +1,107 @@
+//! What outlives a snapshot: the clock, limits, metrics, what became of the last reload.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+
+use super::Snapshot;
+use crate::clients::Meter;
+use crate::clock::{Clock, Timestamp};
+use crate::telemetry::Metrics;
+
+/// The current snapshot, the clock, and what became of the last reload.
+#[derive(Debug)]
+pub struct State {
+    snapshot: ArcSwap<Snapshot>,
+    clock: Clock,
+    refused: ArcSwapOption<String>,
+    draining: AtomicBool,
+    /// Failed client authentications, by address, and by address and client.
+    pub(super) failures: Meter,
+    /// Pairs of tokens, by client.
+    pub(super) issued: Meter,
+    /// Counters of everything, for the ops listener.
+    pub metrics: Metrics,
+}
+
+impl State {
+    /// A state that begins with `snapshot`.
+    #[must_use]
+    pub fn new(snapshot: Snapshot, clock: Clock) -> Self {
+        let metrics = Metrics::default();
+        metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
+        Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            clock,
+            refused: ArcSwapOption::empty(),
+            draining: AtomicBool::new(false),
+            failures: Meter::default(),
+            issued: Meter::default(),
+            metrics,
+        }
+    }
+
+    /// Replaces the snapshot for the requests to come.
+    pub fn swap(&self, snapshot: Snapshot) {
+        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
+        self.metrics.reloaded();
+        self.snapshot.store(Arc::new(snapshot));
+        self.refused.store(None);
+    }
+
+    /// Keeps the snapshot although the files have changed, and says why to whom
+    /// the ops listener serves. Counted if it is `new`.
+    pub fn refuse(&self, why: String, new: bool) {
+        self.metrics.reload_refused(new);
+        self.refused.store(Some(Arc::new(why)));
+    }
+
+    /// What is in force is what the files say.
+    pub fn confirm(&self) {
+        let snapshot = self.snapshot.load();
+        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
+        self.refused.store(None);
+    }
+
+    /// Why the files are not what is in force, if they are not.
+    #[must_use]
+    pub fn refused(&self) -> Option<Arc<String>> {
+        self.refused.load_full()
+    }
+
+    /// From now on it says that it is not ready, because it will end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// What keeps it from being ready, in a word.
+    #[must_use]
+    pub fn unready(&self) -> Option<&'static str> {
+        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
+        if self.draining.load(Ordering::Relaxed) {
+            Some("draining")
+        } else if snapshot.keys.signs(now) {
+            None
+        } else {
+            Some("no_key_signs")
+        }
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The current second.
+    #[must_use]
+    pub fn clock(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A state that serves nobody, to describe the interface with.
+    pub(crate) fn empty() -> Self {
+        Self::new(Snapshot::empty(), Clock::system())
+    }
+}
