@@ -92,7 +92,7 @@ impl fmt::Display for Kid {
     }
 }
 
-/// What a signature is for. The two never share a secret or a header.
+/// What a signature is for. No two purposes share a secret or a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// An access token, signed so that everybody can verify it.
@@ -100,6 +100,35 @@ pub enum Purpose {
     /// A refresh token, authenticated with a secret that only holders of the
     /// private key can derive.
     Refresh,
+}
+
+/// How a purpose is sealed.
+enum Seal {
+    /// With the private key, so that everybody can verify it.
+    Signature,
+    /// With HMAC-SHA256 and a secret derived from the private key under this label (HKDF's `info`, before the `kid`).
+    Mac(&'static [u8]),
+}
+
+impl Purpose {
+    /// Every purpose, in the order of their places in an array.
+    pub const ALL: [Self; 2] = [Self::Access, Self::Refresh];
+
+    /// The `typ` of its tokens, and how they are sealed.
+    const fn row(self) -> (&'static str, Seal) {
+        match self {
+            Self::Access => ("at+jwt", Seal::Signature),
+            Self::Refresh => ("rt+jwt", Seal::Mac(b"lingpai refresh v1\0")),
+        }
+    }
+}
+
+/// What a key has for one purpose.
+struct Sealing {
+    /// The first segment of every token.
+    header: String,
+    /// None where the private key signs.
+    secret: Option<hmac::Key>,
 }
 
 enum Pair {
@@ -114,9 +143,7 @@ pub struct Key {
     kid: Kid,
     pair: Pair,
     public: UnparsedPublicKey<Vec<u8>>,
-    refresh: hmac::Key,
-    access_header: String,
-    refresh_header: String,
+    sealing: [Sealing; Purpose::ALL.len()],
     jwk: String,
 }
 
@@ -147,10 +174,18 @@ impl Key {
         for (member, value) in [("kid", kid.as_str()), ("alg", name.alg.name()), ("use", "sig")] {
             jwk.insert(member.to_owned(), value.into());
         }
+        let sealing = |purpose: Purpose| {
+            let (typ, seal) = purpose.row();
+            Ok::<_, String>(match seal {
+                Seal::Signature => Sealing { header: header(name.alg.name(), &kid, typ), secret: None },
+                Seal::Mac(label) => Sealing {
+                    header: header("HS256", &kid, typ),
+                    secret: Some(derived_secret(parts.private_bytes, label, &kid)?),
+                },
+            })
+        };
         Ok(Self {
-            access_header: header(name.alg.name(), &kid, "at+jwt"),
-            refresh_header: header("HS256", &kid, "rt+jwt"),
-            refresh: refresh_secret(parts.private_bytes, &kid)?,
+            sealing: [sealing(Purpose::Access)?, sealing(Purpose::Refresh)?],
             public: parts.public,
             pair: parts.pair,
             jwk: serde_json::Value::from(jwk).to_string(),
@@ -174,10 +209,12 @@ impl Key {
     /// The first segment of every token that this key makes for `purpose`.
     #[must_use]
     pub fn header(&self, purpose: Purpose) -> &str {
-        match purpose {
-            Purpose::Access => &self.access_header,
-            Purpose::Refresh => &self.refresh_header,
-        }
+        &self.sealing(purpose).header
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "there is a place for each purpose")]
+    fn sealing(&self, purpose: Purpose) -> &Sealing {
+        &self.sealing[purpose as usize]
     }
 
     /// The public part as a JWK (RFC 7517 §4), serialised.
@@ -208,8 +245,8 @@ impl Key {
     /// # Errors
     /// Only if the system has no random bytes to give.
     pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Result<Vec<u8>, NoRandomness> {
-        if purpose == Purpose::Refresh {
-            return Ok(hmac::sign(&self.refresh, message).as_ref().to_vec());
+        if let Some(secret) = &self.sealing(purpose).secret {
+            return Ok(hmac::sign(secret, message).as_ref().to_vec());
         }
         let random = SystemRandom::new();
         let signature = match &self.pair {
@@ -226,9 +263,9 @@ impl Key {
     /// Whether `signature` is this key's for `purpose` over `message`.
     #[must_use]
     pub fn verifies(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> bool {
-        match purpose {
-            Purpose::Access => self.public.verify(message, signature).is_ok(),
-            Purpose::Refresh => hmac::verify(&self.refresh, message, signature).is_ok(),
+        match &self.sealing(purpose).secret {
+            None => self.public.verify(message, signature).is_ok(),
+            Some(secret) => hmac::verify(secret, message, signature).is_ok(),
         }
     }
 }
@@ -335,13 +372,13 @@ fn is_usual(key: &pkcs1::RsaPrivateKeyRef<'_>) -> bool {
         && key.other_prime_infos.is_none()
 }
 
-/// The secret of refresh tokens: 32 bytes of HKDF-SHA256 (RFC 5869) over the
-/// private key's own bytes. Replicas with the same keys agree on it.
-fn refresh_secret(private_bytes: &[u8], kid: &Kid) -> Result<hmac::Key, String> {
+/// A secret for one purpose: 32 bytes of HKDF-SHA256 (RFC 5869) over the private key's own bytes.
+/// Replicas with the same keys agree on it.
+fn derived_secret(private_bytes: &[u8], label: &[u8], kid: &Kid) -> Result<hmac::Key, String> {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]);
-    let info = [b"lingpai refresh v1\0".as_slice(), kid.as_str().as_bytes()];
+    let info = [label, kid.as_str().as_bytes()];
     let secret = salt.extract(private_bytes);
-    let okm = secret.expand(&info, hmac::HMAC_SHA256).map_err(|_| "cannot derive its refresh secret".to_owned())?;
+    let okm = secret.expand(&info, hmac::HMAC_SHA256).map_err(|_| "cannot derive a secret from it".to_owned())?;
     Ok(hmac::Key::from(okm))
 }
 

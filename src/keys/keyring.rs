@@ -193,15 +193,15 @@ impl KeyRing {
 
     fn index(&mut self) {
         self.by_alg.clear();
-        self.by_header = HashMap::with_capacity(2 * self.entries.len());
+        self.by_header = HashMap::with_capacity(Purpose::ALL.len() * self.entries.len());
         for (at, entry) in self.entries.iter().enumerate() {
             self.by_alg.entry(entry.key.name().alg).or_default().push(at);
-            for purpose in [Purpose::Access, Purpose::Refresh] {
+            for purpose in Purpose::ALL {
                 self.by_header.insert(entry.key.header(purpose).to_owned(), (purpose, Some(at)));
             }
         }
         for key in &self.revoked {
-            for purpose in [Purpose::Access, Purpose::Refresh] {
+            for purpose in Purpose::ALL {
                 self.by_header.insert(key.header(purpose).to_owned(), (purpose, None));
             }
         }

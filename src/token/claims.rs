@@ -213,6 +213,9 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 "jti" => once(&mut jti, &mut members)?,
                 "client_id" => once(&mut client_id, &mut members)?,
                 "scope" => once(&mut scope, &mut members)?,
+                // Who acts for the subject (RFC 8693 §4.1), whose key must be shown (RFC 7800 §3.1): refused for as
+                // long as nothing here obeys them.
+                "act" | "cnf" => return Err(de::Error::custom("a claim that is not enforced")),
                 other => {
                     let value = members.next_value()?;
                     extra.read_from_token(other, value).map_err(de::Error::custom)?;

@@ -30,10 +30,9 @@ pub const RESERVED: [&str; 20] = [
     "typ",
 ];
 
-/// Claims that restrict who may use a token (RFC 7800, RFC 8693) or say that it
-/// is something else (RFC 8417, `OpenID` Connect). A token with one of them is
-/// refused until it is enforced.
-const UNENFORCED: [&str; 5] = ["cnf", "act", "may_act", "nonce", "events"];
+/// Claims that say who may act (RFC 8693 §4.4), or that a token is something else (RFC 8417, `OpenID` Connect).
+/// A token with one of them is refused. (`act` and `cnf` never come here: their place is in the claims.)
+const UNENFORCED: [&str; 3] = ["may_act", "nonce", "events"];
 
 /// The largest integer that every JSON reader keeps exactly (RFC 8259 §6).
 const MAX_INTEGER: i64 = (1 << 53) - 1;
