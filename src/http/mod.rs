@@ -12,23 +12,24 @@ mod cors;
 mod credentials;
 mod docs;
 mod native;
+mod oauth2;
 mod ops;
 mod problem;
 mod public;
 mod query;
 mod reply;
+mod routes;
 mod shell;
 mod spec;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use poem::endpoint::BoxEndpoint;
-use poem::http::Method;
-use poem::{Endpoint, Request, Response};
-use poem_openapi::{OpenApi, OpenApiService};
+use poem::{Endpoint, Response};
+use poem_openapi::OpenApiService;
 
-use problem::Problem;
+use public::Pages;
+use routes::Routes;
+use shell::Shell;
 
 use crate::service::State;
 
@@ -50,40 +51,18 @@ fn description() -> OpenApiService<Api, ()> {
     spec::describe(OpenApiService::new(api, "lingpai", env!("CARGO_PKG_VERSION")))
 }
 
-/// The handlers of the interface, by path and method. `OpenApiService` makes an endpoint of them that also matches
-/// patterns and takes queries apart for each request: no path here is a pattern, and queries are read where they matter.
-struct Handlers(HashMap<String, HashMap<Method, BoxEndpoint<'static>>>);
-
-impl Handlers {
-    fn of(api: impl OpenApi) -> Self {
-        let mut handlers = HashMap::new();
-        api.add_routes(&mut handlers);
-        Self(handlers)
-    }
-}
-
-impl Endpoint for Handlers {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        let methods = self.0.get(request.uri().path()).ok_or(Problem::NotFound)?;
-        // Which methods a path has is looked at by the shell, which can list them.
-        methods.get(request.method()).ok_or(Problem::NotFound)?.call(request).await
-    }
-}
-
-/// Every route, inside the shell that gives each answer its shape.
+/// Every public route, inside the shell that gives each answer its shape.
 #[must_use]
 pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    let pages = public::Pages::new(|| public::pages(&description()), Handlers::of(api(state)));
-    let allowed = shell::Allowed::of::<Api>(public::PAGES);
-    shell::Shell::new(pages, allowed, Arc::clone(state))
+    let (native, public) = api(state);
+    let routes = Pages::new(|| public::pages(&description())).add_to(Routes::default().api(native).api(public));
+    Shell::new(routes, Arc::clone(state))
 }
 
 /// The operator's routes, in the same shell.
 #[must_use]
 pub fn ops_routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    shell::Shell::new(ops::Ops::new(Arc::clone(state)), shell::Allowed::of::<()>(ops::PAGES), Arc::clone(state))
+    Shell::new(ops::routes(state), Arc::clone(state))
 }
 
 /// The `OpenAPI` document.

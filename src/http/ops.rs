@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use poem::Response;
+use poem::endpoint::make_sync;
 use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use poem::http::{HeaderValue, StatusCode};
-use poem::{Endpoint, Request, Response};
 use serde_json::{Value, json};
 
-use super::problem::{JSON, NO_STORE, Problem};
+use super::problem::{JSON, NO_STORE};
+use super::routes::Routes;
 use crate::clock::Timestamp;
 use crate::crypto::hex;
 use crate::keys::{Alg, Scheduled, State as KeyState};
@@ -17,19 +19,21 @@ use crate::service::State;
 /// Prometheus' text format.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
-/// Where the pages are.
-pub(super) const PAGES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// The operator's routes.
+pub(super) fn routes(state: &Arc<State>) -> Routes {
+    let ops = || Ops { state: Arc::clone(state) };
+    let (readiness, metrics) = (ops(), ops());
+    Routes::default()
+        .page("/healthz", make_sync(|_| reply(StatusCode::OK, JSON, json!({"status": "ok"}).to_string())))
+        .page("/readyz", make_sync(move |_| readiness.readiness()))
+        .page("/metrics", make_sync(move |_| metrics.metrics()))
+}
 
-/// The operator's pages.
-pub(super) struct Ops {
+struct Ops {
     state: Arc<State>,
 }
 
 impl Ops {
-    pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state }
-    }
-
     fn readiness(&self) -> Response {
         let (snapshot, now) = (self.state.snapshot(), self.state.clock());
         let unready = self.state.unready();
@@ -54,19 +58,6 @@ impl Ops {
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
         let newest = Alg::ALL.map(|alg| (alg.name(), snapshot.keys.newest(alg).map(Timestamp::unix)));
         reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, snapshot.warnings(now).count()))
-    }
-}
-
-impl Endpoint for Ops {
-    type Output = Response;
-
-    async fn call(&self, request: Request) -> poem::Result<Response> {
-        Ok(match request.uri().path() {
-            "/healthz" => reply(StatusCode::OK, JSON, json!({"status": "ok"}).to_string()),
-            "/readyz" => self.readiness(),
-            "/metrics" => self.metrics(),
-            _ => return Err(Problem::NotFound.into()),
-        })
     }
 }
 

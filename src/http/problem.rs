@@ -3,14 +3,16 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use poem::Response;
 use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderValue, StatusCode};
-use poem::{IntoResponse, Response};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
 
 use super::native::ApiError;
+use super::oauth2::OAuthError;
+use crate::token::Dialect;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -154,33 +156,52 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let (status, name, standard, _) = row(&self);
-        let cause = Cause(self.cause());
-        let mut response = Response::default();
-        response.set_status(status);
-        response.set_data(cause);
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, JSON);
-        headers.insert(CACHE_CONTROL, NO_STORE);
-        let mut message = Cow::Borrowed(standard);
+impl Problem {
+    /// The answer, as `dialect` says it.
+    pub(super) fn respond(self, dialect: Dialect) -> Response {
+        match dialect {
+            Dialect::Native => self.native(),
+            Dialect::OAuth2 => OAuthError::shape(self),
+        }
+    }
+
+    fn native(self) -> Response {
+        let name = row(&self).1.to_owned();
+        let body = ApiError { name, message: self.message().into_owned(), stack: Vec::new() };
+        let mut response = self.head();
+        response.headers_mut().insert(CONTENT_TYPE, JSON);
+        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        #[expect(clippy::expect_used, reason = "strings")]
+        response.set_body(serde_json::to_vec(&body).expect("JSON"));
+        response
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        row(self).0
+    }
+
+    /// What it says to people.
+    pub(super) fn message(&self) -> Cow<'static, str> {
         match self {
-            Self::BadRequest(said) => message = said,
-            Self::Unauthorized(challenge, _) => challenge.write(headers),
-            Self::Forbidden(said, challenge) => {
-                message = said.into();
-                if let Some(challenge) = challenge {
-                    challenge.write(headers);
-                }
-            }
+            Self::BadRequest(said) => said.clone(),
+            Self::Forbidden(said, _) => said.clone().into(),
+            other => row(other).2.into(),
+        }
+    }
+
+    /// Status, cause, and the headers that say what to do; no body.
+    pub(super) fn head(self) -> Response {
+        let mut response = Response::default();
+        response.set_status(self.status());
+        response.set_data(Cause(self.cause()));
+        let headers = response.headers_mut();
+        match self {
+            Self::Unauthorized(challenge, _) | Self::Forbidden(_, Some(challenge)) => challenge.write(headers),
             Self::MethodNotAllowed(allowed) => _ = headers.insert(ALLOW, allowed),
             Self::TooManyRequests(seconds) => _ = headers.insert(RETRY_AFTER, seconds.into()),
             Self::Unavailable(_) => _ = headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             _ => {}
         }
-        let body = ApiError { name: name.to_owned(), message: message.into_owned(), stack: Vec::new() };
-        response.set_body(serde_json::to_vec(&body).unwrap_or_default());
         response
     }
 }
@@ -208,13 +229,26 @@ impl Challenge {
     }
 }
 
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+impl std::error::Error for Problem {}
+
+/// A problem rides on the framework's error until the shell answers, which knows the dialect.
 impl From<Problem> for poem::Error {
     fn from(problem: Problem) -> Self {
-        let cause = Cause(problem.cause());
-        let mut error = Self::from_response(problem.into_response());
-        // What rides on the response itself is lost on the way.
-        error.set_data(cause);
-        error
+        let status = problem.status();
+        Self::new(problem, status)
+    }
+}
+
+impl From<poem::Error> for Problem {
+    fn from(error: poem::Error) -> Self {
+        let status = error.status();
+        error.downcast().unwrap_or_else(|_| Self::from(status))
     }
 }
 

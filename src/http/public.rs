@@ -19,6 +19,7 @@ use super::context::RequestContext;
 use super::docs::Docs;
 use super::problem::{Failure, JSON, Problem, WithNothing};
 use super::reply::{Answer, Reply};
+use super::routes::Routes;
 use super::spec;
 use crate::service::State;
 
@@ -143,13 +144,11 @@ fn names(headers: &HeaderMap, etag: &str) -> bool {
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
-/// Pages that never change, before the endpoint that answers everything else.
-/// They are built when the first of them is asked for: a server that only signs
-/// never pays for them.
-pub(super) struct Pages<E> {
+/// Pages that never change. They are built when the first of them is asked for: a server that only
+/// signs never pays for them.
+pub(super) struct Pages {
     built: OnceCell<HashMap<&'static str, Page>>,
     build: fn() -> HashMap<&'static str, Page>,
-    others: E,
 }
 
 /// A page, and its compressed form where that is worth it.
@@ -161,13 +160,25 @@ pub(super) struct Page {
 }
 
 /// Where they are.
-pub(super) const PAGES: [&str; 4] = ["/", "/docs", "/openapi.json", "/openapi.yaml"];
+const PAGES: [&str; 4] = ["/", "/docs", "/openapi.json", "/openapi.yaml"];
 
-impl<E> Pages<E> {
-    /// The pages that `build` makes, before `others`.
-    pub(super) fn new(build: fn() -> HashMap<&'static str, Page>, others: E) -> Self {
-        Self { built: OnceCell::new(), build, others }
+impl Pages {
+    /// The pages that `build` makes.
+    pub(super) fn new(build: fn() -> HashMap<&'static str, Page>) -> Self {
+        Self { built: OnceCell::new(), build }
     }
+
+    /// Adds a route for each page.
+    pub(super) fn add_to(self, routes: Routes) -> Routes {
+        let pages = Arc::new(self);
+        PAGES.into_iter().fold(routes, |routes, path| routes.page(path, At { pages: Arc::clone(&pages), path }))
+    }
+}
+
+/// One of the pages.
+struct At {
+    pages: Arc<Pages>,
+    path: &'static str,
 }
 
 /// The pages that describe `service`.
@@ -225,18 +236,15 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     })
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Pages<E> {
+impl Endpoint for At {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let path = request.uri().path();
-        if !PAGES.contains(&path) {
-            return self.others.call(request).await;
-        }
+        let Self { pages, path } = self;
         // Compressing takes a while, in which other requests on this thread would wait.
-        let built = self.built.get_or_try_init(|| tokio::task::spawn_blocking(self.build)).await;
-        let pages = built.map_err(|_| Problem::Internal("pages_not_built"))?;
-        let page = pages.get(path).ok_or(Problem::NotFound)?;
+        let built = pages.built.get_or_try_init(|| tokio::task::spawn_blocking(pages.build)).await;
+        let built = built.map_err(|_| Problem::Internal("pages_not_built"))?;
+        let page = built.get(path).ok_or(Problem::NotFound)?;
         Ok(page.response(request.headers()))
     }
 }

@@ -4,26 +4,26 @@
 //! contract lists what is refused first. Whatever happens inside, an answer
 //! leaves with a request id, and an error in the one shape.
 
-use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
+use poem::endpoint::BoxEndpoint;
 use poem::http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY,
     STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
-use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
-use poem_openapi::OpenApi;
+use poem::{Body, Endpoint, Request, Response};
 
 use super::context::RequestContext;
 use super::cors::Page;
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
+use super::routes::{self, Routes};
 use crate::crypto::{hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
@@ -42,69 +42,37 @@ const DEFENSIVE: [(HeaderName, HeaderValue); 3] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
 ];
 
-/// Every path, and its methods as `Allow` lists them.
-pub(super) struct Allowed(HashMap<String, (Vec<Method>, HeaderValue)>);
-
-impl Allowed {
-    /// The paths of the API `A`, and `pages`, which can only be read.
-    pub(super) fn of<A: OpenApi>(pages: impl IntoIterator<Item = &'static str>) -> Self {
-        let mut paths: HashMap<String, Vec<Method>> = HashMap::new();
-        for path in A::meta().into_iter().flat_map(|api| api.paths) {
-            let methods = path.operations.into_iter().map(|operation| operation.method);
-            paths.entry(path.path).or_default().extend(methods);
-        }
-        for page in pages {
-            paths.entry(page.to_owned()).or_default().push(Method::GET);
-        }
-        let with_header = |(path, mut methods): (String, Vec<Method>)| {
-            methods.push(Method::OPTIONS);
-            if methods.contains(&Method::GET) {
-                methods.push(Method::HEAD);
-            }
-            methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
-            let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-            (path, (methods, HeaderValue::try_from(listed).unwrap_or(HeaderValue::from_static(""))))
-        };
-        Self(paths.into_iter().map(with_header).collect())
-    }
-
-    /// A method and a path as a log may repeat them: others are a caller's words.
-    fn words(&self, method: &Method, path: &str) -> (&str, &str) {
-        let Some((path, (methods, _))) = self.0.get_key_value(path) else { return ("", "") };
-        (methods.iter().find(|known| *known == method).map_or("", Method::as_str), path)
-    }
-}
-
-pub(super) struct Shell<E> {
-    inner: E,
-    allowed: Allowed,
+/// Every route, and what happens to each of its requests.
+pub(super) struct Shell {
+    routes: Routes,
     state: Arc<State>,
     ids: RequestIds,
 }
 
-impl<E: Endpoint<Output = Response>> Shell<E> {
-    pub(super) fn new(inner: E, allowed: Allowed, state: Arc<State>) -> Self {
-        Self { inner, allowed, state, ids: RequestIds::new() }
+impl Shell {
+    /// The shell around `routes`.
+    pub(super) fn new(routes: Routes, state: Arc<State>) -> Self {
+        Self { routes, state, ids: RequestIds::new() }
     }
 
-    /// What is refused, or answered, before any handler sees the request.
-    fn admit(&self, request: &mut Request) -> Result<Option<Response>, Problem> {
+    /// Rejects or answers requests that no handler needs to see.
+    fn admit(&self, request: &mut Request) -> Result<Admitted<'_>, Problem> {
         if head_length(request) > MAX_HEAD {
             return Err(Problem::HeadersTooLarge);
         }
         if target_length(request.uri()) > MAX_TARGET {
             return Err(Problem::UriTooLong);
         }
-        let (methods, allow) = self.allowed.0.get(request.uri().path()).ok_or(Problem::NotFound)?;
-        if !methods.contains(request.method()) {
-            return Err(Problem::MethodNotAllowed(allow.clone()));
+        let route = self.routes.at(request.uri().path()).ok_or(Problem::NotFound)?;
+        if route.method(request.method()).is_none() {
+            return Err(Problem::MethodNotAllowed(route.allow.clone()));
         }
         if request.method() == Method::OPTIONS {
             let mut response = Response::default();
             response.set_status(StatusCode::NO_CONTENT);
-            response.headers_mut().insert(ALLOW, allow.clone());
+            response.headers_mut().insert(ALLOW, route.allow.clone());
             response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-            return Ok(Some(response));
+            return Ok(Admitted::Answered(response));
         }
         one_message(request)?;
         // The handlers that take a body look at the query themselves, after it.
@@ -114,7 +82,7 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
         if request.method() == Method::HEAD {
             request.set_method(Method::GET);
         }
-        Ok(None)
+        route.handler(request.method()).map(Admitted::To).ok_or(Problem::NotFound)
     }
 
     /// Writes down that the request has been answered.
@@ -137,29 +105,40 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
         let begun = Instant::now();
         let context = RequestContext::begin(&mut request, id, &self.state);
         let method = request.method().clone();
-        let target = request.uri().clone();
-        let response = match self.admit(&mut request) {
-            Ok(None) => self.handle(request).await,
-            Ok(Some(response)) => response,
-            Err(problem) => problem.into_response(),
+        let uri = request.uri().clone();
+        let answer = match self.admit(&mut request) {
+            Ok(Admitted::To(handler)) => handle(handler, request).await,
+            Ok(Admitted::Answered(response)) => Ok(response),
+            Err(problem) => Err(problem),
         };
-        self.tell(&context, self.allowed.words(&method, target.path()), &response, begun.elapsed());
+        let response = answer.unwrap_or_else(|problem| problem.respond(routes::dialect(uri.path())));
+        self.tell(&context, self.words(&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }
 
-    async fn handle(&self, request: Request) -> Response {
-        // The futures are made where they are awaited: one that has a name is kept twice.
-        match tokio::time::timeout(WHOLE, AssertUnwindSafe(self.inner.call(request)).catch_unwind()).await {
-            Ok(Ok(Ok(response))) => response,
-            Ok(Ok(Err(error))) if error.is_from_response() => error.into_response(),
-            Ok(Ok(Err(error))) => Problem::from(error.status()).into_response(),
-            Ok(Err(_)) => Problem::Internal("panic").into_response(),
-            Err(_) => Problem::RequestTimeout.into_response(),
-        }
+    /// A method and a path as a log may repeat them: others are a caller's words.
+    fn words(&self, method: &Method, path: &str) -> (&str, &str) {
+        let Some(route) = self.routes.at(path) else { return ("", "") };
+        (route.method(method).map_or("", Method::as_str), &route.path)
     }
 }
 
-impl<E: Endpoint<Output = Response>> Endpoint for Shell<E> {
+/// What became of a request before its handler.
+enum Admitted<'s> {
+    To(&'s BoxEndpoint<'static>),
+    Answered(Response),
+}
+
+async fn handle(handler: &BoxEndpoint<'static>, request: Request) -> Result<Response, Problem> {
+    // The futures are made where they are awaited: one that has a name is kept twice.
+    match tokio::time::timeout(WHOLE, AssertUnwindSafe(handler.call(request)).catch_unwind()).await {
+        Ok(Ok(answer)) => answer.map_err(Problem::from),
+        Ok(Err(_)) => Err(Problem::Internal("panic")),
+        Err(_) => Err(Problem::RequestTimeout),
+    }
+}
+
+impl Endpoint for Shell {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
@@ -195,7 +174,10 @@ impl Refusals {
         }
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
-        Some(frame.around(Problem::Unavailable("overload").into_response(), &self.state.snapshot()))
+        Some(frame.around(
+            Problem::Unavailable("overload").respond(routes::dialect(request.uri().path())),
+            &self.state.snapshot(),
+        ))
     }
 }
 

@@ -505,3 +505,18 @@ fn what_follows_an_unclear_end_is_not_read() {
         assert_eq!((said[0].status, said[0].header("connection")), (400, Some("close")), "{codings}");
     }
 }
+
+/// RFC 6749 §5.2, also where there is no route and no handler.
+#[test]
+fn under_oauth2_every_layer_speaks_its_dialect() {
+    let app = TestApp::start();
+    let answer = app.send("GET", "/oauth2/nothing", &[], "");
+    assert_eq!(answer.status, 404);
+    let expected = serde_json::json!({"error": "invalid_request", "error_description": "there is nothing at this path"});
+    assert_eq!(answer.json(), expected);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let long = app.send("GET", &format!("/oauth2/{}", "a".repeat(9_000)), &[], "");
+    assert_eq!((long.status, long.text("error").as_str()), (414, "invalid_request"));
+    app.send("GET", "/oauth2", &[], "").assert_says(404, "NotFound", "there is nothing at this path");
+}
