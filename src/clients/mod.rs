@@ -5,12 +5,14 @@
 //! (an [`Order`] is what it asked for), nor how a token is.
 
 mod credentials;
+mod grant_type;
 mod meter;
 mod policy;
 mod registry;
 mod secret;
 
 pub use credentials::ClientAuth;
+pub use grant_type::{GrantType, GrantTypes};
 pub use meter::{Meter, Rate};
 pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};

@@ -152,6 +152,12 @@ impl Renewal<'_> {
         Ok(())
     }
 
+    /// What the new access token allows.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.scope
+    }
+
     /// What the new access token is given.
     #[must_use]
     pub fn grant(&self) -> Grant<'_> {

@@ -7,12 +7,12 @@ use std::hash::{Hash, Hasher};
 use indexmap::IndexSet;
 
 use super::credentials::{Credentials, MAX_SECRETS};
-use super::{Rate, SecretDigest};
+use super::{Ended, GrantType, GrantTypes, Rate, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
 use crate::keys::Alg;
-use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
+use crate::token::{AccessClaims, Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
@@ -45,6 +45,10 @@ pub struct Client {
     claims: Box<str>,
     /// What its access tokens are signed with.
     pub algorithm: Alg,
+    /// What it may use at the OAuth token endpoint.
+    pub grants: GrantTypes,
+    /// Audiences that it serves.
+    accepts: Option<Audiences>,
     /// How many pairs of tokens it gets, if that is limited.
     pub rate: Option<Rate>,
     /// How long its tokens and sessions live.
@@ -62,6 +66,12 @@ impl Client {
             Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
             None => subject == pattern,
         })
+    }
+
+    /// Whether it serves one of `audience`, so that it may introspect tokens for it.
+    #[must_use]
+    pub fn accepts_any(&self, audience: &Audiences) -> bool {
+        self.accepts.as_ref().is_some_and(|accepts| audience.iter().any(|one| accepts.contains(one.as_str())))
     }
 
     /// Whether it may set the extra claim `name`.
@@ -142,6 +152,8 @@ impl Registry {
                 subjects: Box::default(),
                 claims: Box::default(),
                 algorithm,
+                grants: GrantTypes::default(),
+                accepts: None,
                 rate: None,
                 lifetimes: service,
                 not_before: None,
@@ -178,6 +190,18 @@ impl Registry {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
+    /// Whether the client of a token is still there, and the token is no older than the client's `not_before`.
+    ///
+    /// # Errors
+    /// Which of them is not so.
+    pub fn admit(&self, claims: &AccessClaims) -> Result<(), Ended> {
+        let client = self.client(&claims.client).ok_or(Ended::ClientGone)?;
+        match client.not_before {
+            Some(not_before) if claims.issued < not_before => Err(Ended::NotBefore),
+            _ => Ok(()),
+        }
+    }
+
     /// The client with this id, which need not have shown its secret.
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Client> {
@@ -202,6 +226,12 @@ impl Registry {
         self.algorithm
     }
 
+    /// Every grant that some client may use at the OAuth token endpoint.
+    #[must_use]
+    pub fn grants(&self) -> GrantTypes {
+        self.clients.iter().fold(GrantTypes::default(), |all, client| all.union(client.0.grants))
+    }
+
     /// Every algorithm that some token is signed with.
     #[must_use]
     pub fn algorithms(&self) -> BTreeSet<Alg> {
@@ -224,7 +254,7 @@ impl Registry {
             all.add(client.subjects.as_bytes());
             all.add(client.claims.as_bytes());
             all.add(client.algorithm.name().as_bytes());
-            all.add(format!("{:?}", client.rate).as_bytes());
+            all.add(format!("{:?} {:?} {:?}", client.grants, client.accepts, client.rate).as_bytes());
             all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
         }
     }
@@ -264,6 +294,8 @@ fn client(
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
         algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
+        grants: grants(source, written.grants.as_deref())?,
+        accepts: accepts(source, &written.accepts)?,
         rate: written.rate.map(Rate::a_second),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
@@ -294,6 +326,30 @@ fn algorithm(source: &Source, written: Option<&Text>) -> Result<Option<Alg>, Con
     written.map(read).transpose()
 }
 
+fn grants(source: &Source, written: Option<&[Text]>) -> Result<GrantTypes, ConfigError> {
+    let read = |name: &Text| {
+        let expected =
+            || format!("expected a grant: {}", GrantType::ALL.map(|one| format!("{:?}", one.name())).join(" or "));
+        GrantType::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected()))
+    };
+    match written {
+        None => Ok([GrantType::ClientCredentials].into_iter().collect()),
+        Some(names) => names.iter().map(read).collect(),
+    }
+}
+
+fn accepts(source: &Source, written: &[Text]) -> Result<Option<Audiences>, ConfigError> {
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let all = at_most(source, written, Audiences::MAX, "audiences", audience)?;
+    Ok(Audiences::collect(all))
+}
+
+fn audience(text: &str) -> Result<Audience, String> {
+    Audience::parse(text).ok_or(format!("expected an audience: {}", Audience::EXPECTED))
+}
+
 fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
     let tokens = at_most(source, written, Scope::MAX, "scope tokens", |text| {
         ScopeToken::parse(text).ok_or(format!("expected a scope token: {}", ScopeToken::EXPECTED))
@@ -302,9 +358,7 @@ fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
 }
 
 fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> {
-    let all = at_most(source, written.get_ref(), Audiences::MAX, "audiences", |text| {
-        Audience::parse(text).ok_or(format!("expected an audience: {}", Audience::EXPECTED))
-    })?;
+    let all = at_most(source, written.get_ref(), Audiences::MAX, "audiences", audience)?;
     Audiences::collect(all)
         .ok_or_else(|| source.error(written, "expected 1 to 8 audiences; leave the line out for the default"))
 }

@@ -134,6 +134,9 @@ struct ClientTable {
     #[serde(default)]
     claims: Vec<Text>,
     algorithm: Option<Text>,
+    grants: Option<Vec<Text>>,
+    #[serde(default)]
+    accepts: Vec<Text>,
     rate: Option<NonZeroU32>,
     access_lifetime: Option<Access>,
     refresh_lifetime: Option<Refresh>,
@@ -191,6 +194,8 @@ impl ClientTable {
             subjects: table.subjects,
             claims: table.claims,
             algorithm: table.algorithm,
+            grants: table.grants,
+            accepts: table.accepts,
             rate: table.rate.map(NonZeroU32::get),
             access_lifetime: table.access_lifetime.map(|s| s.0),
             refresh_lifetime: table.refresh_lifetime.map(|s| s.0),

@@ -135,6 +135,10 @@ pub struct Client {
     pub claims: Vec<Text>,
     /// What its tokens are signed with, by its JOSE name; absent: the service's.
     pub algorithm: Option<Text>,
+    /// Grants that it may use at `/oauth2/token`; absent: client credentials.
+    pub grants: Option<Vec<Text>>,
+    /// Audiences that it serves: it may introspect tokens for them.
+    pub accepts: Vec<Text>,
     /// The most pairs of tokens that it gets in a second.
     pub rate: Option<u32>,
     /// Seconds; absent: the service's.
@@ -230,6 +234,8 @@ impl Config {
             subjects: vec![source::text(subject)],
             claims: vec![source::text(claim)],
             algorithm: None,
+            grants: None,
+            accepts: Vec::new(),
             rate: None,
             access_lifetime: None,
             refresh_lifetime: None,

@@ -3,11 +3,15 @@
 //! A grant only decides. [`issue`] takes it through the steps that all share: the client's rate,
 //! minting, the record. No HTTP and no storage may enter.
 
+mod client_credentials;
 mod native_create;
 mod native_refresh;
+mod refresh_token;
 
+pub use client_credentials::ClientCredentials;
 pub use native_create::NativeCreate;
 pub use native_refresh::NativeRefresh;
+pub use refresh_token::RefreshToken;
 
 use crate::service::{Call, Decision, Denied, Issued};
 
@@ -24,6 +28,6 @@ pub trait Grant<'s> {
 ///
 /// # Errors
 /// Why nothing was issued.
-pub fn issue<'s>(call: &Call<'s>, grant: impl Grant<'s>) -> Result<Issued, Denied> {
-    call.issue(&grant.decide(call)?)
+pub fn issue<'s>(call: &Call<'s>, grant: impl Grant<'s>) -> Result<Issued<'s>, Denied> {
+    call.issue(grant.decide(call)?)
 }

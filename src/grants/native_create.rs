@@ -15,6 +15,6 @@ pub struct NativeCreate<'s> {
 impl<'s> Grant<'s> for NativeCreate<'s> {
     fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied> {
         let session = decide(&call.snapshot.registry, self.client, self.order, call.now)?;
-        Ok(Decision::Begin(self.client, session))
+        Ok(Decision::Begin(self.client, session, true))
     }
 }

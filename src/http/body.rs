@@ -84,7 +84,8 @@ impl<'a, T: Form> ApiExtractor<'a> for JsonBody<T> {
     }
 }
 
-async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+/// All bytes of a body, of which there may be [`MAX_BODY`].
+pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY) {
         return Err(Problem::PayloadTooLarge);

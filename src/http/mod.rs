@@ -39,10 +39,14 @@ pub use shell::Refusals;
 /// Bodies over this many bytes are answered with 413.
 pub const MAX_BODY: usize = 64 << 10;
 
-type Api = (native::Native, public::Public);
+type Api = (native::Native, oauth2::OAuth2, public::Public);
 
 fn api(state: &Arc<State>) -> Api {
-    (native::Native::new(Arc::clone(state)), public::Public::new(Arc::clone(state)))
+    (
+        native::Native::new(Arc::clone(state)),
+        oauth2::OAuth2::new(Arc::clone(state)),
+        public::Public::new(Arc::clone(state)),
+    )
 }
 
 /// The interface without a service behind it, to describe.
@@ -54,8 +58,10 @@ fn description() -> OpenApiService<Api, ()> {
 /// Every public route, inside the shell that gives each answer its shape.
 #[must_use]
 pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    let (native, public) = api(state);
-    let routes = Pages::new(|| public::pages(&description())).add_to(Routes::default().api(native).api(public));
+    let (native, oauth2, public) = api(state);
+    let routes = Routes::default().api(native).api(oauth2).api(public);
+    let routes = oauth2::add_metadata_to(routes, &state.snapshot().issuer);
+    let routes = Pages::new(|| public::pages(&description())).add_to(routes);
     Shell::new(routes, Arc::clone(state))
 }
 

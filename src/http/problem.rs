@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use poem::Response;
 use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -11,7 +12,7 @@ use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaRespon
 use poem_openapi::types::Type;
 
 use super::native::ApiError;
-use super::oauth2::OAuthError;
+use super::oauth2;
 use crate::token::Dialect;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -161,7 +162,7 @@ impl Problem {
     pub(super) fn respond(self, dialect: Dialect) -> Response {
         match dialect {
             Dialect::Native => self.native(),
-            Dialect::OAuth2 => OAuthError::shape(self),
+            Dialect::OAuth2 => oauth2::shape(self),
         }
     }
 
@@ -204,6 +205,11 @@ impl Problem {
         }
         response
     }
+}
+
+/// `Retry-After` is in whole seconds, and not too early.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl Challenge {

@@ -23,7 +23,7 @@ use super::routes::Routes;
 use super::spec;
 use crate::service::State;
 
-const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
+pub(super) const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 #[derive(Tags)]
 enum Tag {
@@ -138,7 +138,7 @@ pub(super) struct Jwk {
 }
 
 /// Whether `If-None-Match` names `etag` (RFC 9110 §13.1.2, weak comparison).
-fn names(headers: &HeaderMap, etag: &str) -> bool {
+pub(super) fn names(headers: &HeaderMap, etag: &str) -> bool {
     let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = listed.flat_map(|list| list.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)

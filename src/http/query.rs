@@ -18,7 +18,7 @@ const CREDENTIALS: [&str; 5] = ["access_token", "token", "refresh", "client_id",
 
 /// Refuses credentials in the query of any path.
 pub(super) fn refuse_credentials(uri: &Uri) -> Result<(), Problem> {
-    for (name, _) in pairs(uri) {
+    for (name, _) in pairs(uri.query().unwrap_or_default()) {
         if let Some(name) = CREDENTIALS.into_iter().find(|one| decode(name).as_deref() == Some(*one)) {
             return Err(Problem::bad(format!("{name} must not be in the query, where logs would keep it")));
         }
@@ -26,16 +26,17 @@ pub(super) fn refuse_credentials(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
-fn pairs(uri: &Uri) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let query = uri.query().filter(|query| !query.is_empty());
-    query.into_iter().flat_map(|query| query.split('&')).map(|pair| match pair.split_once('=') {
+/// The names and values of `text`, still encoded.
+pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let text = Some(text).filter(|text| !text.is_empty());
+    text.into_iter().flat_map(|text| text.split('&')).map(|pair| match pair.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (pair, None),
     })
 }
 
 /// `application/x-www-form-urlencoded`, with nothing let pass that is not well formed.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     let escapes_right = text.split('%').skip(1).all(|rest| {
         let mut digits = rest.bytes();
         let hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());
@@ -58,7 +59,7 @@ struct Question {
 
 fn question(uri: &Uri) -> Result<Question, Problem> {
     let mut question = Question::default();
-    for (name, value) in pairs(uri) {
+    for (name, value) in pairs(uri.query().unwrap_or_default()) {
         let name = decode(name).unwrap_or_default();
         let value = value.and_then(decode);
         match &*name {

@@ -132,7 +132,10 @@ enum Admitted<'s> {
 async fn handle(handler: &BoxEndpoint<'static>, request: Request) -> Result<Response, Problem> {
     // The futures are made where they are awaited: one that has a name is kept twice.
     match tokio::time::timeout(WHOLE, AssertUnwindSafe(handler.call(request)).catch_unwind()).await {
-        Ok(Ok(answer)) => answer.map_err(Problem::from),
+        Ok(Ok(Ok(response))) => Ok(response),
+        // It has its dialect's shape already.
+        Ok(Ok(Err(error))) if error.is_from_response() => Ok(error.into_response()),
+        Ok(Ok(Err(error))) => Err(error.into()),
         Ok(Err(_)) => Err(Problem::Internal("panic")),
         Err(_) => Err(Problem::RequestTimeout),
     }

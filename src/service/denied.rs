@@ -20,8 +20,12 @@ pub enum Denied {
     Malformed,
     /// The token is not accepted.
     Token(Rejection),
+    /// The client may not use this grant.
+    GrantType,
     /// The refresh token is another dialect's.
     OtherDialect,
+    /// The refresh token is another client's.
+    OtherClient,
     /// The token is for another audience than the one that was asked about.
     OtherAudience,
     /// The token lacks a scope that was asked about.
@@ -39,7 +43,9 @@ impl Denied {
             Self::Session(ended) => ended.word(),
             Self::Malformed => "malformed_token",
             Self::Token(rejection) => rejection.word(),
+            Self::GrantType => "grant_not_allowed",
             Self::OtherDialect => "other_dialect",
+            Self::OtherClient => "other_client",
             Self::OtherAudience => "other_audience",
             Self::Mint(MintError::NoKey) => "no_key_signs",
             Self::Mint(MintError::NoRandomness) => "no_randomness",

@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::Call;
 use super::call::compact;
 use super::denied::Denied;
+use crate::clients::Client;
 use crate::telemetry::Event;
 use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, ScopeToken};
 
@@ -17,42 +18,55 @@ pub struct Renderings([OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()]
 pub trait Rendered: Sized + Send + Sync + 'static {
     /// Whose answer it is. Each dialect has one type.
     const DIALECT: Dialect;
-    /// The answer about these claims.
-    fn of(claims: &AccessClaims) -> Self;
+    /// The answer about these claims of a token of `issuer`.
+    fn of(claims: &AccessClaims, issuer: &str) -> Self;
 }
 
 /// An access token that is good now.
-pub struct Inspected(Hit<AccessClaims, Renderings>);
+pub struct Inspected<'s> {
+    hit: Hit<AccessClaims, Renderings>,
+    issuer: &'s str,
+    /// Whether no signature was checked for it.
+    was_known: bool,
+}
 
 /// What claims and answers take in memory, in units of the claims' JSON: many small pieces of it.
 const BYTES_PER_BYTE: usize = 6;
 
-impl Call<'_> {
+impl<'s> Call<'s> {
     /// The access token `text`, if it is good: known, or verified now.
     ///
     /// # Errors
     /// Why the token is not accepted.
-    pub fn inspect(&self, text: &str) -> Result<Inspected, Denied> {
+    pub fn inspect(&self, text: &str) -> Result<Inspected<'s>, Denied> {
         let compact = compact(text)?;
         let fingerprint = Fingerprint::of::<AccessClaims>(text);
         let known = self.snapshot.inspected.get(&fingerprint, self.now);
-        self.state.metrics.looked_up(known.is_some());
+        let was_known = known.is_some();
+        self.state.metrics.looked_up(was_known);
         let hit = if let Some(known) = known {
             known
         } else {
-            let verified = self.verify(compact)?;
+            let verified = self.verify::<AccessClaims>(compact)?;
+            // Known tokens need not be asked again: the cache falls with the snapshot.
+            self.snapshot.registry.admit(verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
             self.snapshot.inspected.keep(fingerprint, verified, Renderings::default(), bytes)
         };
         self.note_client(&hit.claims().client);
-        Ok(Inspected(hit))
+        Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_known })
     }
 
     /// The access token `text`, if it is good, for `audience` and has every scope token of `scope`.
     ///
     /// # Errors
     /// Why the token is not accepted; the audience speaks before the scope.
-    pub fn check(&self, text: &str, audience: Option<&Audience>, scope: &[ScopeToken]) -> Result<Inspected, Denied> {
+    pub fn check(
+        &self,
+        text: &str,
+        audience: Option<&Audience>,
+        scope: &[ScopeToken],
+    ) -> Result<Inspected<'s>, Denied> {
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
         if audience.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
@@ -61,16 +75,35 @@ impl Call<'_> {
         if let Some(missing) = scope.iter().find(|token| !claims.scope.contains(token.as_str())) {
             return Err(Denied::MissingScope(missing.clone()));
         }
-        self.state.metrics.token(Event::Verified);
+        self.state.metrics.token(Event::Verified, Dialect::Native.name());
+        Ok(inspected)
+    }
+
+    /// The access token `text`, if it is good, and was issued to `client` or is for an audience that `client` serves.
+    ///
+    /// # Errors
+    /// Why the client may not learn about the token.
+    pub fn introspect(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
+        let inspected = self.inspect(text)?;
+        let claims = inspected.claims();
+        if claims.client != client.id && !client.accepts_any(&claims.audience) {
+            // A known token costs as much as one that must be verified, so that time does not tell a good token of
+            // others from a forged one.
+            if inspected.was_known {
+                self.verify::<AccessClaims>(compact(text)?)?;
+            }
+            return Err(Denied::OtherAudience);
+        }
+        self.state.metrics.token(Event::Verified, Dialect::OAuth2.name());
         Ok(inspected)
     }
 }
 
-impl Inspected {
+impl Inspected<'_> {
     /// What the token says.
     #[must_use]
     pub fn claims(&self) -> &AccessClaims {
-        self.0.claims()
+        self.hit.claims()
     }
 
     /// The dialect's answer, made once.
@@ -79,8 +112,12 @@ impl Inspected {
     /// If two types claim one dialect.
     #[must_use]
     pub fn rendered<T: Rendered>(&self) -> &T {
-        let kept =
-            self.0.made().0.get(T::DIALECT as usize).map(|slot| slot.get_or_init(|| Box::new(T::of(self.claims()))));
+        let kept = self
+            .hit
+            .made()
+            .0
+            .get(T::DIALECT as usize)
+            .map(|slot| slot.get_or_init(|| Box::new(T::of(self.claims(), self.issuer))));
         #[expect(clippy::expect_used, reason = "there is a slot for each dialect, and each dialect has one type")]
         kept.and_then(|any| any.downcast_ref()).expect("the dialect's own answer")
     }

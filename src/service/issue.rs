@@ -3,49 +3,67 @@
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
-use crate::token::{self, Audience, Grant, Pair, Session};
+use crate::token::{self, Access, Audience, Grant, Pair, Scope, Session};
 
 /// What a grant decided to issue.
 #[derive(Debug)]
 pub enum Decision<'s> {
-    /// A new session of a client, and all that it has.
-    Begin(&'s Client, Session),
+    /// A new session of a client, and all that it has; with a refresh token or without.
+    Begin(&'s Client, Session, bool),
     /// A session that goes on, and what is left of it.
     Renew(Renewal<'s>),
 }
 
 /// What was issued.
 #[derive(Debug)]
-pub struct Issued {
-    /// The tokens.
-    pub pair: Pair,
+pub struct Issued<'s> {
+    /// The access token.
+    pub access: Access,
+    /// The refresh token, where the grant gives one.
+    pub refresh: Option<String>,
     /// When the access token expires, as `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub expire: String,
+    decision: Decision<'s>,
+}
+
+impl Issued<'_> {
+    /// What the access token allows.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        match &self.decision {
+            Decision::Begin(_, session, _) => &session.scope,
+            Decision::Renew(renewal) => renewal.scope(),
+        }
+    }
 }
 
 impl Decision<'_> {
     fn client(&self) -> &Client {
         match self {
-            Self::Begin(client, _) => client,
+            Self::Begin(client, ..) => client,
             Self::Renew(renewal) => renewal.client,
         }
     }
 
     fn session(&self) -> &Session {
         match self {
-            Self::Begin(_, session) => session,
+            Self::Begin(_, session, _) => session,
             Self::Renew(renewal) => &renewal.session,
         }
     }
 
     fn grant(&self) -> Grant<'_> {
         match self {
-            Self::Begin(client, session) => {
+            Self::Begin(client, session, _) => {
                 let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
                 Grant::whole(session, client.algorithm, access_lifetime, client.lifetimes.refresh)
             }
             Self::Renew(renewal) => renewal.grant(),
         }
+    }
+
+    fn has_refresh(&self) -> bool {
+        matches!(self, Self::Begin(_, _, true) | Self::Renew(_))
     }
 
     /// What the log and the metrics call it.
@@ -57,18 +75,24 @@ impl Decision<'_> {
     }
 }
 
-impl Call<'_> {
+impl<'s> Call<'s> {
     /// Issues what was decided, within the client's rate, and records it.
     ///
     /// # Errors
     /// [`Denied::Limited`], [`Denied::Mint`].
-    pub fn issue(&self, decision: &Decision<'_>) -> Result<Issued, Denied> {
+    pub fn issue(&self, decision: Decision<'s>) -> Result<Issued<'s>, Denied> {
         self.within_rate(decision.client())?;
+        let (keys, issuer) = (&self.snapshot.keys, &self.snapshot.issuer);
         let (session, grant) = (decision.session(), decision.grant());
-        let pair = token::mint(&self.snapshot.keys, &self.snapshot.issuer, session, &grant, self.now)?;
-        let issued = Issued { expire: pair.expires.iso_millis(), pair };
-        self.record(decision.event(), session, &grant, &issued);
-        Ok(issued)
+        let (access, refresh) = if decision.has_refresh() {
+            let Pair { access, refresh, expires, id, kid } = token::mint(keys, issuer, session, &grant, self.now)?;
+            (Access { token: access, expires, id, kid }, Some(refresh))
+        } else {
+            (token::mint_access(keys, issuer, session, &grant, self.now)?, None)
+        };
+        let expire = access.expires.iso_millis();
+        self.record(decision.event(), session, &grant, &access, &expire);
+        Ok(Issued { access, refresh, expire, decision })
     }
 
     /// Counts one more issue of `client`, if it may have one now.
@@ -82,8 +106,8 @@ impl Call<'_> {
     }
 
     /// Records what was given to whom: a metric, and a line for the audit.
-    fn record(&self, event: Event, session: &Session, grant: &Grant<'_>, issued: &Issued) {
-        self.state.metrics.token(event);
+    fn record(&self, event: Event, session: &Session, grant: &Grant<'_>, access: &Access, expire: &str) {
+        self.state.metrics.token(event, session.dialect.name());
         let audience = grant.audience.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ");
         telemetry::issued(
             self.origin.request_id,
@@ -94,9 +118,9 @@ impl Call<'_> {
                 subject: session.subject.as_str(),
                 scope: grant.scope.as_str(),
                 audience: &audience,
-                id: &issued.pair.id,
-                kid: issued.pair.kid.as_str(),
-                expires: &issued.expire,
+                id: &access.id,
+                kid: access.kid.as_str(),
+                expires: expire,
             },
         );
     }

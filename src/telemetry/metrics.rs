@@ -55,7 +55,7 @@ impl Default for Metrics {
         let durations = durations.buckets(BUCKETS.to_vec());
         let tokens = Opts::new(
             "lingpai_tokens_total",
-            "Tokens by what was done: pairs issued and refreshed, access tokens verified.",
+            "Tokens by what was done and through which dialect: issued, refreshed, access tokens verified.",
         );
         let refusals =
             Opts::new("lingpai_refusals_total", "Requests that were refused, by the reason that the log has.");
@@ -71,7 +71,7 @@ impl Default for Metrics {
         let metrics = Self {
             requests: registered(&registry, IntCounterVec::new(requests, &["route", "method", "status"])),
             durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
-            tokens: registered(&registry, IntCounterVec::new(tokens, &["event"])),
+            tokens: registered(&registry, IntCounterVec::new(tokens, &["event", "dialect"])),
             refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
             lookups: registered(&registry, IntCounterVec::new(lookups, &["result"])),
             shed: counter(
@@ -109,7 +109,9 @@ impl Default for Metrics {
         };
         metrics.reload_successful.set(1);
         for event in [Event::Issued, Event::Refreshed, Event::Verified] {
-            metrics.tokens.with_label_values(&[event.word()]);
+            for dialect in ["native", "oauth2"] {
+                metrics.tokens.with_label_values(&[event.word(), dialect]);
+            }
         }
         metrics
     }
@@ -157,9 +159,9 @@ impl Metrics {
         self.shed.inc();
     }
 
-    /// Something was done with a token.
-    pub fn token(&self, event: Event) {
-        self.tokens.with_label_values(&[event.word()]).inc();
+    /// Something was done with a token, in this dialect.
+    pub fn token(&self, event: Event, dialect: &'static str) {
+        self.tokens.with_label_values(&[event.word(), dialect]).inc();
     }
 
     /// What was loaded is in force.

@@ -13,6 +13,7 @@ mod home;
 mod inspect;
 mod laws;
 mod limits;
+mod oauth2;
 mod openapi;
 mod public;
 mod refresh;

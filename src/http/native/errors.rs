@@ -1,9 +1,7 @@
 //! How a refusal is said natively: status, challenge, message.
 
-use std::time::Duration;
-
 use crate::clients::Refusal;
-use crate::http::problem::{Challenge, Failure, Problem};
+use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
 use crate::service::Denied;
 use crate::token::{MAX_TOKEN, MintError, Rejection};
 
@@ -18,7 +16,11 @@ impl From<Denied> for Problem {
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
             Denied::Token(Rejection::NotYetValid) => invalid_token(Some("the token is not yet valid")),
             Denied::OtherAudience => invalid_token(Some("the token is for another audience")),
-            Denied::Malformed | Denied::OtherDialect | Denied::Token(_) | Denied::Session(_) => invalid_token(None),
+            Denied::Malformed | Denied::OtherDialect | Denied::OtherClient | Denied::Token(_) | Denied::Session(_) => {
+                invalid_token(None)
+            }
+            // No grant of this dialect needs to be allowed.
+            Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {
                 let message = format!("the token does not have the scope {scope}");
                 Self::Forbidden(message, Some(Challenge::InsufficientScope))
@@ -36,11 +38,6 @@ impl<Of> From<Denied> for Failure<Of> {
     fn from(denied: Denied) -> Self {
         Problem::from(denied).into()
     }
-}
-
-/// `Retry-After` is in whole seconds, and not too early.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 fn refused(refusal: Refusal) -> Problem {

@@ -112,7 +112,7 @@ struct Inspected {
 impl Rendered for Inspected {
     const DIALECT: Dialect = Dialect::Native;
 
-    fn of(claims: &AccessClaims) -> Self {
+    fn of(claims: &AccessClaims, _: &str) -> Self {
         #[expect(clippy::expect_used, reason = "names and scopes are visible ASCII, as their types say")]
         let header = |text: &str| HeaderValue::from_str(text).expect("visible ASCII");
         Self {

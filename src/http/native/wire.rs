@@ -45,9 +45,11 @@ impl TokenPair {
     }
 }
 
-impl From<Issued> for TokenPair {
-    fn from(issued: Issued) -> Self {
-        Self { value: issued.pair.access, refresh: issued.pair.refresh, expire: issued.expire }
+impl From<Issued<'_>> for TokenPair {
+    fn from(issued: Issued<'_>) -> Self {
+        #[expect(clippy::expect_used, reason = "every native grant gives one")]
+        let refresh = issued.refresh.expect("a refresh token");
+        Self { value: issued.access.token, refresh, expire: issued.expire }
     }
 }
 
@@ -152,8 +154,7 @@ impl CreateToken {
             (BasicAuth::Absent, Some(_), None) => return missing("client_secret", "client_id"),
             (BasicAuth::Absent, None, Some(_)) => return missing("client_id", "client_secret"),
             (BasicAuth::Basic(id, secret), None, None) => ClientAuth::Secret(id, secret),
-            // Nobody's, and wrong.
-            (BasicAuth::Malformed, None, None) => ClientAuth::Secret(Zeroizing::default(), Zeroizing::default()),
+            (BasicAuth::Malformed, None, None) => ClientAuth::nobody(),
             _ => {
                 let message = "client_id and client_secret must not be in the body beside an Authorization header";
                 return Err(Problem::bad(message));

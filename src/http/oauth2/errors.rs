@@ -1,38 +1,236 @@
-//! How an error is said in OAuth 2.0 (RFC 6749 §5.2).
+//! How an error is said in OAuth 2.0: the one table (RFC 6749 §5.2, RFC 8707 §2).
+
+use std::borrow::Cow;
 
 use poem::Response;
-use poem::http::StatusCode;
-use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use poem::http::{HeaderValue, StatusCode};
+use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::types::Type as _;
+use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
-use crate::http::problem::{JSON, NO_STORE, Problem};
+use crate::clients::Refusal;
+use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
+use crate::service::Denied;
+use crate::token::{MAX_TOKEN, MintError};
 
-/// The body of an error.
-#[derive(Debug, Serialize)]
-pub(in crate::http) struct OAuthError {
-    /// The kind of error, from the RFC's closed set.
-    error: &'static str,
-    /// What is wrong and what would be right.
-    #[serde(skip_serializing_if = "str::is_empty")]
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
+
+/// What went wrong (RFC 6749 §5.2).
+#[derive(Debug, Object, Serialize)]
+pub(super) struct OAuthError {
+    /// The kind of error: `invalid_request`, `invalid_client`, `invalid_grant`, `invalid_scope`, `invalid_target`,
+    /// `unauthorized_client`, `unsupported_grant_type`, `temporarily_unavailable` or `server_error`.
+    error: String,
+    /// What is wrong and what would be right. It never says why a credential failed.
     error_description: String,
 }
 
-impl OAuthError {
-    /// What the layers around the handlers refuse, in this dialect's words. Status and headers are the native ones.
-    pub(in crate::http) fn shape(problem: Problem) -> Response {
-        let (status, message) = (problem.status(), problem.message().into_owned());
-        let error = match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request",
-        };
-        let mut response = problem.head();
-        response.headers_mut().insert(CONTENT_TYPE, JSON);
-        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-        // The RFC's set of characters has no quotation mark and no backslash.
-        let error_description = message.replace(['"', '\\'], "'");
-        #[expect(clippy::expect_used, reason = "two strings")]
-        response.set_body(serde_json::to_vec(&Self { error, error_description }).expect("JSON"));
+/// A refusal in this dialect.
+#[derive(Debug)]
+pub(super) struct OAuthFailure {
+    status: StatusCode,
+    error: &'static str,
+    description: Cow<'static, str>,
+    /// Why, for the log.
+    cause: &'static str,
+    /// `WWW-Authenticate: Basic …`.
+    is_challenge: bool,
+    /// Seconds until it may be tried again.
+    retry_after: Option<u64>,
+}
+
+impl OAuthFailure {
+    fn new(error: &'static str, description: impl Into<Cow<'static, str>>, cause: &'static str) -> Self {
+        Self {
+            status: StatusCode::BAD_REQUEST,
+            error,
+            description: description.into(),
+            cause,
+            is_challenge: false,
+            retry_after: None,
+        }
+    }
+
+    /// A request of another form than the dialect's.
+    pub(super) fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("invalid_request", description, "invalid_request")
+    }
+
+    /// A grant that there is not.
+    pub(super) fn unsupported_grant_type(description: String) -> Self {
+        Self::new("unsupported_grant_type", description, "unsupported_grant_type")
+    }
+
+    /// A scope of another form.
+    pub(super) fn invalid_scope(description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("invalid_scope", description, "invalid_scope")
+    }
+
+    /// An audience or a resource of another form.
+    pub(super) fn invalid_target(description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new("invalid_target", description, "invalid_target")
+    }
+
+    /// No client authenticated: the same for every cause. The challenge answers an `Authorization` header only, for
+    /// clients hide the error behind any challenge.
+    pub(super) fn invalid_client(in_header: bool, cause: &'static str) -> Self {
+        Self {
+            status: StatusCode::UNAUTHORIZED,
+            is_challenge: in_header,
+            ..Self::new("invalid_client", "client authentication failed", cause)
+        }
+    }
+
+    /// What the service refused; `in_header` if the client authenticated by an `Authorization` header.
+    pub(super) fn of(denied: Denied, in_header: bool) -> Self {
+        let cause = denied.word();
+        match denied {
+            Denied::Client => Self::invalid_client(in_header, cause.unwrap_or("client_authentication")),
+            Denied::Limited(wait) => Self {
+                status: StatusCode::TOO_MANY_REQUESTS,
+                retry_after: Some(whole_seconds(wait)),
+                ..Self::new("temporarily_unavailable", "too many requests; try again later", "TooManyRequests")
+            },
+            Denied::Policy(refusal) => Self::refused(&refusal),
+            Denied::MissingScope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
+            Denied::GrantType => {
+                let description = "this client may not use this grant; see its `grants` in the configuration";
+                Self::new("unauthorized_client", description, cause.unwrap_or("grant_not_allowed"))
+            }
+            Denied::Malformed
+            | Denied::Token(_)
+            | Denied::Session(_)
+            | Denied::OtherAudience
+            | Denied::OtherDialect
+            | Denied::OtherClient => {
+                Self::new("invalid_grant", "the token is not accepted", cause.unwrap_or("invalid_grant"))
+            }
+            Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
+                "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
+            )),
+            Denied::Mint(MintError::NoKey) => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                retry_after: Some(1),
+                ..Self::new("temporarily_unavailable", "no key signs at the moment", "no_key_signs")
+            },
+            Denied::Mint(MintError::NoRandomness) => Self {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                ..Self::new("server_error", "the server failed", "no_randomness")
+            },
+        }
+    }
+
+    fn refused(refusal: &Refusal) -> Self {
+        match refusal {
+            Refusal::Scope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
+            Refusal::Audience(audience) => Self::invalid_target(format!("the audience {audience} is not allowed")),
+            Refusal::Subject(subject) => {
+                Self::new("invalid_grant", format!("the subject {subject} is not allowed"), "invalid_grant")
+            }
+            Refusal::Claim(name) => Self::invalid_request(format!("the claim {name} is not allowed")),
+            Refusal::Anonymous(member) => Self::invalid_request(format!("{member} is not allowed without credentials")),
+            Refusal::Lifetime(most) => Self::invalid_request(format!("lifetime must be at most {most} seconds")),
+        }
+    }
+
+    fn respond(self) -> Response {
+        let mut response = Response::default();
+        response.set_status(self.status);
+        response.set_data(Cause(self.cause));
+        let headers = response.headers_mut();
+        if self.is_challenge {
+            headers.insert(WWW_AUTHENTICATE, BASIC);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        write(&mut response, self.error, &self.description);
         response
+    }
+}
+
+/// The RFC's characters: no quotation mark, no backslash, nothing but visible ASCII and spaces.
+fn in_the_set(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') { c } else { '?' }).collect()
+}
+
+fn write(response: &mut Response, error: &str, description: &str) {
+    let body = OAuthError { error: error.to_owned(), error_description: in_the_set(description) };
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    #[expect(clippy::expect_used, reason = "two strings")]
+    response.set_body(serde_json::to_vec(&body).expect("JSON"));
+}
+
+/// What the layers around the handlers refuse, in this dialect's words. Status and headers are those of every dialect.
+pub(in crate::http) fn shape(problem: Problem) -> Response {
+    let (status, message) = (problem.status(), problem.message());
+    let error = match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
+        status if status.is_server_error() => "server_error",
+        _ => "invalid_request",
+    };
+    let message = if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { UNSUPPORTED_MEDIA_TYPE.into() } else { message };
+    let mut response = problem.head();
+    write(&mut response, error, &message);
+    response
+}
+
+const UNSUPPORTED_MEDIA_TYPE: &str =
+    "the body must be application/x-www-form-urlencoded in UTF-8, without a content encoding";
+
+impl From<OAuthFailure> for poem::Error {
+    fn from(failure: OAuthFailure) -> Self {
+        let cause = Cause(failure.cause);
+        let mut error = Self::from_response(failure.respond());
+        // What rides on the response itself is lost on the way.
+        error.set_data(cause);
+        error
+    }
+}
+
+impl ApiResponse for OAuthFailure {
+    fn meta() -> MetaResponses {
+        let content = || vec![MetaMediaType { content_type: "application/json", schema: OAuthError::schema_ref() }];
+        let header = |name: &str, text: &str, required| MetaHeader {
+            name: name.to_owned(),
+            description: Some(text.to_owned()),
+            required,
+            deprecated: false,
+            schema: String::schema_ref(),
+        };
+        let response = |status, description, headers| MetaResponse {
+            description,
+            status: Some(status),
+            status_range: None,
+            content: content(),
+            headers,
+        };
+        let challenge = header("WWW-Authenticate", "Sent where an `Authorization` header was (RFC 6749 §5.2).", false);
+        let wait = header("Retry-After", "Seconds until it may be tried again (RFC 9110 §10.2.3).", true);
+        let mut responses = vec![
+            response(400, "The request is refused; `error` says how (RFC 6749 §5.2).", Vec::new()),
+            response(401, "`invalid_client`: client authentication failed, whatever the cause.", vec![challenge]),
+            response(408, "The request took too long to arrive.", Vec::new()),
+            response(413, "The body is too large.", Vec::new()),
+            response(414, "The request target is too long.", Vec::new()),
+            response(415, "The body is not a form in UTF-8, or has a content encoding.", Vec::new()),
+            response(429, "Too many requests of this client, or too many failed attempts.", vec![wait]),
+            response(431, "The request head is too large.", Vec::new()),
+        ];
+        responses.push(MetaResponse {
+            description: "The server failed, or cannot answer at the moment (503, with `Retry-After`).",
+            status: None,
+            status_range: Some("5XX".to_owned()),
+            content: content(),
+            headers: Vec::new(),
+        });
+        MetaResponses { responses }
+    }
+
+    fn register(registry: &mut Registry) {
+        OAuthError::register(registry);
     }
 }

@@ -1,5 +1,87 @@
-//! The OAuth 2.0 dialect: `/oauth2/…`.
+//! The OAuth 2.0 dialect: `/oauth2/…` and its metadata. The same tokens, by the same policy, in the words that client
+//! libraries already speak (RFC 6749, 7662, 8414, 8707).
 
+mod authentication;
 mod errors;
+mod form;
+mod introspection;
+mod metadata;
+mod token;
 
-pub(super) use errors::OAuthError;
+use std::sync::Arc;
+
+use poem::web::Data;
+use poem_openapi::{OpenApi, Tags};
+
+use super::context::RequestContext;
+use super::credentials::BasicAuth;
+use super::reply::Reply;
+use crate::service::State;
+use authentication::Presented;
+use errors::OAuthFailure;
+use form::FormBody;
+use introspection::{INACTIVE, Introspected, IntrospectionRequest, IntrospectionSchema};
+use token::{TokenRequest, TokenResponse};
+
+pub(super) use errors::shape;
+pub(super) use metadata::add_to as add_metadata_to;
+
+#[derive(Tags)]
+enum Tag {
+    /// Create, refresh and introspect tokens as OAuth 2.0 clients do.
+    #[oai(rename = "OAuth 2.0")]
+    OAuth2,
+}
+
+pub(super) struct OAuth2 {
+    state: Arc<State>,
+}
+
+impl OAuth2 {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { state }
+    }
+}
+
+#[expect(clippy::unused_async, reason = "poem-openapi takes async handlers")]
+#[OpenApi(tag = "Tag::OAuth2")]
+impl OAuth2 {
+    /// Get a token (OAuth 2.0)
+    ///
+    /// Issues an access token by `client_credentials`, and continues a session by `refresh_token` (RFC 6749). The
+    /// client authenticates by HTTP Basic or by `client_id` and `client_secret` in the form.
+    #[oai(path = "/oauth2/token", method = "post", operation_id = "oauthToken")]
+    async fn token(
+        &self,
+        body: FormBody<TokenRequest>,
+        header: BasicAuth,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<TokenResponse>, OAuthFailure> {
+        let call = context.call(&self.state);
+        let mut form = body.form;
+        let client = Presented::take(header, &mut form)?.client(&call)?;
+        let issued = token::issue(&call, client, form)?;
+        Ok(Reply::secret(TokenResponse::new(issued, call.now).json().into()))
+    }
+
+    /// Introspect a token
+    ///
+    /// Says whether an access token is active, and what it says (RFC 7662), to the client that it was issued to and to
+    /// clients whose `accepts` has one of its audiences.
+    #[oai(path = "/oauth2/introspect", method = "post", operation_id = "oauthIntrospect")]
+    async fn introspect(
+        &self,
+        body: FormBody<IntrospectionRequest>,
+        header: BasicAuth,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<IntrospectionSchema>, OAuthFailure> {
+        let call = context.call(&self.state);
+        let mut form = body.form;
+        let client = Presented::take(header, &mut form)?.client(&call)?;
+        let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
+        Ok(match call.introspect(client, &token) {
+            Ok(inspected) => Reply::secret(inspected.rendered::<Introspected>().0.clone().into()),
+            Err(_) => Reply::secret(INACTIVE.into()),
+        })
+    }
+}

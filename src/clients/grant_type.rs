@@ -1,0 +1,59 @@
+//! Grants that a client may use at the OAuth token endpoint.
+
+/// A kind of grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantType {
+    /// `client_credentials` (RFC 6749 §4.4).
+    ClientCredentials,
+    /// `refresh_token` (RFC 6749 §6).
+    RefreshToken,
+}
+
+impl GrantType {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::RefreshToken];
+
+    /// Its name, as in `grant_type`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+
+    /// The kind of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|grant| grant.name() == name)
+    }
+}
+
+/// A set of [`GrantType`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GrantTypes(u8);
+
+impl GrantTypes {
+    /// Whether `grant` is in the set.
+    #[must_use]
+    pub fn contains(self, grant: GrantType) -> bool {
+        self.0 & (1 << grant as u8) != 0
+    }
+
+    /// Everything that is in either set.
+    #[must_use]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Each of them.
+    pub fn iter(self) -> impl Iterator<Item = GrantType> {
+        GrantType::ALL.into_iter().filter(move |grant| self.contains(*grant))
+    }
+}
+
+impl FromIterator<GrantType> for GrantTypes {
+    fn from_iter<I: IntoIterator<Item = GrantType>>(grants: I) -> Self {
+        Self(grants.into_iter().fold(0, |set, grant| set | 1 << grant as u8))
+    }
+}

@@ -1,0 +1,26 @@
+//! `client_credentials` (RFC 6749 §4.4): a client begins a session of its own.
+
+use super::Grant;
+use crate::clients::{Client, GrantType, Order, decide};
+use crate::service::{Call, Decision, Denied};
+use crate::token::{Dialect, Session};
+
+/// A client and its order.
+pub struct ClientCredentials<'s> {
+    /// The client, authenticated.
+    pub client: &'s Client,
+    /// What it asks for.
+    pub order: Order,
+}
+
+impl<'s> Grant<'s> for ClientCredentials<'s> {
+    fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied> {
+        let client = self.client;
+        if !client.grants.contains(GrantType::ClientCredentials) {
+            return Err(Denied::GrantType);
+        }
+        let session = decide(&call.snapshot.registry, client, self.order, call.now)?;
+        let session = Session { dialect: Dialect::OAuth2, ..session };
+        Ok(Decision::Begin(client, session, client.grants.contains(GrantType::RefreshToken)))
+    }
+}

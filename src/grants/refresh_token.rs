@@ -1,0 +1,33 @@
+//! `refresh_token` (RFC 6749 §6): the client of a session continues it.
+
+use super::Grant;
+use crate::clients::{Client, GrantType, renew};
+use crate::service::{Call, Decision, Denied};
+use crate::token::{Dialect, ScopeToken};
+
+/// A client, its refresh token, and what to narrow the new access token to.
+pub struct RefreshToken<'s, 'r> {
+    /// The client, authenticated.
+    pub client: &'s Client,
+    /// The refresh token, as presented.
+    pub token: &'r str,
+    /// The scope of the new access token; None for all that is left.
+    pub scope: Option<Vec<ScopeToken>>,
+}
+
+impl<'s> Grant<'s> for RefreshToken<'s, '_> {
+    fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied> {
+        if !self.client.grants.contains(GrantType::RefreshToken) {
+            return Err(Denied::GrantType);
+        }
+        let session = call.session(self.token, Dialect::OAuth2)?;
+        if session.client != self.client.id {
+            return Err(Denied::OtherClient);
+        }
+        let mut renewal = renew(&call.snapshot.registry, session, call.now)?;
+        if let Some(scope) = self.scope {
+            renewal.narrow(scope)?;
+        }
+        Ok(Decision::Renew(renewal))
+    }
+}

@@ -1,0 +1,155 @@
+//! Forms: `application/x-www-form-urlencoded` in UTF-8, read once, strictly (RFC 6749 §3.2, appendix B).
+
+use std::borrow::Cow;
+
+use poem::http::HeaderMap;
+use poem::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use poem::{Request, RequestBody};
+use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, types};
+use zeroize::Zeroizing;
+
+use super::errors::OAuthFailure;
+use crate::http::body::receive;
+use crate::http::problem::Problem;
+use crate::http::query::{decode, pairs};
+
+/// Parameters that may be there more than once (RFC 8707 §2, RFC 8693 §2.1).
+const REPEATABLE: [&str; 2] = ["audience", "resource"];
+
+/// The media type, as the specification names it.
+pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
+
+/// The parameters of a form. Those without a value count as absent.
+#[derive(Debug, Default)]
+pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
+
+impl Form {
+    /// Reads `text`.
+    pub(super) fn parse(text: &str) -> Result<Self, OAuthFailure> {
+        let mut parameters: Vec<(String, Zeroizing<String>)> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        for (name, value) in pairs(text) {
+            let malformed = || OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8");
+            let name = decode(name).ok_or_else(malformed)?.into_owned();
+            let value = value.map_or(Some(Cow::Borrowed("")), decode).ok_or_else(malformed)?;
+            if !REPEATABLE.contains(&name.as_str()) && !seen.insert(name.clone()) {
+                return Err(OAuthFailure::invalid_request("a parameter is repeated"));
+            }
+            if !value.is_empty() {
+                parameters.push((name, Zeroizing::new(value.into_owned())));
+            }
+        }
+        Ok(Self(parameters))
+    }
+
+    /// The value of `name`, taken.
+    pub(super) fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
+        let (_, value) = self.0.iter_mut().find(|(one, _)| one == name)?;
+        Some(std::mem::take(value)).filter(|value| !value.is_empty())
+    }
+
+    /// Every value of `name`, in order.
+    pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
+        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What a form means, and how the specification describes it.
+pub(super) trait Described: Send {
+    /// The schema of its parameters.
+    type Schema: types::Type;
+}
+
+/// The body of a request that is a form. It is described as `T`.
+pub(super) struct FormBody<T> {
+    pub(super) form: Form,
+    described: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Described> ApiExtractor<'a> for FormBody<T> {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
+
+    type ParamType = ();
+    type ParamRawType = ();
+
+    fn register(registry: &mut Registry) {
+        <T::Schema as types::Type>::register(registry);
+    }
+
+    fn request_meta() -> Option<MetaRequest> {
+        Some(MetaRequest {
+            description: None,
+            content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: <T::Schema as types::Type>::schema_ref() }],
+            required: true,
+        })
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        body: &mut RequestBody,
+        _: ExtractParamOptions<()>,
+    ) -> poem::Result<Self> {
+        let bytes = Zeroizing::new(receive(request.headers(), body).await?);
+        if !bytes.is_empty() && !is_form(request.headers()) {
+            return Err(Problem::UnsupportedMediaType.into());
+        }
+        if request.uri().query().is_some_and(|query| !query.is_empty()) {
+            return Err(OAuthFailure::invalid_request("parameters belong into the body, not into the query").into());
+        }
+        let text = std::str::from_utf8(&bytes);
+        let text = text.map_err(|_| OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8"))?;
+        Ok(Self { form: Form::parse(text)?, described: std::marker::PhantomData })
+    }
+}
+
+/// The one media type; `charset`, if there, is UTF-8; not encoded.
+fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(CONTENT_TYPE).iter();
+    let (Some(written), None) = (types.next(), types.next()) else { return false };
+    let Ok(written) = written.to_str() else { return false };
+    let mut parts = written.split(';').map(str::trim);
+    let is_utf8 = |parameter: &str| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    };
+    parts.next().is_some_and(|media| media.eq_ignore_ascii_case(MEDIA_TYPE))
+        && parts.all(is_utf8)
+        && !headers.contains_key(CONTENT_ENCODING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters() {
+        let mut form = Form::parse("a=1&b=two+words%21&c=&d&resource=x&resource=y&=z").unwrap();
+        assert_eq!(form.take("a").as_deref().map(String::as_str), Some("1"));
+        assert_eq!(form.take("b").as_deref().map(String::as_str), Some("two words!"));
+        assert!(form.take("c").is_none() && form.take("d").is_none() && form.take("e").is_none());
+        assert_eq!(form.all("resource").collect::<Vec<_>>(), ["x", "y"]);
+        for wrong in ["a=1&a=2", "a=1&%61=2", "a=&a=", "x=1&x=1", "a=%", "a=%4", "a=%zz", "a=%ff", "%ff=1", "a=%C3"] {
+            assert!(Form::parse(wrong).is_err(), "{wrong}");
+        }
+        let many = (0..10_000).map(|number| format!("p{number}=")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(&many).unwrap().0.is_empty());
+        // A semicolon does not separate.
+        assert_eq!(Form::parse("a=1;b=2").unwrap().take("a").as_deref().map(String::as_str), Some("1;b=2"));
+    }
+
+    #[test]
+    fn media_types() {
+        let with = |value: &str| HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
+        for right in ["", ";charset=utf-8", "; charset=UTF-8", "; charset=\"Utf-8\"", "; a=b", ";"] {
+            assert!(is_form(&with(&format!("{MEDIA_TYPE}{right}"))), "{right}");
+        }
+        assert!(is_form(&with("Application/X-WWW-Form-Urlencoded")));
+        for wrong in ["application/json", "text/plain", &format!("{MEDIA_TYPE}; charset=latin1"), ""] {
+            assert!(!is_form(&with(wrong)), "{wrong}");
+        }
+        assert!(!is_form(&HeaderMap::new()));
+    }
+}

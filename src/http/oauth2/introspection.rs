@@ -1,0 +1,104 @@
+//! Introspection's words (RFC 7662).
+
+use hyper::body::Bytes;
+use poem_openapi::Object;
+use serde::Serialize;
+use serde::ser::{SerializeMap as _, Serializer};
+
+use super::form::Described;
+use crate::http::reply::Answer;
+use crate::service::Rendered;
+use crate::token::{AccessClaims, Audiences, Dialect, Scope};
+
+/// A token that others presented (RFC 7662 §2.1).
+#[derive(Debug, Object)]
+#[oai(rename = "IntrospectionRequest")]
+pub(super) struct IntrospectionRequest {
+    /// The token.
+    token: String,
+    /// Ignored: a token says itself what it is.
+    token_type_hint: Option<String>,
+    /// The client's id, where it is not in the `Authorization` header.
+    client_id: Option<String>,
+    /// The client's secret, where it is not in the `Authorization` header.
+    client_secret: Option<String>,
+}
+
+impl Described for IntrospectionRequest {
+    type Schema = Self;
+}
+
+/// What the token says (RFC 7662 §2.2). Of a token that is not active there is `active` alone; of one that is, extra
+/// claims stand beside these members.
+#[derive(Debug, Object)]
+#[oai(rename = "Introspection")]
+pub(super) struct IntrospectionSchema {
+    /// Whether the token is good, and the caller may know.
+    active: bool,
+    /// What it allows: scope tokens with spaces between.
+    scope: Option<String>,
+    /// The client that asked for it.
+    client_id: Option<String>,
+    /// Whom it is about.
+    sub: Option<String>,
+    /// Who may accept it.
+    aud: Option<serde_json::Value>,
+    /// Who issued it.
+    iss: Option<String>,
+    /// When it expires, in seconds since 1970.
+    exp: Option<i64>,
+    /// When it was issued, in seconds since 1970.
+    iat: Option<i64>,
+    /// The token's id.
+    jti: Option<String>,
+    /// `Bearer`.
+    token_type: Option<String>,
+}
+
+impl Answer for IntrospectionSchema {
+    const MEANING: &'static str = "Whether the token is active, and what it says.";
+}
+
+/// Everything else is exactly this.
+pub(super) const INACTIVE: &str = r#"{"active":false}"#;
+
+/// The answer about an active token, which is the same each time.
+pub(super) struct Introspected(pub(super) Bytes);
+
+impl Rendered for Introspected {
+    const DIALECT: Dialect = Dialect::OAuth2;
+
+    fn of(claims: &AccessClaims, issuer: &str) -> Self {
+        #[expect(clippy::expect_used, reason = "claims were read from JSON")]
+        Self(serde_json::to_vec(&Active { claims, issuer }).expect("JSON").into())
+    }
+}
+
+struct Active<'a> {
+    claims: &'a AccessClaims,
+    issuer: &'a str,
+}
+
+/// Members that are introspection's own, so that no extra claim may stand in their place.
+const OWN: [&str; 3] = ["active", "token_type", "username"];
+
+impl Serialize for Active<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let claims = self.claims;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("active", &true)?;
+        map.serialize_entry::<_, Scope>("scope", &claims.scope)?;
+        map.serialize_entry("client_id", claims.client.as_str())?;
+        map.serialize_entry("sub", claims.subject.as_str())?;
+        map.serialize_entry::<_, Audiences>("aud", &claims.audience)?;
+        map.serialize_entry("iss", self.issuer)?;
+        map.serialize_entry("exp", &claims.expires)?;
+        map.serialize_entry("iat", &claims.issued)?;
+        map.serialize_entry("jti", &claims.id)?;
+        map.serialize_entry("token_type", "Bearer")?;
+        for (name, value) in claims.extra.iter().filter(|(name, _)| !OWN.contains(name)) {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}

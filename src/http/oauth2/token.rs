@@ -1,0 +1,136 @@
+//! The token endpoint's words: what a form asks for, what an answer says.
+
+use poem_openapi::Object;
+use serde::Serialize;
+
+use super::errors::OAuthFailure;
+use super::form::{Described, Form};
+use crate::clients::{Client, GrantType, Order};
+use crate::clock::Timestamp;
+use crate::grants::{self, ClientCredentials, RefreshToken};
+use crate::http::reply::Answer;
+use crate::service::{Call, Denied, Issued};
+use crate::token::{Audience, Audiences, Scope, ScopeToken};
+
+/// What to issue (RFC 6749 §4.4.2 and §6).
+#[derive(Debug, Object)]
+#[oai(rename = "OAuthTokenRequest")]
+pub(super) struct TokenRequest {
+    /// `client_credentials` or `refresh_token`.
+    grant_type: String,
+    /// Scope tokens with spaces between; default: all that the client may have, or that the session has.
+    scope: Option<String>,
+    /// Who may accept the token; default: the client's audience. It may be repeated.
+    audience: Option<String>,
+    /// The same, as a URI (RFC 8707 §2). It may be repeated.
+    resource: Option<String>,
+    /// The refresh token, with `grant_type=refresh_token`.
+    refresh_token: Option<String>,
+    /// The client's id, where it is not in the `Authorization` header.
+    client_id: Option<String>,
+    /// The client's secret, where it is not in the `Authorization` header.
+    client_secret: Option<String>,
+}
+
+impl Described for TokenRequest {
+    type Schema = Self;
+}
+
+/// An access token (RFC 6749 §5.1).
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "OAuthToken", skip_serializing_if_is_none)]
+pub(super) struct TokenResponse {
+    /// The access token: a JWT (RFC 9068).
+    access_token: String,
+    /// `Bearer`.
+    token_type: String,
+    /// Seconds until it expires.
+    expires_in: i64,
+    /// What it allows: scope tokens with spaces between.
+    scope: String,
+    /// The refresh token, where the client's `grants` have `refresh_token`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+impl Answer for TokenResponse {
+    const MEANING: &'static str = "The token was issued.";
+}
+
+impl TokenResponse {
+    pub(super) fn json(&self) -> Vec<u8> {
+        #[expect(clippy::expect_used, reason = "strings and a number")]
+        serde_json::to_vec(self).expect("JSON")
+    }
+
+    /// What was issued at `now`.
+    pub(super) fn new(issued: Issued<'_>, now: Timestamp) -> Self {
+        Self {
+            expires_in: issued.access.expires.since(now),
+            scope: issued.scope().as_str().to_owned(),
+            access_token: issued.access.token,
+            token_type: "Bearer".to_owned(),
+            refresh_token: issued.refresh,
+        }
+    }
+}
+
+/// Issues what `form` asks for `client`.
+pub(super) fn issue<'s>(call: &Call<'s>, client: &'s Client, mut form: Form) -> Result<Issued<'s>, OAuthFailure> {
+    let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
+    let issued = match GrantType::from_name(&asked) {
+        Some(GrantType::ClientCredentials) => {
+            let order = Order { scope: scope(&mut form)?, audience: audience(&form)?, ..Order::default() };
+            grants::issue(call, ClientCredentials { client, order })
+        }
+        Some(GrantType::RefreshToken) => {
+            let missing = || OAuthFailure::invalid_request("refresh_token is missing");
+            let token = form.take("refresh_token").ok_or_else(missing)?;
+            grants::issue(call, RefreshToken { client, token: &token, scope: scope(&mut form)? })
+        }
+        None => {
+            let known = GrantType::ALL.map(GrantType::name).join(" or ");
+            return Err(OAuthFailure::unsupported_grant_type(format!("grant_type must be {known}")));
+        }
+    };
+    issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
+}
+
+/// `scope`: scope tokens with one space between (RFC 6749 §3.3). Duplicates collapse.
+fn scope(form: &mut Form) -> Result<Option<Vec<ScopeToken>>, OAuthFailure> {
+    let Some(text) = form.take("scope") else { return Ok(None) };
+    let mut all = Vec::new();
+    for (index, token) in text.split(' ').enumerate() {
+        let token = ScopeToken::parse(token).filter(|_| index < Scope::MAX).ok_or_else(|| {
+            OAuthFailure::invalid_scope(format!(
+                "scope must be 1 to {} scope tokens with one space between, each {}",
+                Scope::MAX,
+                ScopeToken::EXPECTED
+            ))
+        })?;
+        if !all.contains(&token) {
+            all.push(token);
+        }
+    }
+    Ok(Some(all))
+}
+
+/// `audience` and `resource`, which name the same: who may accept the token.
+fn audience(form: &Form) -> Result<Option<Vec<Audience>>, OAuthFailure> {
+    let mut all = Vec::new();
+    let mut count = 0;
+    for text in form.all("audience").chain(form.all("resource")) {
+        count += 1;
+        let audience = Audience::parse(text).filter(|_| count <= Audiences::MAX).ok_or_else(|| {
+            OAuthFailure::invalid_target(format!(
+                "audience and resource must name 1 to {} audiences, each {}",
+                Audiences::MAX,
+                Audience::EXPECTED
+            ))
+        })?;
+        if !all.contains(&audience) {
+            all.push(audience);
+        }
+    }
+    Ok((count > 0).then_some(all))
+}

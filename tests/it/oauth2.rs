@@ -1,0 +1,448 @@
+//! The OAuth dialect: `/oauth2/token`, `/oauth2/introspect` and the metadata. Each test quotes the sentence that it asks
+//! about.
+
+use serde_json::{Value, json};
+
+use crate::app::{Answer, ISSUER, SECRET, START, TestApp, basic, segment, standard};
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
+const CLIENT_CREDENTIALS: &str = "grant_type=client_credentials";
+
+/// `orders` may refresh; `gate` serves an API and introspects; `other` is somebody else.
+fn start() -> TestApp {
+    let config = standard().replacen(
+        "id = \"orders\"",
+        "id = \"orders\"\ngrants = [\"client_credentials\", \"refresh_token\"]",
+        1,
+    );
+    let digest = lingpai::clients::SecretDigest::of(SECRET.as_bytes()).written();
+    let more = format!(
+        r#"
+[[clients]]
+id = "gate"
+secrets = ["{digest}"]
+accepts = ["https://orders.example.com"]
+[[clients]]
+id = "other"
+secrets = ["{digest}"]
+scope = ["x"]
+grants = ["client_credentials", "refresh_token"]
+[[clients]]
+id = "idle"
+secrets = ["{digest}"]
+grants = []
+"#
+    );
+    TestApp::with(&(config + &more), &["2026-01-01T00-00-00Z.es256.pem"])
+}
+
+trait OAuth {
+    fn form(&self, path: &str, headers: &[&str], form: &str) -> Answer;
+
+    /// `POST /oauth2/token` by HTTP Basic.
+    fn token_as(&self, id: &str, form: &str) -> Answer {
+        self.form("/oauth2/token", &[&basic(id, SECRET)], form)
+    }
+
+    /// `POST /oauth2/introspect` by HTTP Basic.
+    fn introspect_as(&self, id: &str, token: &str) -> Answer {
+        self.form("/oauth2/introspect", &[&basic(id, SECRET)], &format!("token={token}"))
+    }
+}
+
+impl OAuth for TestApp {
+    fn form(&self, path: &str, headers: &[&str], form: &str) -> Answer {
+        self.send("POST", path, &[&[FORM], headers].concat(), form)
+    }
+}
+
+impl Answer {
+    /// Asserts an error of this kind, in this dialect's shape. Its description.
+    #[track_caller]
+    fn assert_oauth(&self, status: u16, error: &str) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
+        assert!(self.header("x-request-id").is_some());
+        let body = self.json();
+        assert_eq!(body["error"], error, "{self:?}");
+        assert_eq!(body.as_object().unwrap().len(), 2, "{self:?}");
+        let description = body["error_description"].as_str().unwrap().to_owned();
+        let allowed = |b: u8| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        assert!(!description.is_empty() && description.bytes().all(allowed), "{description:?}");
+        description
+    }
+
+    /// Asserts the 401 of every cause; with a challenge where an `Authorization` header was sent.
+    #[track_caller]
+    fn assert_invalid_client(&self, challenged: bool) {
+        assert_eq!(self.assert_oauth(401, "invalid_client"), "client authentication failed");
+        let expected: &[&str] = if challenged { &crate::app::BASIC } else { &[] };
+        assert_eq!(self.all("www-authenticate"), expected, "{self:?}");
+    }
+}
+
+/// "200: `access_token`, `token_type` "Bearer", `expires_in`, `scope`, and `refresh_token` only where `grants` has it."
+#[test]
+fn client_credentials() {
+    let app = start();
+    let answer = app.token_as("orders", CLIENT_CREDENTIALS);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let body = answer.json();
+    let members: Vec<_> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(members, ["access_token", "token_type", "expires_in", "scope", "refresh_token"]);
+    assert_eq!((&body["token_type"], &body["expires_in"]), (&json!("Bearer"), &json!(600)));
+    assert_eq!(body["scope"], "orders:read orders:write");
+    // The same tokens, by the same policy: the native dialect takes the access token.
+    let told = app.inspect(body["access_token"].as_str().unwrap(), "").json();
+    assert_eq!((&told["client"], &told["subject"]), (&json!("orders"), &json!("orders")));
+    let refresh = segment(body["refresh_token"].as_str().unwrap(), 1);
+    assert_eq!((&refresh["dialect"], &refresh["v"]), (&json!("oauth2"), &json!(1)));
+
+    let without = app.token_as("billing", CLIENT_CREDENTIALS).json();
+    assert!(without.get("refresh_token").is_none(), "{without}");
+    // A client without scope gets a token without scope.
+    let bare = app.token_as("gate", CLIENT_CREDENTIALS).json();
+    assert_eq!(bare["scope"], "");
+}
+
+/// "`scope` (space-delimited; default all), `audience` and `resource` (each must be one of the client's audiences)."
+#[test]
+fn scope_audience_and_resource() {
+    let app = start();
+    let claims = |form: &str| {
+        let answer = app.token_as("orders", &format!("{CLIENT_CREDENTIALS}&{form}"));
+        assert_eq!(answer.status, 200, "{form}: {answer:?}");
+        segment(&answer.text("access_token"), 1)
+    };
+    assert_eq!(claims("scope=orders:read")["scope"], "orders:read");
+    assert_eq!(claims("scope=orders:write+orders:read+orders:read")["scope"], "orders:read orders:write");
+    assert_eq!(claims("scope=")["scope"], "orders:read orders:write");
+    let (one, two) = ("https://orders.example.com", "https://stock.example.com");
+    assert_eq!(claims("")["aud"], json!([one, two]));
+    assert_eq!(claims("audience=https://orders.example.com")["aud"], one);
+    assert_eq!(claims("resource=https%3A%2F%2Fstock.example.com")["aud"], two);
+    assert_eq!(claims(&format!("resource={one}&resource={two}"))["aud"], json!([one, two]));
+    assert_eq!(claims(&format!("audience={two}&resource={one}&audience={two}"))["aud"], json!([two, one]));
+
+    let refused = |form: &str, error: &str| {
+        app.token_as("orders", &format!("{CLIENT_CREDENTIALS}&{form}")).assert_oauth(400, error)
+    };
+    assert_eq!(refused("scope=bills", "invalid_scope"), "the scope bills is not allowed");
+    for malformed in ["scope=a++b", "scope=+a", "scope=%22", "scope=%00", "scope=a%09b"] {
+        assert!(refused(malformed, "invalid_scope").starts_with("scope must be 1 to 64"), "{malformed}");
+    }
+    let many = |count: usize| (0..count).map(|i| format!("s{i}")).collect::<Vec<_>>().join("+");
+    assert_eq!(refused(&format!("scope={}", many(64)), "invalid_scope"), "the scope s0 is not allowed");
+    assert!(refused(&format!("scope={}", many(65)), "invalid_scope").starts_with("scope must be"));
+    assert_eq!(
+        refused("audience=https://bills.example.com", "invalid_target"),
+        "the audience https://bills.example.com is not allowed"
+    );
+    refused("resource=nowhere", "invalid_target");
+    refused("resource=%00", "invalid_target");
+    refused(&["resource=https://orders.example.com"; 9].join("&"), "invalid_target");
+}
+
+/// "`invalid_client` 401, whatever the method and the cause the same body byte for byte, with the `Basic` challenge only
+/// where an `Authorization` header was sent."
+#[test]
+fn client_authentication() {
+    let app = start();
+    let with =
+        |headers: &[&str], more: &str| app.form("/oauth2/token", headers, &format!("{CLIENT_CREDENTIALS}&{more}"));
+    let good = basic("orders", SECRET);
+    let post = format!("client_id=orders&client_secret={SECRET}");
+    assert_eq!(with(&[&good], "").status, 200);
+    assert_eq!(with(&[], &post).status, 200);
+    // "`client_id` in the body is no method: beside any it must agree."
+    assert_eq!(with(&[&good], "client_id=orders").status, 200);
+    with(&[&good], "client_id=billing").assert_oauth(400, "invalid_request");
+    // "id and secret form-decoded, RFC 6749 §2.3.1."
+    assert_eq!(with(&[&basic("%6Frders", &SECRET.replace('_', "%5F"))], "").status, 200);
+    with(&[&basic("orders", "%zz")], "").assert_invalid_client(true);
+
+    for header in [
+        basic("orders", "wrong"),
+        basic("nobody", SECRET),
+        basic("anonymous", SECRET),
+        basic("orders", ""),
+        basic("", ""),
+        "Authorization: Basic !".to_owned(),
+        "Authorization: Bearer x".to_owned(),
+        "Authorization: Digest".to_owned(),
+    ] {
+        with(&[&header], "").assert_invalid_client(true);
+    }
+    for more in [
+        "",
+        "client_id=orders",
+        "client_id=orders&client_secret=",
+        "client_id=orders&client_secret=wrong",
+        "client_id=nobody&client_secret=wrong",
+        "client_id=anonymous&client_secret=x",
+    ] {
+        with(&[], more).assert_invalid_client(false);
+    }
+    // "Two methods are `invalid_request`."
+    with(&[&good], &post).assert_oauth(400, "invalid_request");
+    with(&["Authorization: Bearer x"], &post).assert_oauth(400, "invalid_request");
+    with(&[], &format!("client_secret={SECRET}")).assert_oauth(400, "invalid_request");
+    with(&[&good, &good], "").assert_oauth(400, "invalid_request");
+    let one = with(&[&basic("orders", "wrong")], "").body;
+    assert_eq!(one, with(&[], "client_id=nobody&client_secret=x").body);
+}
+
+/// "`POST` only (405 with `Allow`); `application/x-www-form-urlencoded`, UTF-8, at most 64 KiB. Unknown parameters are
+/// ignored, an empty one counts as absent, a repeated one is `invalid_request`, except `resource` and `audience`.
+/// Parameters in the query are `invalid_request`."
+#[test]
+fn forms() {
+    let app = start();
+    let good = basic("orders", SECRET);
+    for path in ["/oauth2/token", "/oauth2/introspect"] {
+        for method in ["GET", "PUT", "DELETE", "HEAD"] {
+            let answer = app.send(method, path, &[], "");
+            assert_eq!((answer.status, answer.header("allow")), (405, Some("OPTIONS, POST")), "{method} {path}");
+            if method != "HEAD" {
+                answer.assert_oauth(405, "invalid_request");
+            }
+        }
+    }
+    let send =
+        |headers: &[&str], body: &str| app.send("POST", "/oauth2/token", &[&[good.as_str()], headers].concat(), body);
+    for media in ["", "; charset=utf-8", ";charset=UTF-8", "; charset=\"utf-8\""] {
+        assert_eq!(send(&[&format!("{FORM}{media}")], CLIENT_CREDENTIALS).status, 200, "{media}");
+    }
+    for wrong in ["; charset=iso-8859-1", "; charset=utf-16"] {
+        send(&[&format!("{FORM}{wrong}")], CLIENT_CREDENTIALS).assert_oauth(415, "invalid_request");
+    }
+    send(&[], CLIENT_CREDENTIALS).assert_oauth(415, "invalid_request");
+    send(&["Content-Type: application/json"], "{\"grant_type\":\"client_credentials\"}")
+        .assert_oauth(415, "invalid_request");
+    send(&[FORM, "Content-Encoding: gzip"], CLIENT_CREDENTIALS).assert_oauth(415, "invalid_request");
+    let large = format!("{CLIENT_CREDENTIALS}&x={}", "a".repeat(65_536));
+    send(&[FORM], &large).assert_oauth(413, "invalid_request");
+    assert_eq!(send(&[FORM], &format!("{CLIENT_CREDENTIALS}&x={}", "a".repeat(60_000))).status, 200);
+    let many = (0..10_000).map(|i| format!("&p{i}")).collect::<String>();
+    assert_eq!(send(&[FORM], &format!("{CLIENT_CREDENTIALS}{many}")).status, 200);
+
+    assert_eq!(send(&[FORM], &format!("{CLIENT_CREDENTIALS}&unknown=1&resource=&scope=")).status, 200);
+    for wrong in [
+        "",
+        "grant_type=",
+        "scope=x",
+        "grant_type=client_credentials&grant_type=client_credentials",
+        "grant_type=client_credentials&scope=&scope=",
+        "grant_type=client_credentials&x=1&x=1",
+        "grant_type=client_credentials&x=%",
+        "grant_type=client_credentials&x=%ff",
+        "grant_type=client_credentials&%ff",
+    ] {
+        send(&[FORM], wrong).assert_oauth(400, "invalid_request");
+    }
+    let raw = [b"grant_type=client_credentials&x=".as_slice(), b"\xff"].concat();
+    let head =
+        format!("POST /oauth2/token HTTP/1.1\r\nHost: a\r\n{good}\r\n{FORM}\r\nContent-Length: {}\r\n\r\n", raw.len());
+    app.raw(&[head.as_bytes(), &raw].concat()).assert_oauth(400, "invalid_request");
+    for other in ["password", "authorization_code", "Client_Credentials", "client_credentials "] {
+        let body = format!("grant_type={}", other.replace(' ', "+"));
+        assert_eq!(
+            send(&[FORM], &body).assert_oauth(400, "unsupported_grant_type"),
+            "grant_type must be client_credentials or refresh_token"
+        );
+    }
+    for query in ["?grant_type=client_credentials", "?scope=orders:read", "?x"] {
+        app.form(&format!("/oauth2/token{query}"), &[&good], CLIENT_CREDENTIALS).assert_oauth(400, "invalid_request");
+    }
+    // A form at the native path is another media type.
+    app.send("POST", "/token", &[&good, FORM], CLIENT_CREDENTIALS).assert_says(415, "UnsupportedMediaType", "");
+}
+
+/// "a grant outside the client's `grants` is `unauthorized_client`."
+#[test]
+fn grants_are_the_client_s() {
+    let app = start();
+    app.token_as("idle", CLIENT_CREDENTIALS).assert_oauth(400, "unauthorized_client");
+    app.token_as("billing", "grant_type=refresh_token&refresh_token=x").assert_oauth(400, "unauthorized_client");
+    // The native dialect knows no grants.
+    assert_eq!(app.create_as("idle", SECRET, "").status, 200);
+}
+
+/// "The refresh token is §2's with `"dialect": "oauth2"` and its client bound: another client, or the other dialect, is
+/// `invalid_grant` (natively 401). `scope` may only narrow the new access token; the new refresh token keeps the session."
+#[test]
+fn refresh_tokens() {
+    let app = start();
+    let refresh = |id: &str, token: &str, more: &str| {
+        app.token_as(id, &format!("grant_type=refresh_token&refresh_token={token}{more}"))
+    };
+    let first = app.token_as("orders", CLIENT_CREDENTIALS).text("refresh_token");
+    app.at(60);
+    let narrow = refresh("orders", &first, "&scope=orders:read");
+    assert_eq!((narrow.status, narrow.json()["scope"].clone()), (200, json!("orders:read")), "{narrow:?}");
+    let second = narrow.text("refresh_token");
+    assert_eq!(refresh("orders", &second, "").json()["scope"], "orders:read orders:write");
+    assert_eq!(segment(&second, 1)["session_start"], START);
+    refresh("orders", &second, "&scope=bills").assert_oauth(400, "invalid_scope");
+
+    let not_accepted = |answer: Answer| {
+        assert_eq!(answer.assert_oauth(400, "invalid_grant"), "the token is not accepted");
+    };
+    not_accepted(refresh("other", &second, ""));
+    app.refresh(&second, "").assert_invalid_token(None);
+    let native = app.create("");
+    not_accepted(refresh("orders", &native.text("refresh"), ""));
+    not_accepted(refresh("orders", &native.text("value"), ""));
+    not_accepted(refresh("orders", &second[..second.len() - 1], ""));
+    not_accepted(refresh("orders", "x", ""));
+    refresh("orders", "", "").assert_oauth(400, "invalid_request");
+    app.form("/oauth2/token", &[], &format!("grant_type=refresh_token&refresh_token={second}"))
+        .assert_invalid_client(false);
+    app.at(86_400 + 66);
+    not_accepted(refresh("orders", &second, ""));
+}
+
+/// "Active when the access token is good and for an audience in the caller's `accepts`, or was issued to the caller;
+/// everything else, refresh tokens too, is exactly `{"active":false}`."
+#[test]
+fn introspection() {
+    let app = start();
+    let pair =
+        app.create(r#"{"audience":["https://orders.example.com"],"claims":{"tenant":"acme"},"subject":"user:7"}"#);
+    let token = pair.text("value");
+    let active = app.introspect_as("gate", &token);
+    assert_eq!(active.header("cache-control"), Some("no-store"));
+    let claims = segment(&token, 1);
+    let expected = json!({
+        "active": true, "scope": "orders:read orders:write", "client_id": "orders", "sub": "user:7",
+        "aud": "https://orders.example.com", "iss": ISSUER, "exp": START + 600, "iat": START, "jti": claims["jti"],
+        "token_type": "Bearer", "tenant": "acme",
+    });
+    assert_eq!((active.status, active.json()), (200, expected.clone()));
+    // Asked again, it is known; and its own client may ask too.
+    assert_eq!(app.introspect_as("gate", &token).json(), expected);
+    assert_eq!(app.introspect_as("orders", &token).json(), expected);
+    let hinted = format!("token={token}&token_type_hint=refresh_token");
+    assert_eq!(app.form("/oauth2/introspect", &[&basic("gate", SECRET)], &hinted).json(), expected);
+
+    let inactive = |answer: Answer| assert_eq!((answer.status, answer.body.as_str()), (200, r#"{"active":false}"#));
+    let elsewhere = app.create(r#"{"audience":["https://stock.example.com"]}"#);
+    for token in [
+        elsewhere.text("value"),
+        pair.text("refresh"),
+        app.token_as("orders", CLIENT_CREDENTIALS).text("refresh_token"),
+        token[..token.len() - 2].to_owned(),
+        format!("{token}x"),
+        "x".to_owned(),
+        "a.b.c".to_owned(),
+        "x".repeat(20_000),
+    ] {
+        inactive(app.introspect_as("gate", &token));
+    }
+    inactive(app.introspect_as("other", &token));
+    app.form("/oauth2/introspect", &[], &format!("token={token}")).assert_invalid_client(false);
+    app.form("/oauth2/introspect", &[&basic("gate", "wrong")], &format!("token={token}")).assert_invalid_client(true);
+    app.introspect_as("gate", "").assert_oauth(400, "invalid_request");
+    app.at(605);
+    inactive(app.introspect_as("gate", &token));
+}
+
+/// A gone client's tokens, and those issued before its `not_before`, are not active.
+#[test]
+fn introspection_looks_at_the_client() {
+    let app = start();
+    let token = app.create("").text("value");
+    assert_eq!(app.introspect_as("gate", &token).json()["active"], true);
+    let config = std::fs::read_to_string(app.folder.path().join("lingpai.toml")).unwrap();
+    let later = config.replacen("id = \"orders\"", "id = \"orders\"\nnot_before = \"2026-06-01T12:00:01Z\"", 1);
+    app.reconfigure(&later);
+    assert_eq!(app.introspect_as("gate", &token).json(), json!({"active": false}));
+    app.inspect(&token, "").assert_invalid_token(None);
+    app.reconfigure(&config.replacen("id = \"orders\"", "id = \"orders2\"", 1));
+    assert_eq!(app.introspect_as("gate", &token).json(), json!({"active": false}));
+    app.inspect(&token, "").assert_invalid_token(None);
+    app.reconfigure(&config);
+    assert_eq!(app.introspect_as("gate", &token).json()["active"], true);
+}
+
+/// "Rate limits, metrics, request ids and overload behave as they do natively."
+#[test]
+fn limits_and_metrics() {
+    let config = standard().replacen("id = \"orders\"", "id = \"orders\"\nrate = 2", 1) + "[limits]\nfailures = 2\n";
+    let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
+    assert_eq!(app.token_as("orders", CLIENT_CREDENTIALS).status, 200);
+    assert_eq!(app.create("").status, 200);
+    let limited =
+        (0..20).map(|_| app.token_as("orders", CLIENT_CREDENTIALS)).find(|answer| answer.status == 429).unwrap();
+    limited.assert_oauth(429, "temporarily_unavailable");
+    assert!(limited.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    assert!(app.metric("lingpai_tokens_total{dialect=\"oauth2\",event=\"issued\"}") >= 1);
+    assert_eq!(app.metric("lingpai_tokens_total{dialect=\"native\",event=\"issued\"}"), 1);
+    let failed = (0..20).map(|_| app.form("/oauth2/token", &[&basic("billing", "x")], CLIENT_CREDENTIALS));
+    let limited = failed.into_iter().find(|answer| answer.status == 429).unwrap();
+    limited.assert_oauth(429, "temporarily_unavailable");
+    assert_eq!(app.token_as("billing", CLIENT_CREDENTIALS).status, 200);
+}
+
+/// "Complete and true, built from the configuration, never from Host; algorithms and methods listed are exactly those
+/// that work. ETag, 304, CORS `*`."
+#[test]
+fn metadata() {
+    let app = start();
+    let answer = app.send("GET", "/.well-known/oauth-authorization-server", &["X-Forwarded-Host: evil.example"], "");
+    let expected = json!({
+        "issuer": ISSUER,
+        "token_endpoint": format!("{ISSUER}/oauth2/token"),
+        "jwks_uri": format!("{ISSUER}/.well-known/jwks.json"),
+        "introspection_endpoint": format!("{ISSUER}/oauth2/introspect"),
+        "response_types_supported": [],
+        "grant_types_supported": ["client_credentials", "refresh_token"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "service_documentation": format!("{ISSUER}/docs"),
+    });
+    assert_eq!((answer.status, answer.json()), (200, expected.clone()));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
+    let etag = answer.header("etag").unwrap();
+    let again = app.send("GET", "/.well-known/oauth-authorization-server", &[&format!("If-None-Match: {etag}")], "");
+    assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(etag)));
+
+    let openid = app.send("GET", "/.well-known/openid-configuration", &[], "").json();
+    let mut wanted = expected;
+    wanted["subject_types_supported"] = json!(["public"]);
+    wanted["id_token_signing_alg_values_supported"] = json!(["ES256"]);
+    assert_eq!(openid, wanted);
+}
+
+/// "also with the issuer's path inserted after it."
+#[test]
+fn metadata_where_the_issuer_has_a_path() {
+    let config = standard().replacen(ISSUER, "https://example.com/auth/tokens", 1);
+    let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
+    for path in ["", "/auth/tokens"] {
+        let document: Value =
+            app.send("GET", &format!("/.well-known/oauth-authorization-server{path}"), &[], "").json();
+        assert_eq!(document["token_endpoint"], "https://example.com/auth/tokens/oauth2/token");
+    }
+    assert_eq!(app.send("GET", "/.well-known/oauth-authorization-server/other", &[], "").status, 404);
+}
+
+/// A value of `grants` that is none of those stops the start.
+#[test]
+fn settings_are_checked() {
+    for (line, expected) in [
+        ("grants = [\"password\"]", "expected a grant: \"client_credentials\" or \"refresh_token\""),
+        ("accepts = [\"\"]", "expected an audience"),
+        ("accepts = [\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\"]", "expected at most 8 audiences"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let config = standard().replacen("id = \"orders\"", &format!("id = \"orders\"\n{line}"), 1);
+        let config = crate::app::load(folder.path(), &config).unwrap();
+        let said = lingpai::clients::Registry::compile(&config).unwrap_err().to_string();
+        assert!(said.contains(expected), "{said}");
+    }
+}
