@@ -4,12 +4,12 @@
 //! check of secrets, the policy, and how often each may ask. How a request was written must not enter
 //! (an [`Order`] is what it asked for), nor how a token is.
 
-mod meter;
+mod limiter;
 mod policy;
 mod registry;
 mod secret;
 
-pub use meter::{Meter, Rate};
+pub use limiter::{FailureLimiter, Rate, RateLimiter};
 pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
 pub use secret::{NewSecret, SecretDigest};

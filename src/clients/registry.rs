@@ -3,11 +3,13 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use indexmap::IndexSet;
+use indexmap::set::MutableValues as _;
 
-use super::Rate;
 use super::secret::SecretDigest;
+use super::{Rate, RateLimiter};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::keys::{Alg, Digester};
@@ -46,8 +48,8 @@ pub struct Client {
     claims: Box<str>,
     /// What its access tokens are signed with.
     pub algorithm: Alg,
-    /// How many pairs of tokens it gets, if that is limited.
-    pub rate: Option<Rate>,
+    /// Limits how many pairs of tokens it gets, if that is limited.
+    pub limiter: Option<Arc<RateLimiter>>,
     /// How long its tokens and sessions live.
     pub lifetimes: Lifetimes,
     /// Sessions that began earlier have ended.
@@ -143,7 +145,7 @@ impl Registry {
                 subjects: Box::default(),
                 claims: Box::default(),
                 algorithm,
-                rate: None,
+                limiter: None,
                 lifetimes: service,
                 not_before: None,
             }),
@@ -168,6 +170,19 @@ impl Registry {
         // Both are always compared, so that the time does not tell which one matched.
         let matches = expected.iter().fold(false, |any, digest| digest.equals(&given) | any);
         client.filter(|_| matches && !secret.is_empty())
+    }
+
+    /// Takes over what the clients of `before` have used of their rates. A client whose rate is
+    /// another begins anew.
+    pub fn keep_limiters(&mut self, before: &Self) {
+        for index in 0..self.clients.len() {
+            let Some(ById(client)) = self.clients.get_index_mut2(index) else { continue };
+            let Some(limiter) = &mut client.limiter else { continue };
+            let used = before.named(client.id.as_str()).and_then(|client| client.limiter.as_ref());
+            if let Some(used) = used.filter(|used| used.rate() == limiter.rate()) {
+                *limiter = Arc::clone(used);
+            }
+        }
     }
 
     /// The client of tokens without credentials, if such tokens are given.
@@ -228,7 +243,7 @@ impl Registry {
             all.add(client.subjects.as_bytes());
             all.add(client.claims.as_bytes());
             all.add(client.algorithm.name().as_bytes());
-            all.add(format!("{:?}", client.rate).as_bytes());
+            all.add(format!("{:?}", client.limiter.as_ref().map(|limiter| limiter.rate().count())).as_bytes());
             all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
         }
     }
@@ -268,7 +283,7 @@ fn client(
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
         algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
-        rate: written.rate.map(Rate::a_second),
+        limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
             refresh: written.refresh_lifetime.unwrap_or(service.refresh),

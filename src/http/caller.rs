@@ -44,9 +44,9 @@ impl Caller {
         caller
     }
 
-    /// Whom a limit takes for one: an address, and of IPv6 the network that one
-    /// household has.
-    pub(super) fn household(self) -> Option<IpAddr> {
+    /// Returns the prefix that limits count by: an IPv4 address, or the /64 of an IPv6 address,
+    /// which is what one subscriber has.
+    pub(super) fn limit_prefix(self) -> Option<IpAddr> {
         match self {
             Self::Ip(IpAddr::V6(address)) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
             Self::Ip(address) => Some(address),

@@ -85,8 +85,7 @@ impl Native {
         let session = clients::decide(&snapshot.registry, client, order, now).map_err(refused)?;
         let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
         let grant = Grant::whole(&session, client.algorithm, access_lifetime, client.lifetimes.refresh);
-        self.within_rate(client)?;
-        let issued = issue(&snapshot, &session, &grant, now)?;
+        let issued = within_rate(Some(client), || issue(&snapshot, &session, &grant, now))?;
         self.tell(&trail, Event::Issued, &session, &grant, &issued);
         Ok(Reply::secret(issued.pair.json().into()))
     }
@@ -153,20 +152,19 @@ impl Native {
         if let Some(asked) = body.0.scope {
             renewal.narrow(asked).map_err(refused)?;
         }
-        if let Some(client) = snapshot.registry.named(renewal.session.client.as_str()) {
-            self.within_rate(client)?;
-        }
         let (session, grant) = (&renewal.session, renewal.grant());
-        let issued = issue(&snapshot, session, &grant, now)?;
+        let client = snapshot.registry.named(session.client.as_str());
+        let issued = within_rate(client, || issue(&snapshot, session, &grant, now))?;
         self.tell(&trail, Event::Refreshed, session, &grant, &issued);
         Ok(Reply::secret(issued.pair.json().into()))
     }
 }
 
 impl Native {
-    /// The client `id`, if that is its secret. An address that has failed too often is
-    /// not heard, about a client with which it has failed of late: so nobody who asks
-    /// from there too, and is right, is kept out.
+    /// Returns the client `id`, if `secret` is its secret: the secret is checked first, so that a
+    /// right one is never refused for the failures of others at the same address. Only a wrong one
+    /// counts, and is 429 where its address prefix is over the limit, which says nothing about the
+    /// client. An address over the limit may go on guessing: there are 2^256 secrets.
     fn authenticate<'s>(
         &self,
         snapshot: &'s Snapshot,
@@ -174,29 +172,13 @@ impl Native {
         id: &str,
         secret: &[u8],
     ) -> Result<&'s Client, Problem> {
-        let (failures, household) = (&self.state.failures, caller.household());
-        let limit = snapshot.failures;
-        if let Some(wait) = limit.and_then(|rate| failures.wait(household, rate))
-            && failures.owes((household, id))
-        {
-            return Err(Problem::TooManyRequests(in_seconds(wait)));
+        if let Some(client) = snapshot.registry.authenticate(id, secret) {
+            return Ok(client);
         }
-        let client = snapshot.registry.authenticate(id, secret);
-        if let (None, Some(rate)) = (client, limit) {
-            failures.count(household, rate);
-            failures.count((household, id), rate);
+        if let Some(rate) = snapshot.failures {
+            self.state.failures.record(caller.limit_prefix(), rate).map_err(too_many)?;
         }
-        client.ok_or(NO_CLIENT)
-    }
-
-    /// Counts one more pair of tokens of `client`, if it may have one now.
-    fn within_rate(&self, client: &Client) -> Result<(), Problem> {
-        let Some(rate) = client.rate else { return Ok(()) };
-        if let Some(wait) = self.state.issued.wait(client.id.as_str(), rate) {
-            return Err(Problem::TooManyRequests(in_seconds(wait)));
-        }
-        self.state.issued.count(client.id.as_str(), rate);
-        Ok(())
+        Err(NO_CLIENT)
     }
 
     /// Writes down what was given to whom.
@@ -222,9 +204,17 @@ impl Native {
 
 const NO_CLIENT: Problem = Problem::Unauthorized(Challenge::Basic, "client_authentication");
 
+/// Issues within the rate of `client`, if it has one. What is not issued costs nothing of it.
+fn within_rate<T>(client: Option<&Client>, issue: impl FnOnce() -> Result<T, Problem>) -> Result<T, Problem> {
+    match client.and_then(|client| client.limiter.as_deref()) {
+        Some(limiter) => limiter.run(too_many, issue),
+        None => issue(),
+    }
+}
+
 /// `Retry-After` is in whole seconds, and not too early.
-fn in_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+fn too_many(wait: Duration) -> Problem {
+    Problem::TooManyRequests(wait.as_secs() + u64::from(wait.subsec_nanos() > 0))
 }
 
 /// What was issued.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 use super::native::Inspected;
-use crate::clients::{Meter, Rate, Registry};
+use crate::clients::{FailureLimiter, Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Forwarding;
 use crate::keys::{KeyRing, Plan};
@@ -83,10 +83,8 @@ pub struct State {
     clock: Clock,
     refused: ArcSwapOption<String>,
     draining: AtomicBool,
-    /// Failed client authentications, by address, and by address and client.
-    pub(super) failures: Meter,
-    /// Pairs of tokens, by client.
-    pub(super) issued: Meter,
+    /// Failed client authentications, by address prefix.
+    pub(super) failures: FailureLimiter,
     pub(super) metrics: Metrics,
 }
 
@@ -101,8 +99,7 @@ impl State {
             clock,
             refused: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
-            failures: Meter::default(),
-            issued: Meter::default(),
+            failures: FailureLimiter::default(),
             metrics,
         }
     }
