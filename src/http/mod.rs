@@ -12,6 +12,7 @@ mod credentials;
 mod docs;
 mod native;
 mod ops;
+mod parameters;
 mod problem;
 mod public;
 mod query;

@@ -102,6 +102,19 @@ fn ipv6_is_limited_by_network() {
     assert_eq!(app.create_from("2001:db8:0:1::7", "orders", SECRET).status, 200);
 }
 
+/// A trusted proxy that passes on the caller's Host, quoted, does not let it name an address.
+#[test]
+fn a_quoted_host_names_nobody() {
+    let settings = "trusted_proxies = [\"127.0.0.1\"]\nforwarded_header = \"Forwarded\"\n";
+    let app = TestApp::with(&format!("{settings}{}\n[limits]\nfailures = 1", standard()), &[KEY]);
+    let wrong = |forwarded: &str| app.send("POST", "/token", &[&basic("orders", "wrong"), forwarded], "");
+    until_too_many(|number| match number % 2 {
+        0 => wrong("Forwarded: proto=http;host=\"a,for=203.0.113.9\";for=198.51.100.1"),
+        _ => wrong("Forwarded: for=198.51.100.1;host=\"a,for=203.0.113.9\""),
+    });
+    wrong("Forwarded: for=203.0.113.9").assert_unauthorized(&BASIC);
+}
+
 #[test]
 fn what_is_no_credential_counts_too() {
     let app = TestApp::start();
