@@ -97,7 +97,7 @@ impl Native {
     #[oai(path = "/token", method = "get", operation_id = "inspectToken")]
     async fn inspect(
         &self,
-        /// A scope token that the access token must have, else 403; repeat it for more.
+        /// A scope token that the access token must have, else 403; repeat it for more, or put spaces between.
         scope: AskedScope,
         /// Whom the access token must be for, else 401.
         audience: AskedAudience,

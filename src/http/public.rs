@@ -13,14 +13,13 @@ use poem::{Endpoint, Request, Response};
 use poem_openapi::{OpenApi, OpenApiService, Tags};
 use tokio::sync::OnceCell;
 
+use super::cors::ANY_ORIGIN;
 use super::docs::Docs;
 use super::problem::{Failure, JSON, Problem, WithNothing};
 use super::reply::Reply;
 use super::spec;
 use super::state::State;
 use super::wire::{Health, JwkSet};
-
-const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 #[derive(Tags)]
 enum Tag {

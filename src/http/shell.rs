@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use poem::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use poem::{Body, Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::OpenApi;
 
-use super::cors::Page;
+use super::cors::{self, Page};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::state::State;
@@ -104,6 +104,9 @@ impl<E: Endpoint<Output = Response>> Shell<E> {
             response.set_status(StatusCode::NO_CONTENT);
             response.headers_mut().insert(ALLOW, allow.clone());
             response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+            if cors::is_public(request.uri().path()) {
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, cors::ANY_ORIGIN);
+            }
             return Ok(Some(response));
         }
         one_message(request)?;

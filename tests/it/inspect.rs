@@ -168,6 +168,8 @@ fn questions_about_scope_and_audience() {
         "?scope=orders:read",
         "?scope=orders%3Aread",
         "?scope=orders:read&scope=orders:write&scope=orders:read",
+        "?scope=orders:read%20orders:write",
+        "?scope=orders:read+orders:write&scope=orders:read",
         "?audience=https://orders.example.com",
         "?audience=https%3A%2F%2Fstock.example.com&scope=orders:write",
     ] {
@@ -180,6 +182,8 @@ fn questions_about_scope_and_audience() {
         ("?scope=orders", "orders"),
         ("?scope=Orders:read", "Orders:read"),
         ("?scope=orders:read&scope=bills&scope=x", "bills"),
+        ("?scope=orders:read%20bills", "bills"),
+        ("?scope=bills+orders:read", "bills"),
         ("?audience=https://orders.example.com&scope=bills", "bills"),
     ] {
         let answer = app.inspect(&token, query);
@@ -208,8 +212,10 @@ fn a_typo_answers_no_question() {
         "Scope=orders:read",
         "scope",
         "scope=",
-        "scope=orders:read+orders:write",
-        "scope=orders:read%20orders:write",
+        "scope=orders:read++orders:write",
+        "scope=orders:read%20",
+        "scope=+orders:read",
+        "scope=orders:read%09orders:write",
         "scope=orders:read,orders:write%22",
         "scope[]=orders:read",
         "scope=orders:read&",
