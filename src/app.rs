@@ -163,7 +163,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
         forwarding: config.forwarding.clone(),
         origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
         inspected: Cache::new(config.token.cache),
-        failures: (config.failures > 0).then(|| Rate::then_each_second(config.failures)),
+        failures: (config.failures > 0).then(|| Rate::per_second(1).with_burst(config.failures)),
         files: files.digest(config.source.content()),
         compiled: now,
         registry,

@@ -162,6 +162,7 @@ impl Reloader {
             warnings.push(Warning { message: finding.message, until: finding.until });
         }
         snapshot.keys.remember(&before.keys);
+        snapshot.registry.keep_limiters(&before.registry);
         warnings.append(&mut snapshot.warnings);
         for warning in warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
             tracing::warn!(warning = warning.message, "reloading");

@@ -6,14 +6,14 @@
 
 mod credentials;
 mod grant_type;
-mod meter;
+mod limiter;
 mod policy;
 mod registry;
 mod secret;
 
 pub use credentials::ClientAuth;
 pub use grant_type::{GrantType, GrantTypes};
-pub use meter::{Meter, Rate};
+pub use limiter::{FailureLimiter, Rate, RateLimiter};
 pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
 pub use secret::{NewSecret, SecretDigest};

@@ -3,11 +3,13 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
 use indexmap::IndexSet;
+use indexmap::set::MutableValues as _;
 
 use super::credentials::{Credentials, MAX_SECRETS};
-use super::{Ended, GrantType, GrantTypes, Rate, SecretDigest};
+use super::{Ended, GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
@@ -49,8 +51,8 @@ pub struct Client {
     pub grants: GrantTypes,
     /// Audiences that it serves.
     accepts: Option<Audiences>,
-    /// How many pairs of tokens it gets, if that is limited.
-    pub rate: Option<Rate>,
+    /// Limits how many pairs of tokens it gets, if that is limited.
+    pub limiter: Option<Arc<RateLimiter>>,
     /// How long its tokens and sessions live.
     pub lifetimes: Lifetimes,
     /// Sessions that began earlier have ended.
@@ -154,7 +156,7 @@ impl Registry {
                 algorithm,
                 grants: GrantTypes::default(),
                 accepts: None,
-                rate: None,
+                limiter: None,
                 lifetimes: service,
                 not_before: None,
             }),
@@ -176,6 +178,19 @@ impl Registry {
         let client = self.named(id);
         let matches = client.map_or(&Credentials::none(), |client| &client.credentials).match_secret(&given);
         client.filter(|_| matches && !secret.is_empty())
+    }
+
+    /// Takes over what the clients of `before` have used of their rates. A client whose rate is
+    /// another begins anew.
+    pub fn keep_limiters(&mut self, before: &Self) {
+        for index in 0..self.clients.len() {
+            let Some(ById(client)) = self.clients.get_index_mut2(index) else { continue };
+            let Some(limiter) = &mut client.limiter else { continue };
+            let used = before.named(client.id.as_str()).and_then(|client| client.limiter.as_ref());
+            if let Some(used) = used.filter(|used| used.rate() == limiter.rate()) {
+                *limiter = Arc::clone(used);
+            }
+        }
     }
 
     /// The client of tokens without credentials, if such tokens are given.
@@ -254,7 +269,8 @@ impl Registry {
             all.add(client.subjects.as_bytes());
             all.add(client.claims.as_bytes());
             all.add(client.algorithm.name().as_bytes());
-            all.add(format!("{:?} {:?} {:?}", client.grants, client.accepts, client.rate).as_bytes());
+            let rate = client.limiter.as_ref().map(|limiter| limiter.rate().count());
+            all.add(format!("{:?} {:?} {rate:?}", client.grants, client.accepts).as_bytes());
             all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
         }
     }
@@ -296,7 +312,7 @@ fn client(
         algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
         grants: grants(source, written.grants.as_deref())?,
         accepts: accepts(source, &written.accepts)?,
-        rate: written.rate.map(Rate::a_second),
+        limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
             refresh: written.refresh_lifetime.unwrap_or(service.refresh),

@@ -18,6 +18,7 @@ use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
 use serde_json::error::Category;
 
+use super::parameters::parameters;
 use super::problem::Problem;
 use super::{MAX_BODY, query};
 
@@ -112,24 +113,22 @@ async fn collect(mut body: Limited<BoxBody<Bytes, io::Error>>) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// `application/json`, with no parameter or with `charset=utf-8`, not encoded.
+/// Whether the body is `application/json`, not encoded: its `charset` is UTF-8 or absent, and other
+/// parameters have no meaning (RFC 9110 §8.3.1).
 fn is_json(headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(written), None) = (types.next(), types.next()) else { return false };
-    let Ok(written) = written.to_str() else { return false };
-    let mut parts = written.split(';').map(str::trim);
-    let media = parts.next().unwrap_or_default();
-    let utf8 = |parameter: &str| {
-        let (name, value) = parameter.split_once('=').unwrap_or_default();
-        let bare = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
-        name.eq_ignore_ascii_case("charset") && bare.eq_ignore_ascii_case("utf-8")
-    };
-    let parameters_right = match (parts.next(), parts.next()) {
+    let written = written.as_bytes();
+    let (media, rest) = written.split_at(written.iter().position(|byte| *byte == b';').unwrap_or(written.len()));
+    let Some(parameters) = parameters(rest) else { return false };
+    let mut charsets = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"charset"));
+    // A parameter that is there twice is an error (RFC 6838 §4.3).
+    let is_utf8 = match (charsets.next(), charsets.next()) {
         (None, _) => true,
-        (Some(one), None) => utf8(one),
+        (Some((_, charset)), None) => charset.eq_ignore_ascii_case(b"utf-8"),
         _ => false,
     };
-    media.eq_ignore_ascii_case("application/json") && parameters_right && !headers.contains_key(CONTENT_ENCODING)
+    media.trim_ascii().eq_ignore_ascii_case(b"application/json") && is_utf8 && !headers.contains_key(CONTENT_ENCODING)
 }
 
 /// Where reading stands, so that an error can name the member.
@@ -216,17 +215,26 @@ mod tests {
             "application/json ; charset=UTF-8",
             "application/json; charset=\"utf-8\"",
             "application/json;Charset=Utf-8",
+            "application/json;",
+            "application/json ; ;",
+            "application/json; v=1",
+            "application/json; profile=\"a;charset=latin1\"; charset=utf-8",
         ] {
             assert!(is_json(&with(&[right])), "{right}");
         }
         for wrong in [
             "",
             "text/plain",
-            "application/json;",
+            ";",
             "application/jsonx",
             "application/json; charset=latin1",
             "application/json; charset=utf-8; charset=utf-8",
-            "application/json; v=1",
+            "application/json; charset=utf-16; v=1",
+            "application/json; v=1; charset=us-ascii",
+            "application/json; charset=\"\"",
+            "application/json; charset='utf-8'",
+            "application/json; charset=\"utf-8",
+            "application/json; v",
             "application/*",
             "application/json, application/json",
             "application/x-www-form-urlencoded",

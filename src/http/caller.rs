@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use poem::Addr;
 use poem::http::{HeaderMap, HeaderName};
 
+use super::parameters::{elements_from_last, parameters};
 use crate::config::{Forwarding, Peer};
 
 /// An address that a request came from.
@@ -20,9 +21,9 @@ pub(super) enum Caller {
 impl Caller {
     /// Who sent the request that came from `peer` with these `headers`.
     ///
-    /// Every proxy appends whom it has heard: so the list is read from its end, and
-    /// as long as a trusted proxy speaks. What stands before the first address that
-    /// is not trusted was written by whoever is there, and may be a lie.
+    /// Every proxy appends the address that it was called from: so the list is read from its end,
+    /// as long as a trusted proxy wrote it. What stands before the first address that is not
+    /// trusted came from there, and may be a lie. Several field lines are one list.
     pub(super) fn of(peer: &Addr, headers: &HeaderMap, forwarding: &Forwarding) -> Self {
         let mut caller = match peer {
             Addr::SocketAddr(address) => Self::Ip(address.ip().to_canonical()),
@@ -32,10 +33,9 @@ impl Caller {
             return caller;
         }
         let fields = headers.get_all(HeaderName::from_static(forwarding.header())).iter().rev();
-        // One who writes bytes that are no text must not hide what a proxy adds to them.
-        for hop in fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b',')) {
+        for hop in fields.flat_map(|field| elements_from_last(field.as_bytes())) {
             let read = if forwarding.is_rfc7239 { forwarded_for } else { address };
-            let Some(named) = std::str::from_utf8(hop).ok().and_then(read) else { break };
+            let Some(named) = hop.and_then(read) else { break };
             caller = Self::Ip(named);
             if !caller.is_trusted(forwarding) {
                 break;
@@ -44,9 +44,9 @@ impl Caller {
         caller
     }
 
-    /// Whom a limit takes for one: an address, and of IPv6 the network that one
-    /// household has.
-    pub(super) fn household(self) -> Option<IpAddr> {
+    /// Returns the prefix that limits count by: an IPv4 address, or the /64 of an IPv6 address,
+    /// which is what one subscriber has.
+    pub(super) fn limit_prefix(self) -> Option<IpAddr> {
         match self {
             Self::Ip(IpAddr::V6(address)) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
             Self::Ip(address) => Some(address),
@@ -72,22 +72,37 @@ impl fmt::Display for Caller {
     }
 }
 
-/// `for=` in one element of `Forwarded` (RFC 7239 §4).
-fn forwarded_for(element: &str) -> Option<IpAddr> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
-    let (_, node) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-    address(node.trim().trim_matches('"'))
+/// Reads `for=` in one element of `Forwarded` (RFC 7239 §4), where it must not stand twice.
+fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
+    let pairs = parameters(element)?;
+    let mut nodes = pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"for")).map(|(_, value)| value);
+    let (node, None) = (nodes.next()?, nodes.next()) else { return None };
+    address(node)
 }
 
-/// An address, with or without a port.
-fn address(text: &str) -> Option<IpAddr> {
-    let text = text.trim();
-    let bare = match text.strip_prefix('[') {
-        Some(rest) => rest.split(']').next()?,
-        None if text.matches(':').count() == 1 => text.split(':').next()?,
-        None => text,
+/// Reads an address with or without a port (RFC 7239 §6), an IPv6 address with or without brackets.
+fn address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    let (address, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']')?;
+            let port = if port.is_empty() { "0" } else { port.strip_prefix(':')? };
+            (IpAddr::V6(address.parse().ok()?), port)
+        }
+        None => match text.split_once(':') {
+            Some((address, port)) if !port.contains(':') => (IpAddr::V4(address.parse().ok()?), port),
+            _ => (text.parse().ok()?, "0"),
+        },
     };
-    bare.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    is_port(port).then(|| address.to_canonical())
+}
+
+/// Whether this is a port, or a name that stands for one.
+fn is_port(text: &str) -> bool {
+    match text.strip_prefix('_') {
+        Some(name) => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+        None => (1..=5).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()),
+    }
 }
 
 #[cfg(test)]
@@ -129,6 +144,10 @@ mod tests {
             ("10.0.0.1:1", &["203.0.113.7, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1:1", &["a lie"], "10.0.0.1"),
             ("10.0.0.1:1", &["203.0.113.7:4711"], "203.0.113.7"),
+            // Empty elements are none, in every line.
+            ("10.0.0.1:1", &["203.0.113.7,, ,10.0.0.2, ,\t,"], "203.0.113.7"),
+            ("10.0.0.1:1", &["127.0.0.1, 203.0.113.7", "", ",", "10.0.0.2"], "203.0.113.7"),
+            ("10.0.0.1:1", &["127.0.0.1\"", "203.0.113.7"], "203.0.113.7"),
             ("[fd00::1]:1", &["2001:db8::7"], "2001:db8::7"),
             ("[fd00::1]:1", &["[2001:db8::7]:4711"], "2001:db8::7"),
             // IPv4 on an IPv6 socket is IPv4.
@@ -149,8 +168,48 @@ mod tests {
             ("proto=https;for=\"[2001:db8::7]:4711\"", "2001:db8::7"),
             ("for=_hidden", "10.0.0.1"),
             ("203.0.113.7", "10.0.0.1"),
+            // A quoted string may hold what would separate: a proxy passes on the caller's Host.
+            (r#"proto=http;host="a,for=203.0.113.9";for=198.51.100.1"#, "198.51.100.1"),
+            (r#"for=198.51.100.1;host="a,for=203.0.113.9""#, "198.51.100.1"),
+            (r#"for=198.51.100.1;host="a;for=203.0.113.9""#, "198.51.100.1"),
+            (r#"host="a;for=203.0.113.9";for=198.51.100.1"#, "198.51.100.1"),
+            (r#"for=198.51.100.1;host="\",for=203.0.113.9""#, "198.51.100.1"),
+            (r#"for=198.51.100.1;host="a\\", for=10.0.0.2;host="\"\\\",""#, "198.51.100.1"),
+            (r#"for="\198.51\.100.1""#, "198.51.100.1"),
+            // What was written before a proxy's element does not reach into it.
+            (r#"for="203.0.113.9, for=198.51.100.1"#, "198.51.100.1"),
+            (r#"for="203.0.113.9, for="198.51.100.1";host="a,b""#, "198.51.100.1"),
+            (r#"for=203.0.113.9;host="\, for="198.51.100.1""#, "198.51.100.1"),
+            // Empty elements and pairs are none.
+            ("for=203.0.113.9, for=198.51.100.1, ,;,", "10.0.0.1"),
+            ("for=203.0.113.9, for=198.51.100.1, ,\t,", "198.51.100.1"),
+            (";for=198.51.100.1;", "198.51.100.1"),
+            ("for=198.51.100.1; proto=https", "198.51.100.1"),
+            // An element that says nothing, two things or is malformed ends the list.
+            ("for=198.51.100.1, proto=https", "10.0.0.1"),
+            ("for=198.51.100.1, for=10.0.0.2;for=10.0.0.3", "10.0.0.1"),
+            ("for=198.51.100.1, for=10.0.0.2;proto", "10.0.0.1"),
+            (r#"for=198.51.100.1, for=10.0.0.2;host="a"b""#, "10.0.0.1"),
+            (r#"for=198.51.100.1, for=10.0.0.2;host="a\""#, "10.0.0.1"),
+            // Ports, and addresses that should have been quoted.
+            (r#"for="198.51.100.1:_proxy-1""#, "198.51.100.1"),
+            (r#"for="198.51.100.1:x""#, "10.0.0.1"),
+            (r#"for="198.51.100.1:""#, "10.0.0.1"),
+            (r#"for="[2001:db8::7]4711""#, "10.0.0.1"),
+            (r#"for="2001:db8::7""#, "2001:db8::7"),
+            ("for=[2001:db8::7]:4711", "2001:db8::7"),
+            ("for=198.51.100.1:4711", "198.51.100.1"),
         ] {
             assert_eq!(caller("10.0.0.1:1", &[line], &["10.0.0.0/8"], true), expected, "{line}");
+        }
+        // Several lines are one list, and no quoted string goes over a line's end.
+        for (lines, expected) in [
+            (&["for=203.0.113.9", "for=198.51.100.1", "for=10.0.0.2"][..], "198.51.100.1"),
+            (&["for=198.51.100.1, ", "", " , "], "198.51.100.1"),
+            (&["for=\"203.0.113.9", "for=198.51.100.1;host=\"a\""], "198.51.100.1"),
+            (&["for=198.51.100.1;host=\"a", "for=203.0.113.9\""], "10.0.0.1"),
+        ] {
+            assert_eq!(caller("10.0.0.1:1", lines, &["10.0.0.0/8"], true), expected, "{lines:?}");
         }
     }
 }

@@ -45,7 +45,7 @@ impl RequestContext {
             now: state.clock(),
             snapshot,
             id,
-            prefix: caller.household(),
+            prefix: caller.limit_prefix(),
             address: caller.to_string(),
             certificate,
             traceparent: traceparent(request.headers()),

@@ -1,5 +1,5 @@
-//! CORS (fetch standard §3.2): the pages of which origins may read answers. None, unless
-//! the configuration lists them; what everybody may read says so itself.
+//! CORS (fetch standard §3.2): which origins' pages may read answers. Pages of every origin may read
+//! the public documents; for everything else the configuration lists the origins.
 
 use poem::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -7,14 +7,25 @@ use poem::http::header::{
 };
 use poem::http::{HeaderMap, HeaderValue, Method};
 
+/// Every origin.
+pub(super) const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 /// What a page may send beside the few headers that every page may.
-const SENT: HeaderValue = HeaderValue::from_static("authorization, content-type, x-request-id, traceparent");
+const SENT: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, x-request-id, traceparent, tracestate, baggage");
+/// What it may send to a public document, where no header has a meaning that could do harm. The
+/// wildcard does not include `Authorization`.
+const SENT_TO_PUBLIC: HeaderValue = HeaderValue::from_static("*, authorization");
 /// What it may read.
 const READ: HeaderValue = HeaderValue::from_static(
     "www-authenticate, retry-after, x-request-id, x-token-subject, x-token-client, x-token-scope",
 );
 /// Seconds that a browser may keep the answer to a preflight.
 const KEPT: HeaderValue = HeaderValue::from_static("600");
+
+/// Whether pages of every origin may read what is at `path`: then a preflight is answered as GET is.
+pub(super) fn is_public(path: &str) -> bool {
+    path.starts_with("/.well-known/") || matches!(path, "/openapi.json" | "/openapi.yaml")
+}
 
 /// What a request says of the page that sends it.
 pub(super) struct Page {
@@ -32,19 +43,31 @@ impl Page {
     }
 
     /// Says in the `headers` of an answer whether the page may read it.
-    pub(super) fn allow(self, origins: &[Box<str>], headers: &mut HeaderMap) {
-        if origins.is_empty() || headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+    pub(super) fn allow(&self, origins: &[Box<str>], headers: &mut HeaderMap) {
+        if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
+            return self.allow_preflight(SENT_TO_PUBLIC, headers);
+        }
+        if origins.is_empty() {
             return;
         }
         headers.append(VARY, HeaderValue::from_static("origin"));
         let listed = |origin: &HeaderValue| origins.iter().any(|one| one.as_bytes() == origin.as_bytes());
-        let Some(origin) = self.origin.filter(listed) else { return };
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        let Some(origin) = self.origin.as_ref().filter(|origin| listed(origin)) else { return };
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         if !self.is_preflight {
             headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, READ);
-        } else if let Some(methods) = headers.get(ALLOW).cloned() {
+        }
+        self.allow_preflight(SENT, headers);
+    }
+
+    /// Says in the answer to a preflight that the page may send the path's methods, with the
+    /// headers `sent`.
+    fn allow_preflight(&self, sent: HeaderValue, headers: &mut HeaderMap) {
+        if self.is_preflight
+            && let Some(methods) = headers.get(ALLOW).cloned()
+        {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
-            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, SENT);
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, sent);
             headers.insert(ACCESS_CONTROL_MAX_AGE, KEPT);
         }
     }

@@ -14,6 +14,7 @@ mod docs;
 mod native;
 mod oauth2;
 mod ops;
+mod parameters;
 mod problem;
 mod public;
 mod query;

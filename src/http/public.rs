@@ -16,14 +16,13 @@ use serde::Serialize;
 use tokio::sync::OnceCell;
 
 use super::context::RequestContext;
+use super::cors::ANY_ORIGIN;
 use super::docs::Docs;
 use super::problem::{Failure, JSON, Problem, WithNothing};
 use super::reply::{Answer, Reply};
 use super::routes::Routes;
 use super::spec;
 use crate::service::State;
-
-pub(super) const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 
 #[derive(Tags)]
 enum Tag {

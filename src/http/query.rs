@@ -64,15 +64,15 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
         let value = value.and_then(decode);
         match &*name {
             "scope" => {
-                let token = value.as_deref().and_then(ScopeToken::parse).ok_or_else(|| {
-                    Problem::bad(format!(
-                        "scope must be one scope token, {}; repeat scope for more",
-                        ScopeToken::EXPECTED
-                    ))
-                })?;
-                question.scope.push(token);
-                if question.scope.len() > Scope::MAX {
-                    return Err(Problem::bad("scope must be there at most 64 times"));
+                for token in value.as_deref().unwrap_or_default().split(' ') {
+                    let token = ScopeToken::parse(token).ok_or_else(|| {
+                        let expected = ScopeToken::EXPECTED;
+                        Problem::bad(format!("scope must be scope tokens with one space between, each {expected}"))
+                    })?;
+                    question.scope.push(token);
+                    if question.scope.len() > Scope::MAX {
+                        return Err(Problem::bad(format!("scope must be at most {} scope tokens", Scope::MAX)));
+                    }
                 }
             }
             "audience" if question.audience.is_some() => {
@@ -92,7 +92,8 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
     Ok(question)
 }
 
-/// `scope`: what the token must allow, each in a parameter of its own.
+/// `scope`: the scope tokens that the token must have. Each parameter is a scope (RFC 6749 §3.3):
+/// one scope token, or more with a space between.
 pub(super) struct AskedScope(pub(super) Vec<ScopeToken>);
 
 impl<'a> ApiExtractor<'a> for AskedScope {
@@ -158,6 +159,10 @@ mod tests {
         assert_eq!(ask(""), Ok((vec![], None)));
         assert_eq!(ask("?"), Ok((vec![], None)));
         assert_eq!(ask("?scope=a&scope=b%3Ac"), Ok((vec!["a".into(), "b:c".into()], None)));
+        for two in ["?scope=a%20b", "?scope=a+b", "?scope=a&scope=b", "?sc%6fpe=a+b"] {
+            assert_eq!(ask(two), Ok((vec!["a".into(), "b".into()], None)), "{two}");
+        }
+        assert_eq!(ask("?scope=c+b&scope=a+d").unwrap().0, ["c", "b", "a", "d"]);
         assert_eq!(ask("?audience=https%3A%2F%2Fa.example"), Ok((vec![], Some("https://a.example".into()))));
         assert_eq!(ask("?audience=two+words%20here"), Ok((vec![], Some("two words here".into()))));
         assert_eq!(ask("?s%63ope=a"), Ok((vec!["a".into()], None)));
@@ -170,8 +175,13 @@ mod tests {
             "?Scope=a",
             "?scope",
             "?scope=",
-            "?scope=a+b",
-            "?scope=a%20b",
+            "?scope=+",
+            "?scope=a+",
+            "?scope=%20a",
+            "?scope=a++b",
+            "?scope=a%09b",
+            "?scope=a%20b&scope=",
+            "?scope=a+%22",
             "?scope=a&",
             "?&scope=a",
             "?=a",
@@ -192,6 +202,9 @@ mod tests {
         }
         assert!(ask(&format!("?{}", ["scope=a"; 64].join("&"))).is_ok());
         assert!(ask(&format!("?{}", ["scope=a"; 65].join("&"))).is_err());
+        assert!(ask(&format!("?scope={}", ["a"; 64].join("+"))).is_ok());
+        assert!(ask(&format!("?scope={}&scope=a", ["a"; 64].join("+"))).is_err());
+        assert!(ask(&format!("?scope={}", ["a"; 65].join("%20"))).is_err());
     }
 
     #[test]

@@ -12,15 +12,15 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use poem::endpoint::BoxEndpoint;
 use poem::http::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST, REFERRER_POLICY,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
 use poem::{Body, Endpoint, Request, Response};
 
 use super::context::RequestContext;
-use super::cors::Page;
+use super::cors::{self, Page};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::routes::{self, Routes};
@@ -72,6 +72,9 @@ impl Shell {
             response.set_status(StatusCode::NO_CONTENT);
             response.headers_mut().insert(ALLOW, route.allow.clone());
             response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+            if cors::is_public(request.uri().path()) {
+                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, cors::ANY_ORIGIN);
+            }
             return Ok(Admitted::Answered(response));
         }
         one_message(request)?;

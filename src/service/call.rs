@@ -38,8 +38,10 @@ impl<'r> Call<'r> {
     /// The client that `auth` proves, or the anonymous one where nothing was presented and such
     /// tokens are given.
     ///
-    /// An address over its failure limit is refused, but only for clients that it recently failed
-    /// to authenticate as, so that others behind that address still get in.
+    /// The secret is checked first, so that a right one is never refused for the failures of others
+    /// at the same address. Only a wrong one counts, and is limited where its address prefix is over
+    /// the limit, which says nothing about the client. An address over the limit may go on guessing:
+    /// there are 2^256 secrets.
     ///
     /// # Errors
     /// [`Denied::Client`] whatever is wrong with the credentials, [`Denied::Limited`].
@@ -54,19 +56,13 @@ impl<'r> Call<'r> {
     }
 
     fn with_secret(&self, id: &str, secret: &[u8]) -> Result<&'r Client, Denied> {
-        let (failures, prefix) = (&self.state.failures, self.origin.prefix);
-        let limit = self.snapshot.failures;
-        if let Some(wait) = limit.and_then(|rate| failures.wait(prefix, rate))
-            && failures.owes((prefix, id))
-        {
-            return Err(Denied::Limited(wait));
+        if let Some(client) = self.snapshot.registry.authenticate(id, secret) {
+            return Ok(client);
         }
-        let client = self.snapshot.registry.authenticate(id, secret);
-        if let (None, Some(rate)) = (client, limit) {
-            failures.count(prefix, rate);
-            failures.count((prefix, id), rate);
+        if let Some(rate) = self.snapshot.failures {
+            self.state.failures.record(self.origin.prefix, rate).map_err(Denied::Limited)?;
         }
-        client.ok_or(Denied::Client)
+        Err(Denied::Client)
     }
 
     /// The session of the refresh token `text`, which `dialect` issued.

@@ -81,28 +81,23 @@ impl<'s> Call<'s> {
     /// # Errors
     /// [`Denied::Limited`], [`Denied::Mint`].
     pub fn issue(&self, decision: Decision<'s>) -> Result<Issued<'s>, Denied> {
-        self.within_rate(decision.client())?;
         let (keys, issuer) = (&self.snapshot.keys, &self.snapshot.issuer);
         let (session, grant) = (decision.session(), decision.grant());
-        let (access, refresh) = if decision.has_refresh() {
-            let Pair { access, refresh, expires, id, kid } = token::mint(keys, issuer, session, &grant, self.now)?;
-            (Access { token: access, expires, id, kid }, Some(refresh))
-        } else {
-            (token::mint_access(keys, issuer, session, &grant, self.now)?, None)
+        let mint = || {
+            Ok(if decision.has_refresh() {
+                let Pair { access, refresh, expires, id, kid } = token::mint(keys, issuer, session, &grant, self.now)?;
+                (Access { token: access, expires, id, kid }, Some(refresh))
+            } else {
+                (token::mint_access(keys, issuer, session, &grant, self.now)?, None)
+            })
         };
+        let (access, refresh) = match &decision.client().limiter {
+            Some(limiter) => limiter.run(Denied::Limited, mint),
+            None => mint(),
+        }?;
         let expire = access.expires.iso_millis();
         self.record(decision.event(), session, &grant, &access, &expire);
         Ok(Issued { access, refresh, expire, decision })
-    }
-
-    /// Counts one more issue of `client`, if it may have one now.
-    fn within_rate(&self, client: &Client) -> Result<(), Denied> {
-        let Some(rate) = client.rate else { return Ok(()) };
-        if let Some(wait) = self.state.issued.wait(client.id.as_str(), rate) {
-            return Err(Denied::Limited(wait));
-        }
-        self.state.issued.count(client.id.as_str(), rate);
-        Ok(())
     }
 
     /// Records what was given to whom: a metric, and a line for the audit.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::Snapshot;
-use crate::clients::Meter;
+use crate::clients::FailureLimiter;
 use crate::clock::{Clock, Timestamp};
 use crate::telemetry::Metrics;
 
@@ -17,10 +17,8 @@ pub struct State {
     clock: Clock,
     refused: ArcSwapOption<String>,
     draining: AtomicBool,
-    /// Failed client authentications, by address, and by address and client.
-    pub(super) failures: Meter,
-    /// Pairs of tokens, by client.
-    pub(super) issued: Meter,
+    /// Failed client authentications, by address prefix.
+    pub(super) failures: FailureLimiter,
     /// Counters of everything, for the ops listener.
     pub metrics: Metrics,
 }
@@ -36,8 +34,7 @@ impl State {
             clock,
             refused: ArcSwapOption::empty(),
             draining: AtomicBool::new(false),
-            failures: Meter::default(),
-            issued: Meter::default(),
+            failures: FailureLimiter::default(),
             metrics,
         }
     }

@@ -18,7 +18,12 @@ const NOT_YET: Option<&str> = Some("the token is not yet valid");
 
 /// A service that holds every committed key.
 fn service() -> TestApp {
-    TestApp::with(&standard(), &KEYS)
+    // Ids at their limits, whose tokens must be accepted.
+    let more = ["x".repeat(64), "a.b_c~d-9".to_owned()].map(|id| {
+        let digest = lingpai::clients::SecretDigest::of(id.as_bytes()).written();
+        format!("[[clients]]\nid = \"{id}\"\nsecrets = [\"{digest}\"]\n")
+    });
+    TestApp::with(&(standard() + &more.concat()), &KEYS)
 }
 
 /// Presents a token where its kind belongs.

@@ -304,6 +304,35 @@ fn defensive_headers() {
     assert!(policy.contains("script-src 'sha256-") && policy.starts_with("default-src 'none'"), "{policy}");
 }
 
+/// A preflight of what everybody may read is answered as GET is, whatever origins are configured.
+#[test]
+fn public_documents_are_open_to_preflights() {
+    let key = ["2026-01-01T00-00-00Z.es256.pem"];
+    let listed = "\n[cors]\norigins = [\"https://app.example.com\"]";
+    for app in [TestApp::start(), TestApp::with(&(standard() + listed), &key)] {
+        for path in ["/.well-known/jwks.json", "/openapi.json", "/openapi.yaml"] {
+            for origin in ["Origin: https://app.example.com", "Origin: https://other.example.com", "Origin: null"] {
+                let got = app.send("GET", path, &[origin], "");
+                assert_eq!(got.header("access-control-allow-origin"), Some("*"), "{path}");
+                assert_eq!(got.header("access-control-allow-methods"), None, "{path}");
+                let headers = "Access-Control-Request-Headers: if-none-match, traceparent";
+                let answer = app.send("OPTIONS", path, &[origin, "Access-Control-Request-Method: GET", headers], "");
+                assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("*")), "{path}");
+                assert_eq!(answer.header("access-control-allow-methods"), Some("GET, HEAD, OPTIONS"));
+                assert_eq!(answer.header("access-control-allow-headers"), Some("*, authorization"));
+                assert_eq!((answer.header("access-control-max-age"), answer.header("vary")), (Some("600"), None));
+            }
+        }
+        // Nothing else is.
+        for path in ["/token", "/docs", "/healthz"] {
+            let preflight = ["Origin: https://other.example.com", "Access-Control-Request-Method: GET"];
+            let answer = app.send("OPTIONS", path, &preflight, "");
+            assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, None), "{path}");
+            assert_eq!(answer.header("access-control-allow-methods"), None, "{path}");
+        }
+    }
+}
+
 /// Off by default; then an exact list.
 #[test]
 fn pages_of_other_origins() {
@@ -326,7 +355,8 @@ fn pages_of_other_origins() {
     let answer = app.send("OPTIONS", "/token", &preflight, "");
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("https://app.example.com")));
     assert_eq!(answer.header("access-control-allow-methods"), answer.header("allow"));
-    assert!(answer.header("access-control-allow-headers").unwrap().contains("authorization, content-type"));
+    let sent = "authorization, content-type, x-request-id, traceparent, tracestate, baggage";
+    assert_eq!(answer.header("access-control-allow-headers"), Some(sent));
     assert_eq!(answer.header("access-control-max-age"), Some("600"));
 
     for other in [

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use crate::clients::GrantType;
 use crate::crypto::{hex, sha256};
 use crate::http::context::RequestContext;
+use crate::http::cors::ANY_ORIGIN;
 use crate::http::problem::{JSON, Problem};
-use crate::http::public::{ANY_ORIGIN, names};
+use crate::http::public::names;
 use crate::http::routes::Routes;
 use crate::service::Snapshot;
 
