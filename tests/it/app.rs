@@ -126,6 +126,12 @@ impl TestApp {
         self
     }
 
+    /// Looks at the files, as a server does on SIGHUP.
+    pub fn ask(&self) -> &Self {
+        self.reloader.lock().unwrap().look(true);
+        self
+    }
+
     /// What the operator reads at `path`.
     pub fn operator(&self, path: &str) -> Answer {
         let mut stream = TcpStream::connect(self.ops).unwrap();
@@ -133,12 +139,18 @@ impl TestApp {
         read_answer(&mut stream)
     }
 
-    /// The number that a metric has.
+    /// The number that a metric has; without labels, over all of them.
     #[track_caller]
     pub fn metric(&self, name: &str) -> i64 {
         let text = self.operator("/metrics").body;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+        let number = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let rest = if rest.starts_with('{') { rest.split_once('}')?.1 } else { rest };
+            Some(rest.strip_prefix(' ')?.parse::<i64>().unwrap())
+        };
+        let numbers: Vec<_> = text.lines().filter_map(number).collect();
+        assert!(!numbers.is_empty(), "no {name} in {text}");
+        numbers.into_iter().sum()
     }
 
     /// Adds a key that signs from `seconds` after the start of the test on, for
@@ -229,8 +241,21 @@ impl Drop for TestApp {
 /// Writes `config` into `folder` and reads it.
 pub fn load(folder: &Path, config: &str) -> Result<Config, lingpai::config::ConfigError> {
     let path = folder.join("lingpai.toml");
-    std::fs::write(&path, config).unwrap();
+    replace(&path, config);
     Config::load(Some(&path), Overrides::default())
+}
+
+/// Writes beside, then renames, so that a reload has no doubt that the file is whole.
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) {
+    let aside = path.with_file_name(".aside");
+    std::fs::write(&aside, content).unwrap();
+    if let Ok(old) = std::fs::metadata(path) {
+        std::fs::set_permissions(&aside, old.permissions()).unwrap();
+    }
+    // As if the clock of the file system had ticked between the write and the rename.
+    let file = std::fs::File::options().append(true).open(&aside).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - Duration::from_millis(10)).unwrap();
+    std::fs::rename(aside, path).unwrap();
 }
 
 /// The path of a file beside the tests.

@@ -8,7 +8,7 @@ use lingpai::clock::Timestamp;
 use lingpai::keys::{self, Alg};
 use serde_json::{Value, json};
 
-use crate::app::{ISSUER, SECRET, START, TestApp, basic, copy_key, edited, segment, standard, vectors};
+use crate::app::{ISSUER, SECRET, START, TestApp, basic, copy_key, edited, replace, segment, standard, vectors};
 use crate::home::{Home, RECENT, Server, signal, until};
 
 const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
@@ -20,7 +20,7 @@ impl TestApp {
     }
 
     fn write(&self, content: &str) -> &Self {
-        fs::write(self.folder.path().join("lingpai.toml"), content).unwrap();
+        replace(&self.folder.path().join("lingpai.toml"), content);
         self
     }
 
