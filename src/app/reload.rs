@@ -228,9 +228,8 @@ impl Part for Settings {
         let unrevoked: Vec<_> = snapshot.keys.unrevoked(&before.keys).map(|kid| kid.as_str()).collect();
         let clients = (snapshot.registry.is_empty() && !before.registry.is_empty())
             .then(|| format!("it removes every client ({} of {0})", before.registry.len()));
-        let revoked = (!unrevoked.is_empty()).then(|| {
-            format!("it takes {} out of `revoked`, and the key is still in the folder", unrevoked.join(", "))
-        });
+        let revoked = (!unrevoked.is_empty())
+            .then(|| format!("it takes {} out of `revoked`, and the key is still in the folder", unrevoked.join(", ")));
         let whys: Vec<_> = revoked.into_iter().chain(clients).collect();
         (!whys.is_empty()).then(|| whys.join("; "))
     }

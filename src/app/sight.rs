@@ -195,7 +195,7 @@ mod tests {
 
     impl Watcher {
         fn new() -> Self {
-            Self { folder: tempfile::tempdir().unwrap(), sight: Sight::default(), now: 0 }
+            Self { folder: tempfile::tempdir().unwrap(), sight: Sight::default(), now: 1_000 }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -258,13 +258,13 @@ mod tests {
         let mut at = Watcher::new();
         at.write("a", "one");
         assert!(!at.look(false, &["a"]));
-        for (now, whole) in [(0, false), (2, false), (3, true)] {
+        for (now, whole) in [(1_000, false), (1_002, false), (1_003, true)] {
             at.now = now;
             assert_eq!(at.look(true, &["a"]), whole, "{now}");
         }
         at.write("a", "two");
         assert!(!at.look(true, &["a"]));
-        at.now = 6;
+        at.now = 1_006;
         // The same bytes, written again since.
         at.finish("a");
         assert!(!at.look(true, &["a"]));
@@ -272,9 +272,9 @@ mod tests {
         // A clock that is put back does not make it wait for ever.
         at.write("a", "three");
         assert!(!at.look(true, &["a"]));
-        at.now = -100;
+        at.now = 100;
         assert!(!at.look(true, &["a"]));
-        at.now = -97;
+        at.now = 103;
         assert!(at.look(true, &["a"]));
     }
 

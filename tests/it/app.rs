@@ -14,7 +14,7 @@ use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::http::State;
 use lingpai::keys::Alg;
-use lingpai::server::Listener;
+use lingpai::server::{Listener, Tls};
 use serde_json::Value;
 
 /// The issuer of every service under test.
@@ -70,6 +70,8 @@ pub struct TestApp {
     pub ops: SocketAddr,
     pub folder: tempfile::TempDir,
     pub state: Arc<State>,
+    /// What the configuration's `[tls]` is loaded into. No listener serves it.
+    pub tls: Option<Arc<Tls>>,
     clock: Clock,
     reloader: Mutex<Reloader>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -89,8 +91,13 @@ impl TestApp {
             copy_key(key, &folder.path().join("keys").join(key));
         }
         let clock = Clock::manual(Timestamp::from_unix(START));
+        for (file, name) in [("first.crt", "tls.crt"), ("first.key", "tls.key")] {
+            std::fs::copy(vectors("tls").join(file), folder.path().join(name)).unwrap();
+        }
         let config = load(folder.path(), config).unwrap();
-        let state = lingpai::app::state(lingpai::app::snapshot(&config, clock.now()).unwrap(), clock.clone());
+        let loaded = lingpai::app::load(&config, clock.now()).unwrap();
+        let tls = loaded.identity.map(|identity| Arc::new(Tls::new(identity)));
+        let state = lingpai::app::state(loaded.snapshot, clock.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -104,8 +111,8 @@ impl TestApp {
             None,
             std::future::pending(),
         ));
-        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state), None));
-        Self { address, ops, folder, clock, state, reloader, runtime: Some(runtime) }
+        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state), tls.clone()));
+        Self { address, ops, folder, tls, clock, state, reloader, runtime: Some(runtime) }
     }
 
     /// Moves the clock to `seconds` after the start of the test.
