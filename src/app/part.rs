@@ -149,20 +149,19 @@ impl<P: Part> Watched<P> {
         if !pace.asked && self.is_held(seen, pace.now) {
             return false;
         }
-        match self.part.load(read, pace.now) {
+        let ready = match self.part.load(read, pace.now) {
+            Ok(ready) => ready,
             Err(error) => {
                 self.pending = None;
-                self.refuse(pace.asked, Some(seen), &error, state)
+                return self.refuse(pace.asked, Some(seen), &error, state);
             }
-            Ok(ready) => match self.part.doubt(&ready).filter(|_| !self.has_waited(seen, pace.now)) {
-                Some(why) => self.hold(pace, seen, why),
-                None => {
-                    self.part.put(ready);
-                    self.accept("what was wrong with the files is mended");
-                    true
-                }
-            },
+        };
+        if let Some(why) = self.part.doubt(&ready).filter(|_| !self.has_waited(seen, pace.now)) {
+            return self.hold(pace, seen, why);
         }
+        self.part.put(ready);
+        self.accept("what was wrong with the files is mended");
+        true
     }
 
     fn accept(&mut self, mended: &str) -> bool {

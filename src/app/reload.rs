@@ -26,7 +26,7 @@ use super::{StartError, certificates, compile, identity, settings};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Drain, Issuer, Listen, Overrides};
 use crate::http::{Snapshot, State, Warning};
-use crate::keys::{Folder, Gravity};
+use crate::keys::{Folder, Gravity, Kid};
 use crate::server::{Identity, Tls, TlsFiles, manager};
 
 /// The longest time until a file that was not whole when somebody asked is looked at again.
@@ -225,7 +225,7 @@ impl Part for Settings {
 
     fn doubt(&self, (snapshot, _): &Self::Ready) -> Option<String> {
         let before = self.state.snapshot();
-        let unrevoked: Vec<_> = snapshot.keys.unrevoked(&before.keys).map(|kid| kid.as_str()).collect();
+        let unrevoked: Vec<_> = snapshot.keys.unrevoked(&before.keys).map(Kid::as_str).collect();
         let clients = (snapshot.registry.is_empty() && !before.registry.is_empty())
             .then(|| format!("it removes every client ({} of {0})", before.registry.len()));
         let revoked = (!unrevoked.is_empty())

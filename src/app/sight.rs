@@ -148,11 +148,11 @@ impl Sight {
 
 impl Seen {
     /// Whether a look that finds the same content shows that it is whole.
-    fn confirmed(&self, place: Option<&Place>, pace: Pace) -> bool {
+    fn confirmed(&self, current: Option<&Place>, pace: Pace) -> bool {
         let modified = |place: Option<&Place>| place.map(|place| place.modified);
         // The clock counts whole seconds, so more than that many are needed.
         let apart = pace.now.since(self.since) > pace.seconds;
-        self.whole || !pace.asked || apart && modified(place) == modified(self.place.as_ref())
+        self.whole || !pace.asked || apart && modified(current) == modified(self.place.as_ref())
     }
 }
 
