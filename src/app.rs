@@ -1,7 +1,9 @@
 //! The composition root: a [`Config`] becomes what runs. The only place that
 //! knows every room.
 
+mod part;
 mod reload;
+mod sight;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,13 +15,15 @@ use futures_util::FutureExt as _;
 
 use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{self, Config, ConfigError, Listen, Text};
+use crate::config::{Config, ConfigError, Listen, Text};
 use crate::crypto::Digester;
 use crate::http::{self, Refusals};
 use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::service::{Snapshot, State, Warning};
 use crate::token::Cache;
+
+use sight::Content;
 
 pub use reload::{Reloader, watch};
 
@@ -100,7 +104,7 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, StartError> {
-    load(config, now).map(|loaded| loaded.snapshot)
+    compile(config, &Folder::read(&config.keys.path)?, now)
 }
 
 /// What the files say, ready to be put in force.
@@ -112,41 +116,37 @@ pub struct Loaded {
     pub identity: Option<Identity>,
 }
 
-/// Reads and checks everything that `config` names.
+/// Reads and checks everything that `config` names. A start is strict: whatever is
+/// wrong with one part keeps it from starting. A reload loads each part by itself.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn load(config: &Config, now: Timestamp) -> Result<Loaded, StartError> {
-    compile(config, &Files::read(&config.keys.path, config.tls.as_ref())?, now)
+    load_with(config, &Folder::read(&config.keys.path)?, now)
 }
 
-/// The files beside the configuration, as they were at one time.
-struct Files {
-    folder: Folder,
-    tls: Option<TlsFiles>,
+fn load_with(config: &Config, folder: &Folder, now: Timestamp) -> Result<Loaded, StartError> {
+    let identity = config.tls.as_ref().map(|tls| identity(&TlsFiles::read(tls)?, now)).transpose()?;
+    Ok(Loaded { snapshot: compile(config, folder, now)?, identity })
 }
 
-impl Files {
-    fn read(keys: &Path, tls: Option<&config::Tls>) -> Result<Self, StartError> {
-        Ok(Self { folder: Folder::read(keys)?, tls: tls.map(TlsFiles::read).transpose()? })
-    }
-
-    /// A digest of all that was read, to tell whether anything has changed.
-    fn digest(&self, configuration: &str) -> [u8; 32] {
-        let mut all = Digester::default();
-        all.add(configuration.as_bytes());
-        all.add(&self.folder.digest());
-        for part in self.tls.iter().flat_map(TlsFiles::parts) {
-            all.add(part);
-        }
-        all.finish()
-    }
+fn identity(files: &TlsFiles, now: Timestamp) -> Result<Identity, StartError> {
+    let digest = sight::digest(&certificates(files));
+    files.identity(digest, now).map_err(|error| StartError::from(error).passing())
 }
 
-fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, StartError> {
-    let identity = files.tls.as_ref().map(|tls| tls.identity(now)).transpose();
-    let identity = identity.map_err(|error| StartError::from(error).passing())?;
-    let folder = &files.folder;
+/// Each file of `[tls]`.
+fn certificates(files: &TlsFiles) -> Vec<Content> {
+    files.parts().map(|(path, bytes)| Content::new(path, bytes)).collect()
+}
+
+/// The configuration, if it is a file, and each file in the folder of keys.
+fn settings(path: Option<&Path>, content: &str, folder: &Folder) -> Vec<Content> {
+    let configuration = path.map(|path| Content::new(path, content.as_bytes()));
+    configuration.into_iter().chain(folder.files().map(|(path, bytes)| Content::new(path, bytes))).collect()
+}
+
+fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot, StartError> {
     let registry = Registry::compile(config)?;
     let plan = plan(config, &registry)?;
     let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now);
@@ -154,7 +154,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
     let mut warnings = warnings(config, &registry, &keys, now);
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     let warnings = warnings.into_iter().map(Warning::standing).collect();
-    let snapshot = Snapshot {
+    Ok(Snapshot {
         issuer: config.issuer.as_str().to_owned(),
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
@@ -164,12 +164,11 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
         origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
         inspected: Cache::new(config.token.cache),
         failures: (config.failures > 0).then(|| Rate::per_second(1).with_burst(config.failures)),
-        files: files.digest(config.source.content()),
+        files: sight::digest(&settings(config.source.path(), config.source.content(), folder)),
         compiled: now,
         registry,
         keys,
-    };
-    Ok(Loaded { snapshot, identity })
+    })
 }
 
 /// A digest of what the configuration means to those who ask: where a replica
@@ -229,12 +228,12 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
 /// What keeps either from starting.
 pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
     distinct(config)?;
-    let files = Files::read(&config.keys.path, config.tls.as_ref())?;
-    let mut new = compile(config, &files, now)?.snapshot;
+    let folder = Folder::read(&config.keys.path)?;
+    let mut new = load_with(config, &folder, now)?.snapshot;
     let mut findings = new.keys.doubts(now);
     match running {
         // Without it, when the files were written is all that tells what verifiers have heard of.
-        None => findings.extend(new.keys.published_late(files.folder.written(), new.jwks_max_age, now)),
+        None => findings.extend(new.keys.published_late(folder.written(), new.jwks_max_age, now)),
         Some(running) => {
             let old = snapshot(running, now)?;
             findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));

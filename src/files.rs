@@ -8,6 +8,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -122,6 +123,7 @@ fn aside<E: From<io::Error>>(
     let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
         file.write_all(content)?;
         file.set_permissions(Permissions::from_mode(mode))?;
+        seal(&file)?;
         file.sync_all()
     });
     let placed = written.map_err(E::from).and_then(|()| place(&aside));
@@ -130,6 +132,13 @@ fn aside<E: From<io::Error>>(
     }
     placed?;
     Ok(File::open(folder)?.sync_all()?)
+}
+
+/// Sets the modification time back by a nanosecond. It then differs from the change time, by which a
+/// reload knows that nobody is writing the file any more, though all this takes one tick of the clock.
+fn seal(file: &File) -> io::Result<()> {
+    let modified = file.metadata()?.modified()?;
+    file.set_modified(modified.checked_sub(Duration::from_nanos(1)).unwrap_or(modified))
 }
 
 #[cfg(test)]
@@ -180,7 +189,9 @@ mod tests {
         })
         .unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        let status = fs::metadata(&path).unwrap();
+        assert_eq!(status.mode() & 0o777, 0o640);
+        assert_ne!((status.mtime(), status.mtime_nsec()), (status.ctime(), status.ctime_nsec()));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

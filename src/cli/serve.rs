@@ -62,12 +62,13 @@ async fn serve(settings: &Settings) -> Answer {
     }
     let logs = telemetry::start();
     announce(&snapshot, &addresses, clock.now());
-    say(&welcome);
-    manager::ready();
     let state = app::state(snapshot, clock);
     let transport = app::transport(&config);
-    // The configuration itself, which may be large, is not kept.
+    // The configuration itself, which may be large, is not kept. What the reloader sees now is what later looks are
+    // compared with, so it comes before anybody is told that the service is ready.
     let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state), tls.clone());
+    say(&welcome);
+    manager::ready();
     tokio::spawn(async move {
         app::serve(state, listeners, transport, tls, stop).await;
         tracing::info!("stopped");

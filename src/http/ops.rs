@@ -43,7 +43,7 @@ impl Ops {
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
             "reload_error": self.state.refused().as_deref(),
-            "warnings": snapshot.warnings(now).collect::<Vec<_>>(),
+            "warnings": self.state.warnings(),
             "clients": snapshot.registry.len(),
             "keys": snapshot.keys.schedule(now).iter().map(key).collect::<Vec<_>>(),
         });
@@ -57,7 +57,7 @@ impl Ops {
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
         let newest = Alg::ALL.map(|alg| (alg.name(), snapshot.keys.newest(alg).map(Timestamp::unix)));
-        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, snapshot.warnings(now).count()))
+        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, self.state.warnings().len()))
     }
 }
 

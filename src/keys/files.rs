@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 use super::key::{new_pkcs8, read_pkcs8};
 use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
-use crate::crypto::Digester;
 use crate::files;
 
 /// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
@@ -99,16 +98,9 @@ impl Folder {
         }
     }
 
-    /// A digest of all names and bytes, to tell whether anything has changed. It
-    /// is of private parts too, so it stays inside the process.
-    #[must_use]
-    pub fn digest(&self) -> [u8; 32] {
-        let mut all = Digester::default();
-        for file in &self.files {
-            all.add(file.name.to_string().as_bytes());
-            all.add(file.pem.as_bytes());
-        }
-        all.finish()
+    /// The path and the bytes of each file, in the order of the names.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        self.files.iter().map(|file| (file.path.as_path(), file.pem.as_bytes()))
     }
 
     /// Parses every key.

@@ -75,6 +75,15 @@ impl KeyRing {
         findings
     }
 
+    /// The ids that `old` counts as revoked and these keys do not, though they hold the key.
+    pub fn unrevoked<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = &'a Kid> {
+        let here = |kid: &Kid| {
+            let held = self.entries.iter().map(|entry| entry.key.kid());
+            held.chain(self.retired.iter().map(|(_, kid)| kid)).any(|one| one == kid)
+        };
+        old.plan.revoked.iter().filter(move |kid| !self.plan.revoked.contains(kid) && here(kid))
+    }
+
     /// Remembers the keys that `old` had and these have not: whoever puts one back brings nothing new.
     pub fn remember(&mut self, old: &Self) {
         let gone = old.entries.iter().map(|entry| entry.key.kid()).filter(|kid| !self.knows(kid));

@@ -64,9 +64,11 @@ impl TlsFiles {
         Ok(Self { paths: paths.clone(), cert: read(&paths.cert)?, key: read(&paths.key)?, client_ca })
     }
 
-    /// Their bytes, to tell whether anything has changed.
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
-        [&self.cert, &self.key].into_iter().chain(&self.client_ca).map(|part| part.as_slice())
+    /// The path and the bytes of each file.
+    pub fn parts(&self) -> impl Iterator<Item = (&Path, &[u8])> {
+        let client_ca = self.paths.client_ca.as_deref().zip(self.client_ca.as_ref());
+        let pair = [(self.paths.cert.as_path(), &self.cert), (self.paths.key.as_path(), &self.key)];
+        pair.into_iter().chain(client_ca).map(|(path, bytes)| (path, bytes.as_slice()))
     }
 
     /// What checks the certificates of clients, if they are asked for one. They need not have one.
@@ -84,18 +86,19 @@ impl TlsFiles {
             .map_err(|_| TlsError::new(path, "holds no certificate; expected -----BEGIN CERTIFICATE-----"))
     }
 
-    /// What is served with them, if they are good at `now`.
+    /// What is served with them, if they are good at `now`. `files` is a digest of them, to tell
+    /// whether they have changed since.
     ///
     /// # Errors
     /// A file that is no PEM, a certificate that is not valid now, or a key that is another's.
-    pub fn identity(&self, now: Timestamp) -> Result<Identity, TlsError> {
+    pub fn identity(&self, files: [u8; 32], now: Timestamp) -> Result<Identity, TlsError> {
         let (cert, key) = (&self.paths.cert, &self.paths.key);
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
         let chain = chain.map_err(|_| TlsError::new(cert, "is not PEM; expected -----BEGIN CERTIFICATE-----"))?;
         let Some(leaf) = chain.first() else {
             return Err(TlsError::new(cert, "holds no certificate; expected -----BEGIN CERTIFICATE-----"));
         };
-        check_dates(leaf, now).map_err(|problem| TlsError::new(cert, problem))?;
+        let expires = check_dates(leaf, now).map_err(|problem| TlsError::new(cert, problem))?;
         let private = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| TlsError::new(key, "holds no private key in PEM; expected -----BEGIN PRIVATE KEY-----"))?;
         let provider = Arc::new(crypto::tls::default_provider());
@@ -115,7 +118,7 @@ impl TlsFiles {
         };
         let mut served = verified.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         served.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Identity(Arc::new(served)))
+        Ok(Identity { served: Arc::new(served), files, expires })
     }
 }
 
@@ -126,30 +129,47 @@ pub(super) fn client_certificate(connection: &ServerConnection) -> Option<Client
 
 /// A certificate with its key, ready to be served.
 #[derive(Debug)]
-pub struct Identity(Arc<ServerConfig>);
+pub struct Identity {
+    served: Arc<ServerConfig>,
+    files: [u8; 32],
+    expires: Timestamp,
+}
 
 /// The identity that new connections get.
 #[derive(Debug)]
-pub struct Tls(ArcSwap<ServerConfig>);
+pub struct Tls(ArcSwap<Identity>);
 
 impl Tls {
     /// Begins with `identity`.
     #[must_use]
     pub fn new(identity: Identity) -> Self {
-        Self(ArcSwap::new(identity.0))
+        Self(ArcSwap::from_pointee(identity))
     }
 
     /// Serves connections to come with `identity`.
     pub fn swap(&self, identity: Identity) {
-        self.0.store(identity.0);
+        self.0.store(Arc::new(identity));
+    }
+
+    /// The digest of the files that it was loaded from.
+    #[must_use]
+    pub fn files(&self) -> [u8; 32] {
+        self.0.load().files
+    }
+
+    /// Whether the certificate has expired at `now`.
+    #[must_use]
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        now > self.0.load().expires
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.load_full())
+        TlsAcceptor::from(Arc::clone(&self.0.load().served))
     }
 }
 
-fn check_dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<(), String> {
+/// When `leaf` expires, if it is valid at `now`.
+fn check_dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, String> {
     let parsed = Certificate::from_der(leaf).map_err(|_| "holds something that is no X.509 certificate".to_owned())?;
     let validity = parsed.tbs_certificate().validity();
     let at = |time: x509_cert::time::Time| {
@@ -162,7 +182,7 @@ fn check_dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<(), String> 
     if now > until {
         return Err(format!("expired at {until}"));
     }
-    Ok(())
+    Ok(until)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {

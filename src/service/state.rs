@@ -16,6 +16,7 @@ pub struct State {
     snapshot: ArcSwap<Snapshot>,
     clock: Clock,
     refused: ArcSwapOption<String>,
+    pending: ArcSwap<Vec<String>>,
     draining: AtomicBool,
     /// Failed client authentications, by address prefix.
     pub(super) failures: FailureLimiter,
@@ -33,6 +34,7 @@ impl State {
             snapshot: ArcSwap::from_pointee(snapshot),
             clock,
             refused: ArcSwapOption::empty(),
+            pending: ArcSwap::default(),
             draining: AtomicBool::new(false),
             failures: FailureLimiter::default(),
             metrics,
@@ -42,29 +44,36 @@ impl State {
     /// Replaces the snapshot for the requests to come.
     pub fn swap(&self, snapshot: Snapshot) {
         self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
-        self.metrics.reloaded();
         self.snapshot.store(Arc::new(snapshot));
-        self.refused.store(None);
     }
 
-    /// Keeps the snapshot although the files have changed, and says why to whom
-    /// the ops listener serves. Counted if it is `new`.
-    pub fn refuse(&self, why: String, new: bool) {
-        self.metrics.reload_refused(new);
-        self.refused.store(Some(Arc::new(why)));
+    /// Counts a reload of this part that was refused.
+    pub fn count_refused_reload(&self, part: &'static str) {
+        self.metrics.reload_refused(part);
     }
 
-    /// What is in force is what the files say.
-    pub fn confirm(&self) {
-        let snapshot = self.snapshot.load();
-        self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
-        self.refused.store(None);
+    /// Says to the operator what became of the last look at the files: whether anything was
+    /// put in force; what is refused, and why; what is not applied yet, and why.
+    pub fn looked(&self, applied: bool, refused: Option<String>, pending: Vec<String>) {
+        if applied {
+            self.metrics.reloaded();
+        }
+        self.metrics.in_force(refused.is_none());
+        self.refused.store(refused.map(Arc::new));
+        self.pending.store(Arc::new(pending));
     }
 
     /// Why the files are not what is in force, if they are not.
     #[must_use]
     pub fn refused(&self) -> Option<Arc<String>> {
         self.refused.load_full()
+    }
+
+    /// What is to be warned of now: of what is in force, and of what is not applied yet.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
+        snapshot.warnings(now).map(str::to_owned).chain(self.pending.load().iter().cloned()).collect()
     }
 
     /// From now on it says that it is not ready, because it will end.

@@ -13,6 +13,9 @@ use prometheus::{
 /// Upper bounds in seconds. A signature takes some ten microseconds.
 const BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.25, 5.0];
 
+/// What is reloaded by itself: the configuration with the keys, and the TLS identity.
+pub const RELOAD_PARTS: [&str; 2] = ["configuration", "tls"];
+
 /// What the ops listener's `/metrics` shows.
 pub struct Metrics {
     registry: Registry,
@@ -24,7 +27,7 @@ pub struct Metrics {
     shed: IntCounter,
     log_lines_dropped: IntGauge,
     reloads: IntCounter,
-    reload_failures: IntCounter,
+    reload_failures: IntCounterVec,
     reload_successful: IntGauge,
     warnings: IntGauge,
     keys: IntGaugeVec,
@@ -64,6 +67,10 @@ impl Default for Metrics {
             "Access tokens that were looked for among those found good before: hits need no signature.",
         );
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
+        let reload_failures = Opts::new(
+            "lingpai_reload_failures_total",
+            "Reloads that were refused, by part: configuration (with the keys), tls. The part that was loaded before stays.",
+        );
         let newest_key = Opts::new(
             "lingpai_newest_key_start_timestamp_seconds",
             "When the newest key of an algorithm that signs starts to sign, or did.",
@@ -83,10 +90,7 @@ impl Default for Metrics {
                 "Lines of the log that nobody read in time, or that could not be written, since the start.",
             ),
             reloads: counter("lingpai_reloads_total", "Reloads of configuration and keys that were applied."),
-            reload_failures: counter(
-                "lingpai_reload_failures_total",
-                "Reloads that were refused; what was loaded before stays.",
-            ),
+            reload_failures: registered(&registry, IntCounterVec::new(reload_failures, &["part"])),
             reload_successful: gauge(
                 "lingpai_last_reload_successful",
                 "Whether what is in the files now is what the server works with: 1, or 0 while a reload is refused.",
@@ -108,6 +112,9 @@ impl Default for Metrics {
             registry,
         };
         metrics.reload_successful.set(1);
+        for part in RELOAD_PARTS {
+            metrics.reload_failures.with_label_values(&[part]);
+        }
         for event in [Event::Issued, Event::Refreshed, Event::Verified] {
             for dialect in ["native", "oauth2"] {
                 metrics.tokens.with_label_values(&[event.word(), dialect]);
@@ -166,7 +173,6 @@ impl Metrics {
 
     /// What was loaded is in force.
     pub fn loaded(&self, keys_digest: &[u8; 32], configuration_digest: &[u8; 32]) {
-        self.reload_successful.set(1);
         self.keys_digest.set(first_48_bits(keys_digest));
         self.configuration_digest.set(first_48_bits(configuration_digest));
     }
@@ -176,12 +182,14 @@ impl Metrics {
         self.reloads.inc();
     }
 
-    /// What is in the files is refused; `new` if it was not refused before.
-    pub fn reload_refused(&self, new: bool) {
-        self.reload_successful.set(0);
-        if new {
-            self.reload_failures.inc();
-        }
+    /// Whether nothing that is in the files now is refused.
+    pub fn in_force(&self, all: bool) {
+        self.reload_successful.set(all.into());
+    }
+
+    /// A reload of this part, one of [`RELOAD_PARTS`], was refused.
+    pub fn reload_refused(&self, part: &'static str) {
+        self.reload_failures.with_label_values(&[part]).inc();
     }
 
     /// Everything as text, with this many keys in each state; for each algorithm when its newest key
@@ -233,7 +241,8 @@ mod tests {
     fn every_name_is_ours_and_has_a_help() {
         let metrics = Metrics::default();
         metrics.loaded(&[0xff; 32], &[1; 32]);
-        metrics.reload_refused(true);
+        metrics.reload_refused("tls");
+        metrics.in_force(false);
         let text = metrics.text(&[("signing", 1), ("upcoming", 0)], &[("ES256", Some(7)), ("RS256", None)], 2);
         assert!(
             text.lines()
@@ -245,7 +254,8 @@ mod tests {
             "lingpai_keys{state=\"signing\"} 1",
             "lingpai_keys{state=\"upcoming\"} 0",
             "lingpai_newest_key_start_timestamp_seconds{alg=\"ES256\"} 7",
-            "lingpai_reload_failures_total 1",
+            "lingpai_reload_failures_total{part=\"configuration\"} 0",
+            "lingpai_reload_failures_total{part=\"tls\"} 1",
             "lingpai_last_reload_successful 0",
             "lingpai_warnings 2",
         ] {

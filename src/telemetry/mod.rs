@@ -22,7 +22,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-pub use metrics::{Event, Metrics};
+pub use metrics::{Event, Metrics, RELOAD_PARTS};
 
 /// Lines that may wait to be written before new ones are dropped.
 const BUFFERED_LINES: usize = 8_192;

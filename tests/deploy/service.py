@@ -125,8 +125,17 @@ class Server:
         return ask(self.public, "POST", "/token", client.authorization)
 
     def counted(self, metric):
+        """The number that a metric has, over all labels."""
         text = ask(self.ops, "GET", "/metrics")[1].decode()
-        return int(re.search(rf"^{metric} (\d+)$", text, re.MULTILINE)[1])
+        return sum(map(int, re.findall(rf"^{metric}(?:{{.*}})? (\d+)$", text, re.MULTILINE)))
+
+
+def replace(path, text):
+    """Writes beside, and renames, so that no reader sees half of it."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text)
+    shutil.copymode(path, aside)
+    aside.rename(path)
 
 
 def ask(address, method, path, authorization=None):

@@ -13,7 +13,7 @@ use lingpai::app::{Listeners, Reloader};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::keys::Alg;
-use lingpai::server::Listener;
+use lingpai::server::{Listener, Tls};
 use lingpai::service::State;
 use serde_json::Value;
 
@@ -70,6 +70,8 @@ pub struct TestApp {
     pub ops: SocketAddr,
     pub folder: tempfile::TempDir,
     pub state: Arc<State>,
+    /// What the configuration's `[tls]` is loaded into. No listener serves it.
+    pub tls: Option<Arc<Tls>>,
     clock: Clock,
     reloader: Mutex<Reloader>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -89,8 +91,13 @@ impl TestApp {
             copy_key(key, &folder.path().join("keys").join(key));
         }
         let clock = Clock::manual(Timestamp::from_unix(START));
+        for (file, name) in [("first.crt", "tls.crt"), ("first.key", "tls.key")] {
+            std::fs::copy(vectors("tls").join(file), folder.path().join(name)).unwrap();
+        }
         let config = load(folder.path(), config).unwrap();
-        let state = lingpai::app::state(lingpai::app::snapshot(&config, clock.now()).unwrap(), clock.clone());
+        let loaded = lingpai::app::load(&config, clock.now()).unwrap();
+        let tls = loaded.identity.map(|identity| Arc::new(Tls::new(identity)));
+        let state = lingpai::app::state(loaded.snapshot, clock.clone());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -104,8 +111,8 @@ impl TestApp {
             None,
             std::future::pending(),
         ));
-        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state), None));
-        Self { address, ops, folder, clock, state, reloader, runtime: Some(runtime) }
+        let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state), tls.clone()));
+        Self { address, ops, folder, tls, clock, state, reloader, runtime: Some(runtime) }
     }
 
     /// Moves the clock to `seconds` after the start of the test.
@@ -126,6 +133,12 @@ impl TestApp {
         self
     }
 
+    /// Looks at the files, as a server does on SIGHUP.
+    pub fn ask(&self) -> &Self {
+        self.reloader.lock().unwrap().look(true);
+        self
+    }
+
     /// What the operator reads at `path`.
     pub fn operator(&self, path: &str) -> Answer {
         let mut stream = TcpStream::connect(self.ops).unwrap();
@@ -133,12 +146,18 @@ impl TestApp {
         read_answer(&mut stream)
     }
 
-    /// The number that a metric has.
+    /// The number that a metric has; without labels, over all of them.
     #[track_caller]
     pub fn metric(&self, name: &str) -> i64 {
         let text = self.operator("/metrics").body;
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+        let number = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            let rest = if rest.starts_with('{') { rest.split_once('}')?.1 } else { rest };
+            Some(rest.strip_prefix(' ')?.parse::<i64>().unwrap())
+        };
+        let numbers: Vec<_> = text.lines().filter_map(number).collect();
+        assert!(!numbers.is_empty(), "no {name} in {text}");
+        numbers.into_iter().sum()
     }
 
     /// Adds a key that signs from `seconds` after the start of the test on, for
@@ -229,8 +248,21 @@ impl Drop for TestApp {
 /// Writes `config` into `folder` and reads it.
 pub fn load(folder: &Path, config: &str) -> Result<Config, lingpai::config::ConfigError> {
     let path = folder.join("lingpai.toml");
-    std::fs::write(&path, config).unwrap();
+    replace(&path, config);
     Config::load(Some(&path), Overrides::default())
+}
+
+/// Writes beside, then renames, so that a reload has no doubt that the file is whole.
+pub fn replace(path: &Path, content: impl AsRef<[u8]>) {
+    let aside = path.with_file_name(".aside");
+    std::fs::write(&aside, content).unwrap();
+    if let Ok(old) = std::fs::metadata(path) {
+        std::fs::set_permissions(&aside, old.permissions()).unwrap();
+    }
+    // As if the clock of the file system had ticked between the write and the rename.
+    let file = std::fs::File::options().append(true).open(&aside).unwrap();
+    file.set_modified(file.metadata().unwrap().modified().unwrap() - Duration::from_millis(10)).unwrap();
+    std::fs::rename(aside, path).unwrap();
 }
 
 /// The path of a file beside the tests.

@@ -13,7 +13,7 @@ use lingpai::clock::Clock;
 use lingpai::keys::{Alg, KeyName};
 use serde_json::Value;
 
-use crate::app::{Answer, basic, copy_key, read_answer, standard};
+use crate::app::{Answer, basic, copy_key, read_answer, replace, standard};
 
 const LINGPAI: &str = env!("CARGO_BIN_EXE_lingpai");
 pub const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
@@ -53,7 +53,7 @@ impl Home {
     }
 
     pub fn write(&self, name: &str, content: &str) -> PathBuf {
-        fs::write(self.path(name), content).unwrap();
+        replace(&self.path(name), content);
         self.path(name)
     }
 

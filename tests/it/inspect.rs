@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use crate::app::{Answer, BASIC, SECRET, TOKEN, TestApp, edited, segment, standard};
+use crate::app::{Answer, TOKEN, TestApp, edited, segment, standard};
 
 /// A service, and an access token of `user:7` with all of the scope.
 fn with_token() -> (TestApp, String) {

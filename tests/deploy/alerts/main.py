@@ -192,13 +192,20 @@ def check_alerts(prometheus, replicas):
         fail(f"all is well, and yet: {firing}")
     configuration = replicas[0].folder / "lingpai.toml"
     before = configuration.read_text()
-    configuration.write_text("nonsense")
+    replace(configuration, "nonsense")
     # Not for long enough to fire.
     pending = wait_for("an alert", lambda: prometheus.query('ALERTS{alertname="LingpaiReloadFailed"}'))
     if [alert["metric"]["instance"] for alert in pending] != [replicas[0].ops]:
         fail(pending)
-    configuration.write_text(before)
+    replace(configuration, before)
     say("Prometheus evaluates the rules, and sees whose reload is refused")
+
+
+def replace(path, text):
+    """Writes beside, and renames: what is written in place waits for a second look."""
+    aside = path.with_name(f".{path.name}")
+    aside.write_text(text)
+    aside.rename(path)
 
 
 def rotate(binary, replica, secret):

@@ -380,7 +380,9 @@ def check_rotation(proxies, lingpai):
         proxy.passes("the new key", bearer(new))
         proxy.passes("the old key, then", bearer(old))
     say("a new key's tokens pass: with HAProxy once it has been loaded")
-    lingpai.file.write_text(f'{lingpai.file.read_text()}\n[keys]\nrevoked = ["{kid(old)}"]\n')
+    aside = lingpai.file.with_name(".lingpai.toml")
+    aside.write_text(f'{lingpai.file.read_text()}\n[keys]\nrevoked = ["{kid(old)}"]\n')
+    aside.rename(lingpai.file)
     wait_until("the key is revoked", lambda: lingpai.call("GET", "/token", Authorization=f"Bearer {old}")[0] == 401)
     for proxy in proxies:
         if proxy.name == "haproxy":

@@ -1,0 +1,344 @@
+//! What a look sees of files, and which of them are whole.
+//!
+//! Most prefixes of a configuration are valid, so a file that is still being
+//! written must not be applied, and nothing on Linux says when a writer is done.
+//! A file counts as whole when one of these holds:
+//!
+//! - It has the same content at two looks an interval apart. A look on request
+//!   (SIGHUP) counts as the second one only if the first is longer ago than that
+//!   and the modification time is the same.
+//! - It came by rename: its path has another inode than at the look before, and
+//!   that inode's change time (ctime) is not its modification time (mtime). A
+//!   write sets both to the same instant; a rename, a link or a `chmod` afterwards
+//!   sets the ctime only. The inode alone proves nothing: vim, git, tar, and `mv`
+//!   between file systems make a new one, and then write it. Where both times are
+//!   equal, because the clock of the file system is coarse (a tick is up to 10 ms)
+//!   or a rename leaves the ctime alone (FUSE, some NFS servers), the next look decides.
+//! - It came by a link: its path, or its folder, resolves to another path than at
+//!   the look before. This is how Kubernetes swaps `..data`.
+//!
+//! Times are compared with each other only, and never with this machine's clock,
+//! so it does not matter that a file server's clock is another. A file that is
+//! gone needs no second look: a name goes away at once.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::clock::Timestamp;
+use crate::crypto::Digester;
+
+/// A file that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) path: PathBuf,
+    /// It may be of a private key, so it stays inside the process.
+    pub(super) digest: [u8; 32],
+}
+
+impl Content {
+    pub(super) fn new(path: &Path, bytes: &[u8]) -> Self {
+        let mut digest = Digester::default();
+        digest.add(bytes);
+        Self { path: path.to_owned(), digest: digest.finish() }
+    }
+}
+
+/// A digest of names and contents, to tell whether anything has changed.
+pub(super) fn digest(files: &[Content]) -> [u8; 32] {
+    let mut all = Digester::default();
+    for file in files {
+        all.add(file.path.as_os_str().as_encoded_bytes());
+        all.add(&file.digest);
+    }
+    all.finish()
+}
+
+/// How a look came about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// Somebody asked for it; otherwise it comes an interval after the look before.
+    pub(super) asked: bool,
+    /// Seconds between two looks that may confirm each other.
+    pub(super) seconds: i64,
+    pub(super) now: Timestamp,
+}
+
+/// Files as they were at the last look.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    files: HashMap<PathBuf, Seen>,
+    /// What each of their folders resolved to.
+    folders: HashMap<PathBuf, Option<PathBuf>>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    digest: [u8; 32],
+    place: Option<Place>,
+    /// When this content was seen first.
+    since: Timestamp,
+    whole: bool,
+}
+
+/// What a path leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// Device and inode.
+    file: (u64, u64),
+    modified: (i64, i64),
+    /// Whether something was done to the file after its last write.
+    finished: bool,
+    /// Where the path leads, if it is a link.
+    link: Option<PathBuf>,
+}
+
+/// What is still being written, as far as a look can tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Unfinished {
+    pub(super) path: PathBuf,
+    /// Whether this content is seen for the first time.
+    pub(super) fresh: bool,
+}
+
+impl Sight {
+    /// Takes in what the files are now. `again` reads them once more: what a path
+    /// leads to belongs to the content only if that is the same before and after.
+    pub(super) fn look(
+        &mut self,
+        files: &[Content],
+        pace: Pace,
+        again: impl FnOnce() -> Option<Vec<Content>>,
+    ) -> Option<Unfinished> {
+        let mut folders = HashMap::new();
+        for folder in files.iter().map(|file| folder(&file.path)) {
+            if !folders.contains_key(folder) {
+                folders.insert(folder.to_owned(), fs::canonicalize(folder).ok());
+            }
+        }
+        let places: Vec<_> = files.iter().map(|file| Place::of(&file.path)).collect();
+        let is_new = |file: &Content| self.files.get(&file.path).is_none_or(|before| before.digest != file.digest);
+        let steady = !files.iter().any(is_new) || again().is_some_and(|again| again == files);
+        let mut unfinished: Option<Unfinished> = None;
+        let mut seen = HashMap::with_capacity(files.len());
+        for (file, place) in files.iter().zip(places) {
+            let before = self.files.get(&file.path);
+            let same = before.filter(|before| before.digest == file.digest);
+            let folder = folder(&file.path);
+            let moved = self.folders.get(folder).is_some_and(|before| folders.get(folder) != Some(before));
+            let came = steady && place.as_ref().is_some_and(|place| moved || place.came(before));
+            let whole = came || same.is_some_and(|before| before.confirmed(place.as_ref(), pace));
+            if !whole {
+                let fresh = same.is_none() || unfinished.as_ref().is_some_and(|one| one.fresh);
+                unfinished = Some(Unfinished { path: file.path.clone(), fresh });
+            }
+            let since = same.map_or(pace.now, |before| before.since.min(pace.now));
+            seen.insert(file.path.clone(), Seen { digest: file.digest, place, since, whole });
+        }
+        (self.files, self.folders) = (seen, folders);
+        unfinished
+    }
+
+    /// Takes what was seen last as whole: it is in force.
+    pub(super) fn trust(&mut self) {
+        self.files.values_mut().for_each(|seen| seen.whole = true);
+    }
+}
+
+impl Seen {
+    /// Whether a look that finds the same content shows that it is whole.
+    fn confirmed(&self, current: Option<&Place>, pace: Pace) -> bool {
+        let modified = |place: Option<&Place>| place.map(|place| place.modified);
+        // The clock counts whole seconds, so more than that many are needed.
+        let apart = pace.now.since(self.since) > pace.seconds;
+        self.whole || !pace.asked || apart && modified(current) == modified(self.place.as_ref())
+    }
+}
+
+impl Place {
+    fn of(path: &Path) -> Option<Self> {
+        let link = fs::symlink_metadata(path).ok()?.is_symlink();
+        let status = fs::metadata(path).ok()?;
+        let modified = (status.mtime(), status.mtime_nsec());
+        Some(Self {
+            file: (status.dev(), status.ino()),
+            modified,
+            finished: modified != (status.ctime(), status.ctime_nsec()),
+            link: if link { Some(fs::canonicalize(path).ok()?) } else { None },
+        })
+    }
+
+    /// Whether it came by rename or by a link since the path was seen `before`.
+    fn came(&self, before: Option<&Seen>) -> bool {
+        let before = before.and_then(|seen| seen.place.as_ref());
+        let linked = self.link.is_some() && self.link != before.and_then(|place| place.link.clone());
+        linked || self.finished && before.is_none_or(|place| place.file != self.file)
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    struct Watcher {
+        folder: tempfile::TempDir,
+        sight: Sight,
+        now: i64,
+    }
+
+    impl Watcher {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().unwrap(), sight: Sight::default(), now: 1_000 }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        /// Whether all of `names` are whole.
+        fn look(&mut self, asked: bool, names: &[&str]) -> bool {
+            let read = |path: &PathBuf| Content::new(path, &fs::read(path).unwrap());
+            let paths: Vec<_> = names.iter().map(|name| self.path(name)).collect();
+            let files: Vec<_> = paths.iter().map(read).collect();
+            let pace = Pace { asked, seconds: 2, now: Timestamp::from_unix(self.now) };
+            self.sight.look(&files, pace, || Some(paths.iter().map(read).collect())).is_none()
+        }
+
+        /// Writes a file that has not been touched since its last write, whatever the clock's grain.
+        fn write(&self, name: &str, content: &str) {
+            fs::write(self.path(name), content).unwrap();
+            // What happens in one tick of a coarse clock has equal times.
+            let ctime = |status: fs::Metadata| (status.ctime(), status.ctime_nsec());
+            let status = fs::metadata(self.path(name)).unwrap();
+            assert_eq!((status.mtime(), status.mtime_nsec()), ctime(status));
+        }
+
+        /// Writes beside, and renames.
+        fn replace(&self, name: &str, content: &str) {
+            self.write("aside", content);
+            self.finish("aside");
+            fs::rename(self.path("aside"), self.path(name)).unwrap();
+        }
+
+        /// What a rename does to the times where the clock has ticked since the write.
+        fn finish(&self, name: &str) {
+            let file = fs::File::options().append(true).open(self.path(name)).unwrap();
+            let modified = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(modified - std::time::Duration::from_millis(4)).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_place_needs_a_second_look() {
+        let mut at = Watcher::new();
+        at.write("a", "one");
+        assert!(!at.look(false, &["a"]) && at.look(false, &["a"]) && at.look(true, &["a"]));
+        for content in ["t", "tw", "two"] {
+            at.write("a", content);
+            assert!(!at.look(false, &["a"]), "{content}");
+        }
+        assert!(at.look(false, &["a"]));
+        // A new file too, and one that is made anew in its place, as by git and by mv between file systems.
+        at.write("b", "one");
+        assert!(!at.look(false, &["a", "b"]) && at.look(false, &["a", "b"]));
+        fs::rename(at.path("a"), at.path("backup")).unwrap();
+        at.write("a", "three");
+        assert!(!at.look(false, &["a", "b"]) && at.look(false, &["a", "b"]));
+    }
+
+    #[test]
+    fn what_is_asked_for_confirms_only_what_is_old_enough() {
+        let mut at = Watcher::new();
+        at.write("a", "one");
+        assert!(!at.look(false, &["a"]));
+        for (now, whole) in [(1_000, false), (1_002, false), (1_003, true)] {
+            at.now = now;
+            assert_eq!(at.look(true, &["a"]), whole, "{now}");
+        }
+        at.write("a", "two");
+        assert!(!at.look(true, &["a"]));
+        at.now = 1_006;
+        // The same bytes, written again since.
+        at.finish("a");
+        assert!(!at.look(true, &["a"]));
+        assert!(at.look(true, &["a"]));
+        // A clock that is put back does not make it wait for ever.
+        at.write("a", "three");
+        assert!(!at.look(true, &["a"]));
+        at.now = 100;
+        assert!(!at.look(true, &["a"]));
+        at.now = 103;
+        assert!(at.look(true, &["a"]));
+    }
+
+    #[test]
+    fn what_came_by_rename_is_whole() {
+        let mut at = Watcher::new();
+        for asked in [false, true] {
+            at.replace("a", "one");
+            assert!(at.look(asked, &["a"]));
+            at.replace("a", "two");
+            assert!(at.look(asked, &["a"]));
+            // A write afterwards undoes it.
+            at.replace("a", "three");
+            at.write("a", "four");
+            assert!(!at.look(asked, &["a"]));
+        }
+        // It stays whole while another file is not.
+        at.write("b", "");
+        at.replace("a", "five");
+        assert!(!at.look(true, &["a", "b"]));
+        assert!(at.look(true, &["a"]));
+    }
+
+    #[test]
+    fn what_came_by_a_link_is_whole() {
+        let mut at = Watcher::new();
+        for version in ["1", "2"] {
+            fs::create_dir(at.path(version)).unwrap();
+            at.write(&format!("{version}/a"), version);
+        }
+        symlink("1", at.path("data")).unwrap();
+        symlink("data/a", at.path("a")).unwrap();
+        let swap = |at: &Watcher, to: &str| {
+            symlink(to, at.path("aside")).unwrap();
+            fs::rename(at.path("aside"), at.path("data")).unwrap();
+        };
+        // The folder is a link, and the file is one.
+        for name in ["data/a", "a"] {
+            at.sight = Sight::default();
+            swap(&at, "1");
+            at.look(false, &[name]);
+            swap(&at, "2");
+            assert!(at.look(true, &[name]), "{name}");
+        }
+        // Beside it, a new name in a folder that was swapped, and one in a folder that was not.
+        at.look(false, &["data/a"]);
+        at.write("2/b", "");
+        assert!(!at.look(true, &["data/a", "data/b"]));
+        at.write("1/c", "");
+        swap(&at, "1");
+        assert!(at.look(true, &["data/a", "data/c"]));
+        at.write("1/a", "in place");
+        assert!(!at.look(true, &["data/a", "data/c"]));
+    }
+
+    #[test]
+    fn what_changes_while_it_is_looked_at_is_not_whole() {
+        let mut at = Watcher::new();
+        at.replace("a", "one");
+        let path = at.path("a");
+        let files = [Content::new(&path, b"half")];
+        let pace = Pace { asked: false, seconds: 2, now: Timestamp::from_unix(0) };
+        let said = at.sight.look(&files, pace, || Some(vec![Content::new(&path, b"one")]));
+        assert_eq!(said, Some(Unfinished { path: path.clone(), fresh: true }));
+        assert!(at.sight.look(&files, pace, || unreachable!()).is_none());
+    }
+}
