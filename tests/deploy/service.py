@@ -130,14 +130,6 @@ class Server:
         return sum(map(int, re.findall(rf"^{metric}(?:{{.*}})? (\d+)$", text, re.MULTILINE)))
 
 
-def replace(path, text):
-    """Writes beside, and renames, so that no reader sees half of it."""
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(text)
-    shutil.copymode(path, aside)
-    aside.rename(path)
-
-
 def ask(address, method, path, authorization=None):
     connection = http.client.HTTPConnection(*address, timeout=10)
     try:
