@@ -19,18 +19,22 @@ from jwt.algorithms import ECAlgorithm
 
 ISSUER = "https://tokens.example.com"
 AUDIENCE = "https://orders.example.com"
+MAX_AGE, PAUSE = 6, 5  # seconds for which the keys are good, and between two fetches
 
 keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new", "never")}
-published, broken, fetched = ["old"], False, 0
-client = httpx.Client(timeout=20)
+published, broken, fetched = ["old"], False, []  # the instants at which the keys were fetched
+client = httpx.Client(timeout=60)
+
+
+class Late(Exception):
+    """The machine stood still, so that what had to be asked before an instant was asked after it."""
 
 
 class Issuer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        global fetched
-        fetched += 1
+        fetched.append(time.monotonic())
         self.send_response(500 if broken else 200)
-        self.send_header("Cache-Control", "public, max-age=6")
+        self.send_header("Cache-Control", f"public, max-age={MAX_AGE}")
         self.end_headers()
         jwks = [ECAlgorithm.to_jwk(keys[name].public_key(), as_dict=True) for name in published]
         named = [{**jwk, "kid": name, "alg": "ES256", "use": "sig"} for jwk, name in zip(jwks, published)]
@@ -78,16 +82,18 @@ def expect(what, status, token, scheme="Bearer "):
         failures.append(f"{what}: {problem}")
 
 
-def expect_fetches(what, number):
-    if fetched != number:
-        failures.append(f"{what}: the keys were fetched {fetched} times, not {number}")
+def expect_fetches(what, number, within):
+    """So many fetches by now, if not so many seconds have passed since the last that was expected."""
+    if len(fetched) >= number and time.monotonic() > fetched[number - 1] + within:
+        raise Late
+    if len(fetched) != number:
+        failures.append(f"{what}: the keys were fetched {len(fetched)} times, not {number}")
 
 
 def attack():
     global broken
     now = int(time.time())
     expect("good", 200, forge())
-    begun = time.monotonic()
     expect("bearer in small letters", 200, forge(), "bearer ")
     expect("an audience of several", 200, forge(aud=["https://x.example.com", AUDIENCE]))
     expect("a scope of several", 200, forge(scope="a orders:read z"))
@@ -117,34 +123,39 @@ def attack():
     expect("no key id", 401, forge(head={"kid": None}))
     for number in range(20):
         expect("unknown key", 401, forge("never", head={"kid": f"k{number}"}))
-    expect_fetches("unknown keys in the first seconds", 1)
+    expect_fetches("unknown keys in the first seconds", 1, PAUSE)
 
     published[:] = ["new"]
-    time.sleep(max(0, begun + 5.3 - time.monotonic()))
+    time.sleep(max(0, fetched[0] + PAUSE + 0.3 - time.monotonic()))
     expect("a key that came later", 200, forge("new"))
     expect("a key that is gone", 401, forge("old"))
-    expect_fetches("a new key", 2)
+    expect_fetches("a new key", 2, PAUSE)
     time.sleep(4)
     expect("within max-age", 200, forge("new"))
-    expect_fetches("within max-age", 2)
+    expect_fetches("within max-age", 2, MAX_AGE)
     broken = True
     time.sleep(2.5)
     expect("after max-age, without keys", 503, forge("new"))
     expect("again", 503, forge("new"))
-    expect_fetches("after max-age", 3)
+    expect_fetches("after max-age", 3, PAUSE)
 
 
 issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
 threading.Thread(target=issuer.serve_forever, daemon=True).start()
 environment = {**os.environ, "ISSUER": ISSUER, "TOKENS_URL": f"http://127.0.0.1:{issuer.server_port}", "PORT": "0"}
-api = subprocess.Popen(sys.argv[1:], env=environment, stdout=subprocess.PIPE, text=True)
-failures = []
-try:
-    url = api.stdout.readline().split()[-1]
-    attack()
-finally:
-    api.terminate()
-    api.wait(timeout=20)
+for _ in range(5):
+    published[:], broken, failures = ["old"], False, []
+    fetched.clear()
+    api = subprocess.Popen(sys.argv[1:], env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        url = api.stdout.readline().split()[-1]
+        attack()
+        break
+    except Late:
+        failures = ["the machine stood still each time"]
+    finally:
+        api.terminate()
+        api.wait(timeout=60)
 for failure in failures:
     print(failure)
 print("failed" if failures else "ok")

@@ -7,12 +7,15 @@ import { chromium } from 'playwright-core';
 
 const { DIRECT, PROXIED, SECRET, SHOTS } = process.env;
 const JWT = /^ey[\w-]+\.[\w-]+\.[\w-]+$/;
+// Milliseconds until something that does not come counts as missing.
+const PATIENCE = 120_000;
 const UNAUTHORIZED = { name: 'Unauthorized', message: 'authentication failed', stack: [] };
 
 let browser;
 before(async () => {
   browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
+    timeout: PATIENCE,
     args: [
       // Whoever asks for another origin finds none, the browser itself included.
       '--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1', '--disable-background-networking',
@@ -28,7 +31,7 @@ async function open(t, url, prepare = async () => {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   t.after(() => context.close());
   const page = await context.newPage();
-  page.setDefaultTimeout(30_000);
+  page.setDefaultTimeout(PATIENCE);
   const seen = [];
   const { origin } = new URL(url);
   page.on('request', (request) => {

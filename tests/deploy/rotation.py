@@ -150,7 +150,7 @@ class Job:
             if names and container["name"] not in names:
                 continue
             run = subprocess.run(
-                self.command(container), check=False, capture_output=True, text=True, timeout=60,
+                self.command(container), check=False, capture_output=True, text=True, timeout=300,
                 env=ENVIRONMENT | self.environment(container), cwd="/", **self.user(container),
             )
             if run.returncode != 0:

@@ -32,7 +32,7 @@ def expect(condition, what):
         fail(what)
 
 
-def until(condition, what, seconds=10):
+def until(condition, what, seconds=60):
     """Waits for `condition`; says how many seconds that took."""
     begin = time.monotonic()
     while not condition():
@@ -55,7 +55,7 @@ class Place(tempfile.TemporaryDirectory):
 
     def run(self, *arguments, **options):
         """A command to its end."""
-        options = {"capture_output": True, "text": True, "timeout": 20, "env": ENVIRONMENT} | options
+        options = {"capture_output": True, "text": True, "timeout": 60, "env": ENVIRONMENT} | options
         return subprocess.run([self.binary, *map(str, arguments)], check=False, **options)
 
     def new_key(self, folder, *arguments):
@@ -115,7 +115,7 @@ class Server:
 
     def end(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
     def readiness(self):
         """What the operator reads."""
@@ -131,7 +131,7 @@ class Server:
 
 
 def ask(address, method, path, authorization=None):
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     try:
         connection.request(method, path, headers={"Authorization": authorization} if authorization else {})
         response = connection.getresponse()

@@ -3,9 +3,11 @@
 One server's keys are 0440 and root's, readable by its group (`fsGroup`), the other's 0400 and its own. Every two
 seconds another key signs; each is published before and deleted after it could be noticed."""
 
+import base64
 import collections
 import http.client
 import json
+import math
 import random
 import threading
 import time
@@ -14,7 +16,7 @@ from service import USER, Client, Place, Server, Volume, expect, until
 
 STEP, KEYS = 2, 12  # seconds between keys that sign, and how many
 ACCESS, REFRESH, MAX_AGE = 2, 4, 1
-PUBLISHED = 4  # seconds before it signs that a key gets into the volume
+PUBLISHED = 10  # seconds before it signs that a key gets into the volume: a second would do where nothing stands still
 RETIRED = STEP + REFRESH + 3  # seconds after it signs first that it gets out
 SETTINGS = f"""\
 issuer = "https://tokens.example.com"
@@ -40,37 +42,44 @@ class Load(threading.Thread):
         self.address, self.client, self.stop = server.public, client, stop
         self.counts = collections.Counter()
         self.failures = []
-        self.keys = set()
+        self.keys = collections.defaultdict(set)  # what signed, by second
         self.start()
 
     def run(self):
-        connection = http.client.HTTPConnection(*self.address, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=60)
         held = collections.deque()
         while not self.stop.is_set():
             try:
-                held.append((time.time(), self.ask(connection, "POST", self.client.authorization)))
+                made = time.time()
+                if pair := self.ask(connection, "POST", self.client.authorization):
+                    held.append((made, pair))
                 # Some time after they were made, too, by what may then be an older key.
                 while held and held[0][0] < time.time() - REFRESH + 0.5:
                     held.popleft()
+                if not held:
+                    continue
                 made, pair = random.choice(held)
                 if made > time.time() - ACCESS + 0.5:
-                    self.ask(connection, "GET", f"Token {pair['value']}")
-                self.ask(connection, "PUT", f"Token {pair['refresh']}")
+                    self.ask(connection, "GET", f"Token {pair['value']}", made + ACCESS)
+                self.ask(connection, "PUT", f"Token {pair['refresh']}", made + REFRESH)
             except (OSError, http.client.HTTPException) as error:
                 self.failures.append(repr(error))
                 connection.close()
 
-    def ask(self, connection, method, authorization):
+    def ask(self, connection, method, authorization, ends=math.inf):
+        """The answer; nothing, and a failure, unless it is good, or what is presented has ended meanwhile."""
         connection.request(method, "/token", headers={"Authorization": authorization})
         response = connection.getresponse()
         body = response.read()
         self.counts[method] += 1
         answer = json.loads(body)
         if response.status != 200:
-            self.failures.append(f"{method}: {response.status} {answer}")
-            return {"value": "", "refresh": ""}
+            if time.time() < ends:
+                self.failures.append(f"{method}: {response.status} {answer}")
+            return None
         if "value" in answer:
-            self.keys.add(answer["value"].split(".")[0])
+            header, claims, _ = answer["value"].split(".")
+            self.keys[json.loads(base64.urlsafe_b64decode(claims + "=="))["iat"]].add(header)
         return answer
 
 
@@ -112,8 +121,8 @@ def main():
             stop.set()
             for replica in replicas:
                 for load in replica.loads:
-                    load.join(20)
-                tell(replica, turns)
+                    load.join(60)
+                tell(replica, turns, begin)
                 expect(replica.server.end() == 0, "it does not end well")
         finally:
             stop.set()
@@ -149,12 +158,17 @@ def killed_kubelet(replica, keys):
     until(lambda: replica.server.readiness()["reload_error"] is None, "the volume is good again")
 
 
-def tell(replica, turns):
+def tell(replica, turns, begin):
     counts, failures = replica.requests(), replica.failures()
-    signed = len(set().union(*(load.keys for load in replica.loads)))
     expect(not failures, f"{replica.name}: {len(failures)} of {counts.total()} requests failed, first: {failures[:3]}")
-    expect(signed >= KEYS - 1, f"{replica.name}: {signed} keys signed")
-    expect(min(counts[method] for method in ("POST", "GET", "PUT")) > 100, f"hardly any load: {counts}")
+    # Of every turn in which there was a request, one key, which is no other's.
+    signers = collections.defaultdict(set)
+    for load in replica.loads:
+        for second, keys in load.keys.items():
+            signers[min((second - begin) // STEP, KEYS - 1)] |= keys
+    signed = len(set().union(*signers.values()))
+    expect(all(len(keys) == 1 for keys in signers.values()) and signed == len(signers), f"{replica.name}: {signers}")
+    expect(signed > KEYS // 2, f"{replica.name}: hardly any load: {counts}")
     readiness = replica.server.readiness()
     expect(readiness["reload_error"] is None, readiness["reload_error"])
     refused = replica.server.counted("lingpai_reload_failures_total")

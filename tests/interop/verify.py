@@ -46,15 +46,15 @@ def check(algorithm):
             verify(base, secret, algorithm)
         finally:
             server.terminate()
-            if server.wait(timeout=20) != 0:
+            if server.wait(timeout=60) != 0:
                 sys.exit(f"{algorithm}: the server ended with {server.returncode}")
 
 
 def verify(base, secret, algorithm):
     basic = base64.b64encode(f"first:{secret}".encode()).decode()
     request = urllib.request.Request(f"{base}/token", method="POST", headers={"Authorization": f"Basic {basic}"})
-    pair = json.load(urllib.request.urlopen(request, timeout=10))
-    keys = jwt.PyJWKClient(f"{base}/.well-known/jwks.json")
+    pair = json.load(urllib.request.urlopen(request, timeout=60))
+    keys = jwt.PyJWKClient(f"{base}/.well-known/jwks.json", timeout=60)
 
     def decode(token):
         key = keys.get_signing_key_from_jwt(token)

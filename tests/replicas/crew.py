@@ -10,7 +10,7 @@ class Broken(Exception):
     """The harness, not what it tests, cannot go on."""
 
 
-def until(condition, what, seconds=20):
+def until(condition, what, seconds=60):
     """Waits for `condition`, and returns what it gave."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -12,7 +12,7 @@ from crew import Broken, until
 ROUND = 60  # seconds over which a round of them is spread
 LINGER = 1.2  # seconds that a bad file stays after it was noticed: longer than the interval of reloads
 DOWN = 1  # seconds until somebody starts a killed replica again
-NOTICE = 10  # seconds that a replica has for noticing a file
+NOTICE = 60  # seconds that a replica has for noticing a file
 RESTARTS, KILLS, BAD = "restarts", "kills", "bad files"
 
 

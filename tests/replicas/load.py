@@ -12,7 +12,7 @@ from cluster import AUDIENCE, REFRESH, SESSION, http_basic, parsed
 
 CLIENTS = 4
 PACE = 0.08  # seconds from one round of a client to its next; a round is six questions
-TIMEOUT = 10
+TIMEOUT = 60
 MARGIN = 1  # seconds before its end at which a token is left alone
 POST, GET, GET_OLD = "POST /token", "GET /token", "GET /token, older"
 PUT, PUT_OLD = "PUT /token", "PUT /token, older"
@@ -80,11 +80,11 @@ class Client:
             if refreshed := self.renew(PUT, created["refresh"], session):
                 self.check(GET, refreshed["value"], session)
         pool = self.load.access
-        if (kept := pool.any()) and self.check(GET_OLD, kept.token, kept.session):
+        if (kept := pool.any()) and self.check(GET_OLD, kept.token, kept.session, kept.ends):
             pool.was_good(kept)
             self.load.verifiers.take(kept.token)
         pool = self.load.refresh
-        if (kept := pool.any()) and self.renew(PUT_OLD, kept.token, kept.session):
+        if (kept := pool.any()) and self.renew(PUT_OLD, kept.token, kept.session, kept.ends):
             pool.was_good(kept)
 
     def create(self, session):
@@ -93,13 +93,13 @@ class Client:
             "Content-Type": "application/json",
         }, json.dumps({"subject": session.subject, "scope": ["orders:read"]}))
 
-    def renew(self, what, refresh, session):
-        return self.pair(what, session, "PUT", "/token", {"Authorization": f"Token {refresh}"})
+    def renew(self, what, refresh, session, ends=math.inf):
+        return self.pair(what, session, "PUT", "/token", {"Authorization": f"Token {refresh}"}, ends=ends)
 
-    def pair(self, what, session, *request):
+    def pair(self, what, session, *request, ends=math.inf):
         """Asks for a pair, has it verified and keeps it."""
         issued = time.time()
-        pair = self.ask(what, *request)
+        pair = self.ask(what, *request, ends=ends)
         if pair:
             load = self.load
             load.verifiers.take_new(pair["value"])
@@ -110,17 +110,20 @@ class Client:
             load.refresh.add(Kept(pair["refresh"], session, ends))
         return pair
 
-    def check(self, what, token, session):
+    def check(self, what, token, session, ends=math.inf):
         expected = {"subject": session.subject, "client": session.client, "scope": ["orders:read"]}
-        return self.ask(what, "GET", f"/token?audience={AUDIENCE}", {"Authorization": f"Token {token}"}, None, expected)
+        headers = {"Authorization": f"Token {token}"}
+        return self.ask(what, "GET", f"/token?audience={AUDIENCE}", headers, None, expected, ends)
 
-    def ask(self, what, method, path, headers, body=None, expected=None):
-        """The answer; None, and a line in the ledger, unless it is good."""
+    def ask(self, what, method, path, headers, body=None, expected=None, ends=math.inf):
+        """The answer; None unless it is good, and a line in the ledger unless the token has ended on the way."""
         ledger = self.load.ledger
         try:
             self.connection.request(method, path, body, headers)
             response = self.connection.getresponse()
             answer = response.read()
+            if response.status == 401 and time.time() > ends:
+                return None
             if response.status != 200:
                 ledger.fail(what, response.status, f"{answer[:100]} {response.headers.get_all('WWW-Authenticate')}")
                 return None

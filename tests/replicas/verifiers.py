@@ -15,7 +15,7 @@ from cluster import ALGORITHMS, AUDIENCE, ISSUER, LEEWAY, claims, header
 from crew import until
 
 COOLDOWN = 5  # seconds between two looks at the published keys for the sake of an unknown one
-TIMEOUT = 10
+TIMEOUT = 60
 REQUIRED = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"]
 
 
@@ -121,4 +121,4 @@ class Verifiers:
             tries = self.ledger.tries()
             return all(tries[stranger.name] == self.taken for stranger in self.strangers)
 
-        until(done, "every token has been verified", 30)
+        until(done, "every token has been verified", 300)
