@@ -149,7 +149,7 @@ impl Native {
         let verified: Verified<RefreshClaims> = verify(compact(presented.token()?)?, &snapshot, now)?;
         let session = verified.into_claims().session;
         trail.note_client(&session.client);
-        let mut renewal = clients::renew(&snapshot.registry, session, now).map_err(ended)?;
+        let mut renewal = clients::renew(&snapshot.registry, session, now).map_err(|why| ended(why, now))?;
         if let Some(asked) = body.0.scope {
             renewal.narrow(asked).map_err(refused)?;
         }
@@ -318,6 +318,11 @@ fn refused(refusal: Refusal) -> Problem {
     Problem::Forbidden(message, None)
 }
 
-fn ended(why: Ended) -> Problem {
-    Problem::Unauthorized(Challenge::InvalidToken(None), why.word())
+fn ended(why: Ended, now: Timestamp) -> Problem {
+    let mut description = None;
+    if let Ended::NotBegun(seconds) = why {
+        telemetry::clocks_differ(seconds, now);
+        description = Some("the token is not yet valid");
+    }
+    Problem::Unauthorized(Challenge::InvalidToken(description), why.word())
 }
