@@ -26,7 +26,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         if keys::load(&config.keys.path)?.is_empty() {
             let warning = "there is no lingpai.toml and no key; `serve` will make a key and use development defaults";
             if settings.json {
-                say_json(&json!({"keys": 0, "clients": 0, "warnings": [warning], "breaks": []}));
+                say_json(&json!({"keys": 0, "clients": 0, "warnings": [warning], "breaks": []}))?;
             } else {
                 complain(&format!("warning: {warning}"));
             }
@@ -50,7 +50,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
             "warnings": warnings, "breaks": breaks,
-        }));
+        }))?;
         return Ok(breaks.is_empty());
     }
     for warning in &warnings {
@@ -65,7 +65,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             config.issuer.as_str(),
             counted(snapshot.registry.len(), "client"),
             counted(count, "key"),
-        ));
+        ))?;
     }
     Ok(breaks.is_empty())
 }

@@ -46,17 +46,17 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     };
     if settings.json {
         let problem = verdict.as_ref().err();
-        say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}));
+        say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}))?;
     } else {
-        say(&visible(&format!("header {header:#}\nclaims {claims:#}")));
+        say(&visible(&format!("header {header:#}\nclaims {claims:#}")))?;
         for (name, what) in [("iat", "issued "), ("exp", "expires")] {
             if let Some(at) = claims.get(name).and_then(Value::as_i64) {
-                say(&format!("{what} {}", Timestamp::from_unix(at)));
+                say(&format!("{what} {}", Timestamp::from_unix(at)))?;
             }
         }
         match &verdict {
-            Ok(()) => say("valid"),
-            Err(problem) => say(&format!("NOT VALID: {problem}")),
+            Ok(()) => say("valid")?,
+            Err(problem) => say(&format!("NOT VALID: {problem}"))?,
         }
     }
     Ok(verdict.is_ok())

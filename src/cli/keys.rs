@@ -113,10 +113,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         Command::Import(arguments) => place.import(arguments),
         Command::Prune => place.prune(),
         Command::Export(arguments) => place.export(arguments),
-        Command::List => {
-            place.list();
-            return Ok(true);
-        }
+        Command::List => place.list(),
     };
     match answer {
         Err(Refused::No(why)) => {
@@ -193,8 +190,7 @@ impl<'a> Place<'a> {
     fn tell(&self, key: &Key) -> Done {
         let (name, path) = (key.name(), self.path(key));
         if self.settings.json {
-            say_json(&described(&path, key, true));
-            return Ok(());
+            return Ok(say_json(&described(&path, key, true))?);
         }
         let after = Self::open(self.settings)?;
         let state = after.schedule().iter().find(|one| one.key.kid() == key.kid()).map(|one| one.state);
@@ -210,8 +206,7 @@ impl<'a> Place<'a> {
             Some(State::Signing) => "it verifies and is published; `algorithm` says that others sign".to_owned(),
             _ => "it does not sign, because a later key does".to_owned(),
         };
-        say(&format!("wrote {}: {what}", path.display()));
-        Ok(())
+        Ok(say(&format!("wrote {}: {what}", path.display()))?)
     }
 
     fn rotate(&self, arguments: &RotateArguments) -> Done {
@@ -223,9 +218,9 @@ impl<'a> Place<'a> {
         if let Some(upcoming) = upcoming.filter(|_| !arguments.now) {
             let path = self.path(upcoming.key);
             if self.settings.json {
-                say_json(&described(&path, upcoming.key, false));
+                say_json(&described(&path, upcoming.key, false))?;
             } else {
-                say(&format!("nothing to do: {} is to come", path.display()));
+                say(&format!("nothing to do: {} is to come", path.display()))?;
             }
             return Ok(());
         }
@@ -269,9 +264,12 @@ impl<'a> Place<'a> {
     }
 
     fn import(&self, arguments: &ImportArguments) -> Done {
-        let text = read(&arguments.file, MAX_PEM)?;
-        let text = Zeroizing::new(String::from_utf8(text).unwrap_or_default());
+        let text = Zeroizing::new(read(&arguments.file, MAX_PEM + 1)?);
         let source = if arguments.file == Path::new("-") { Path::new("standard input") } else { &arguments.file };
+        if text.len() as u64 > MAX_PEM {
+            return Err(StartError::new(format!("{}: is larger than 16 KiB, which no key is", source.display())).into());
+        }
+        let text = Zeroizing::new(String::from_utf8(text.to_vec()).unwrap_or_default());
         let import = Import::read(source, &text)?;
         let when = arguments.at.map_or(When::InTime, When::At);
         self.add(import.alg(), when, |from| import.write(&self.config.keys.path, from))
@@ -288,14 +286,13 @@ impl<'a> Place<'a> {
         let kept = keys::load(folder)?.len();
         if self.settings.json {
             let deleted: Vec<_> = deleted.iter().map(|path| path.to_string_lossy()).collect();
-            say_json(&json!({"deleted": deleted, "kept": kept}));
-            return Ok(());
+            return Ok(say_json(&json!({"deleted": deleted, "kept": kept}))?);
         }
         for path in &deleted {
-            say(&format!("deleted {}", path.display()));
+            say(&format!("deleted {}", path.display()))?;
         }
         if deleted.is_empty() {
-            say("nothing to delete: no key has been retired for 24 hours");
+            say("nothing to delete: no key has been retired for 24 hours")?;
         }
         Ok(())
     }
@@ -329,12 +326,12 @@ impl<'a> Place<'a> {
             }
             if is_list {
                 // Text before a block is allowed (RFC 7468 §2), but not every reader knows that.
-                say(&format!("# {kid} {} signs from {}", name.alg.name(), name.from));
+                say(&format!("# {kid} {} signs from {}", name.alg.name(), name.from))?;
             }
-            say(pem.trim_end());
+            say(pem.trim_end())?;
         }
         if self.settings.json {
-            say_json(&rows.into());
+            say_json(&rows.into())?;
         }
         Ok(())
     }
@@ -350,17 +347,16 @@ impl<'a> Place<'a> {
         }
         let Exported { written, deleted } = keys::export(folder, keys.iter().copied())?;
         if self.settings.json {
-            say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}));
-            return Ok(());
+            return Ok(say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}))?);
         }
         for path in &written {
-            say(&format!("wrote {}", path.display()));
+            say(&format!("wrote {}", path.display()))?;
         }
         for path in &deleted {
-            say(&format!("deleted {}", path.display()));
+            say(&format!("deleted {}", path.display()))?;
         }
         if written.is_empty() && deleted.is_empty() {
-            say(&format!("nothing to do: {} holds the keys that verify", folder.display()));
+            say(&format!("nothing to do: {} holds the keys that verify", folder.display()))?;
         }
         Ok(())
     }
@@ -383,7 +379,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn list(&self) {
+    fn list(&self) -> Done {
         let schedule = self.schedule();
         if self.settings.json {
             let row = |one: &Scheduled<'_>| {
@@ -395,24 +391,24 @@ impl<'a> Place<'a> {
                     "verifies_until": one.verifies_until.map(Timestamp::rfc3339),
                 })
             };
-            say_json(&schedule.iter().map(row).collect());
-            return;
+            return Ok(say_json(&schedule.iter().map(row).collect())?);
         }
         if schedule.is_empty() {
             let folder = self.config.keys.path.display();
             complain(&format!("{folder}: there is no key; make one with `lingpai keys new`"));
-            return;
+            return Ok(());
         }
         let written = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), Timestamp::rfc3339);
         say(&format!(
             "{:<22}{:<10}{:<7}{:<45}{:<22}VERIFIES UNTIL",
             "SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL"
-        ));
+        ))?;
         for one in schedule {
             let (from, alg) = (one.key.name().from.rfc3339(), one.key.name().alg.name());
             let (until, end) = (written(one.signs_until), written(one.verifies_until));
-            say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()));
+            say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()))?;
         }
+        Ok(())
     }
 }
 

@@ -62,7 +62,10 @@ async fn serve(settings: &Settings) -> Answer {
     }
     let logs = telemetry::start();
     announce(&snapshot, &addresses, clock.now());
-    say(&welcome);
+    // Who serves must not stop because a file for this line is full.
+    if let Err(error) = say(&welcome) {
+        complain(&format!("warning: {error}"));
+    }
     manager::ready();
     let state = app::state(snapshot, clock);
     let transport = app::transport(&config);

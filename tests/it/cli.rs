@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
@@ -613,6 +614,109 @@ fn nobody_reading_is_no_panic() {
         let ran = ended(child);
         assert!(!ran.err.contains("panicked") && ran.code != Some(101), "{arguments:?} {ran:?}");
     }
+}
+
+/// A full disk is not success: one line says so. `--help` is clap's own.
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let home = Home::standard();
+    let token = forged(&json!({}));
+    home.write("token", &token);
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let ready = std::thread::spawn(move || {
+        let (mut stream, _) = busy.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").unwrap();
+    });
+    for arguments in [
+        &["openapi"][..],
+        &["openapi", "--yaml"],
+        &["completions", "bash"],
+        &["man"],
+        &["check"],
+        &["check", "--json"],
+        &["keys", "list"],
+        &["keys", "list", "--json"],
+        &["keys", "export", "--public"],
+        &["keys", "export", "--public", "--json"],
+        &["keys", "export", "--public", "--out", "out"],
+        &["keys", "prune"],
+        &["keys", "prune", "--json"],
+        &["keys", "rotate"],
+        &["keys", "rotate", "--json"],
+        &["keys", "new", "--alg", "EdDSA"],
+        &["token", "inspect", "token"],
+        &["token", "inspect", "token", "--json"],
+        &["client", "add", "shop"],
+        &["init", "a"],
+        &["healthcheck", "--at", &address],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = ended(home.command(arguments, &[]).stdout(full).spawn().unwrap());
+        assert_eq!(ran.code, Some(2), "{arguments:?} {ran:?}");
+        assert!(ran.err.starts_with("lingpai: ") && ran.err.lines().count() == 1, "{arguments:?} {ran:?}");
+        assert!(ran.err.contains("No space left on device"), "{arguments:?} {ran:?}");
+    }
+    ready.join().unwrap();
+}
+
+/// A reader that has seen enough changes nothing: `lingpai keys list | head -1` ends as it would.
+#[test]
+fn a_closed_pipe_is_silent() {
+    let home = Home::standard();
+    home.write("token", &forged(&json!({"exp": 1_700_000_600, "iat": 1_700_000_000})));
+    for (arguments, code) in [
+        (&["openapi"][..], 0),
+        (&["completions", "zsh"], 0),
+        (&["man"], 0),
+        (&["check"], 0),
+        (&["keys", "list"], 0),
+        (&["keys", "export", "--public"], 0),
+        (&["token", "inspect", "token"], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = ended(home.command(arguments, &[]).stdout(writer).spawn().unwrap());
+        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{arguments:?}");
+    }
+}
+
+/// Compose and shells write a variable that is not set as an empty one.
+#[test]
+fn an_empty_variable_is_absent() {
+    let home = Home::standard();
+    let empty = ["CONFIG", "ISSUER", "KEYS", "LISTEN"].map(|name| (format!("LINGPAI_{name}"), ""));
+    let empty = empty.each_ref().map(|(name, value)| (name.as_str(), *value));
+    assert_eq!(home.run_in(&["check", "--json"], &empty).assert(0).json()["issuer"], ISSUER);
+    let server = home.serve_in(&["serve", "--listen", "127.0.0.1:0"], &empty);
+    assert_eq!(server.stop("TERM").code, Some(0));
+}
+
+#[test]
+fn a_bad_variable_is_named_in_one_line() {
+    let home = Home::standard();
+    for (name, value, expected) in [
+        (
+            "LINGPAI_ISSUER",
+            "http://canary.example",
+            "the issuer is http on a host that is not loopback; expected an https",
+        ),
+        ("LINGPAI_LISTEN", "canary", "expected an address: "),
+        ("LINGPAI_LISTEN", "127.0.0.1:0,,", "expected an address: "),
+    ] {
+        for command in ["check", "serve"] {
+            let ran = home.run_in(&[command], &[(name, value)]);
+            ran.assert_refused(2, &[&format!("lingpai: {name}: {expected}")]);
+            assert!(!ran.err.contains("canary"), "{ran:?}");
+        }
+        // A flag wins, whatever stands there.
+        let flags = ["check", "--issuer", ISSUER, "--listen", "127.0.0.1:0"];
+        home.run_in(&flags, &[(name, value)]).assert(0);
+    }
+    let mut command = home.command(&["check"], &[]);
+    command.env("LINGPAI_ISSUER", std::ffi::OsStr::from_bytes(b"\xff"));
+    ended(command.spawn().unwrap()).assert_refused(2, &["LINGPAI_ISSUER: is not UTF-8 text"]);
 }
 
 /// Requests with a word that must not be seen again, in every place where a
