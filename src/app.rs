@@ -15,7 +15,7 @@ use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::http::{self, Refusals, Snapshot, State, Warning};
-use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Plan};
+use crate::keys::{Digester, Folder, Gravity, KeyError, KeyRing, Kid, Modes, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::token::Cache;
 
@@ -147,7 +147,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
     let folder = &files.folder;
     let registry = Registry::compile(config)?;
     let plan = plan(config, &registry)?;
-    let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now);
+    let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
     let keys = keys.map_err(|error| StartError::from(error).passing())?;
     let mut warnings = warnings(config, &registry, &keys, now);
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
@@ -205,6 +205,12 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
     if config.token.refresh_lifetime > config.token.session_lifetime {
         all.push(
             "refresh_lifetime is longer than session_lifetime, so sessions end before refresh tokens do".to_owned(),
+        );
+    }
+    if !config.keys.check_modes {
+        all.push(
+            "[keys] check_modes is false: a private key that every user of this machine can read or change is taken too"
+                .to_owned(),
         );
     }
     let schedule = keys.schedule(now);

@@ -9,7 +9,7 @@ use super::{Answer, Settings, complain, say, say_json};
 use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
-use crate::keys::{self, hex};
+use crate::keys::{self, Modes, hex};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -23,7 +23,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let config = settings.load()?;
     if config.is_development() {
         super::serve::refuse_public_address(&config)?;
-        if keys::load(&config.keys.path)?.is_empty() {
+        if keys::load_with(&config.keys.path, Modes::from(&config.keys))?.is_empty() {
             let warning = "there is no lingpai.toml and no key; `serve` will make a key and use development defaults";
             if settings.json {
                 say_json(&json!({"keys": 0, "clients": 0, "warnings": [warning], "breaks": []}))?;

@@ -12,7 +12,7 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::keys::{self, KeyRing, verify_with_jwks};
+use crate::keys::{self, KeyRing, Modes, verify_with_jwks};
 use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
 
 #[derive(Subcommand)]
@@ -68,7 +68,8 @@ type Verdict = Result<(), String>;
 fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) -> Result<Verdict, StartError> {
     let config = settings.load()?;
     let registry = Registry::compile(&config)?;
-    let ring = KeyRing::lenient(keys::load(&config.keys.path)?, app::plan(&config, &registry)?);
+    let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
+    let ring = KeyRing::lenient(keys, app::plan(&config, &registry)?);
     let Some(compact) = Compact::parse(text) else {
         return Ok(Err("it is longer than 8192 bytes or has not three segments".to_owned()));
     };

@@ -11,7 +11,7 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Seconds};
-use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Pace, Scheduled, State, When};
+use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Modes, Pace, Scheduled, State, When};
 
 /// A key file holds one key.
 const MAX_PEM: u64 = 16 << 10;
@@ -62,7 +62,7 @@ pub(super) struct RotateArguments {
 
 #[derive(Args)]
 pub(super) struct ImportArguments {
-    /// The file, PKCS#8 in PEM; `-` is standard input.
+    /// The file, in PEM: PKCS#8, SEC 1 (EC PRIVATE KEY) or PKCS#1 (RSA PRIVATE KEY); `-` is standard input.
     file: PathBuf,
 
     /// When it starts to sign, such as 2026-11-22T00:00:00Z.
@@ -161,8 +161,13 @@ impl<'a> Place<'a> {
         let config = settings.load()?;
         let registry = Registry::compile(&config)?;
         let plan = app::plan(&config, &registry)?;
-        let ring = KeyRing::lenient(keys::load(&config.keys.path)?, plan);
+        let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
+        let ring = KeyRing::lenient(keys, plan);
         Ok(Self { settings, config, ring, algorithm: registry.algorithm(), now: Clock::system().now() })
+    }
+
+    fn modes(&self) -> Modes {
+        Modes::from(&self.config.keys)
     }
 
     fn schedule(&self) -> Vec<Scheduled<'_>> {
@@ -235,7 +240,7 @@ impl<'a> Place<'a> {
         let key = match when {
             // Beside whatever is to come.
             When::Anyway(_) => keys::generate(folder, alg, from)?,
-            _ => keys::schedule(folder, alg, from, self.now)?,
+            _ => keys::schedule(folder, self.modes(), alg, from, self.now)?,
         };
         self.tell(&key)?;
         if arguments.now && !self.settings.json {
@@ -269,10 +274,9 @@ impl<'a> Place<'a> {
         if text.len() as u64 > MAX_PEM {
             return Err(StartError::new(format!("{}: is larger than 16 KiB, which no key is", source.display())).into());
         }
-        let text = Zeroizing::new(String::from_utf8(text.to_vec()).unwrap_or_default());
         let import = Import::read(source, &text)?;
         let when = arguments.at.map_or(When::InTime, When::At);
-        self.add(import.alg(), when, |from| import.write(&self.config.keys.path, from))
+        self.add(import.alg(), when, |from| import.write(&self.config.keys.path, self.modes(), from))
     }
 
     fn prune(&self) -> Done {
@@ -283,7 +287,7 @@ impl<'a> Place<'a> {
         for path in &deleted {
             keys::delete(folder, path)?;
         }
-        let kept = keys::load(folder)?.len();
+        let kept = keys::load_with(folder, self.modes())?.len();
         if self.settings.json {
             let deleted: Vec<_> = deleted.iter().map(|path| path.to_string_lossy()).collect();
             return Ok(say_json(&json!({"deleted": deleted, "kept": kept}))?);
@@ -337,14 +341,6 @@ impl<'a> Place<'a> {
     }
 
     fn export_files(&self, folder: &Path, keys: &[&Key]) -> Done {
-        let same = |path: &Path| path.canonicalize().ok();
-        if same(folder).is_some_and(|folder| Some(folder) == same(&self.config.keys.path)) {
-            return Err(StartError::new(format!(
-                "{}: holds the private keys; expected another folder",
-                folder.display()
-            ))
-            .into());
-        }
         let Exported { written, deleted } = keys::export(folder, keys.iter().copied())?;
         if self.settings.json {
             return Ok(say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}))?);

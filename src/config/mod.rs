@@ -87,6 +87,8 @@ pub struct Keys {
     pub jwks_max_age: i64,
     /// The thumbprints of keys that count as absent.
     pub revoked: Vec<Text>,
+    /// Whether files that others can read or change are refused.
+    pub check_modes: bool,
 }
 
 /// `[tls]`: files in PEM.
