@@ -150,6 +150,7 @@ fn compile(config: &Config, files: &Files, now: Timestamp) -> Result<Loaded, Sta
     let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
     let keys = keys.map_err(|error| StartError::from(error).passing())?;
     let mut warnings = warnings(config, &registry, &keys, now);
+    warnings.extend(files.tls.as_ref().and_then(TlsFiles::warning));
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     let warnings = warnings.into_iter().map(Warning::standing).collect();
     let snapshot = Snapshot {

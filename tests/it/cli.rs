@@ -14,8 +14,8 @@ use lingpai::clock::Clock;
 use lingpai::keys::{self, Alg, Key, KeyName, Purpose};
 use serde_json::{Value, json};
 
-use crate::app::{ISSUER, SECRET, UNAUTHORIZED, basic, copy_key, segment, standard};
-use crate::home::{Home, KEY, RECENT, Server, ended, secret_in, watch};
+use crate::app::{ISSUER, SECRET, UNAUTHORIZED, basic, copy_key, segment, standard, vectors};
+use crate::home::{Home, KEY, RECENT, Ran, Server, ended, secret_in, watch};
 
 #[test]
 fn init() {
@@ -717,6 +717,67 @@ fn a_bad_variable_is_named_in_one_line() {
     let mut command = home.command(&["check"], &[]);
     command.env("LINGPAI_ISSUER", std::ffi::OsStr::from_bytes(b"\xff"));
     ended(command.spawn().unwrap()).assert_refused(2, &["LINGPAI_ISSUER: is not UTF-8 text"]);
+}
+
+/// The configuration of most tests with this certificate and this key, and what `check` says of it.
+fn check_tls(cert: &[u8], key: &[u8], mode: u32) -> Ran {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"));
+    fs::write(home.path("cert.pem"), cert).unwrap();
+    fs::write(home.path("key.pem"), key).unwrap();
+    fs::set_permissions(home.path("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
+    home.run(&["check"])
+}
+
+fn tls(name: &str) -> Vec<u8> {
+    fs::read(vectors("tls").join(name)).unwrap()
+}
+
+/// Each cause is called what it is.
+#[test]
+fn what_is_wrong_with_a_certificate_or_its_key() {
+    let key = tls("key.pem");
+    assert_eq!(check_tls(&tls("v3.crt"), &key, 0o600).assert(0).err, "");
+    let cut = &key[..100];
+    for (cert, key, expected) in [
+        ("v1.crt", &key[..], "cert.pem: is not an X.509 certificate of version 3, and TLS clients refuse others"),
+        ("v3.crt", &tls("other.pem"), "key.pem: is not the key of the certificate in cert.pem"),
+        ("v3.crt", &tls("encrypted.pem"), "key.pem: is encrypted; decrypt it with `openssl pkey"),
+        ("v3.crt", &tls("encrypted-sec1.pem"), "key.pem: is encrypted; decrypt it with `openssl pkey"),
+        ("v3.crt", cut, "key.pem: is cut off"),
+        ("v3.crt", &tls("v3.crt"), "key.pem: holds no private key in PEM"),
+        ("key.pem", &key, "cert.pem: holds no certificate"),
+    ] {
+        check_tls(&tls(cert), key, 0o600).assert_refused(2, &[expected]);
+    }
+}
+
+#[test]
+fn a_tls_key_that_others_can_read_is_warned_of() {
+    for mode in [0o600, 0o640, 0o400] {
+        assert_eq!(check_tls(&tls("v3.crt"), &tls("key.pem"), mode).assert(0).err, "");
+    }
+    for mode in [0o644, 0o660, 0o604] {
+        let ran = check_tls(&tls("v3.crt"), &tls("key.pem"), mode);
+        let expected = format!("lingpai: warning: key.pem: has mode {mode:04o}, so others can read or change it");
+        assert!(ran.assert(0).err.starts_with(&expected) && ran.err.lines().count() == 1, "{ran:?}");
+    }
+}
+
+/// RFC 7468 §3, for TLS as for signing keys.
+#[test]
+fn tls_files_in_any_lax_form() {
+    let text = |name| String::from_utf8(tls(name)).unwrap();
+    let changes: [fn(String) -> String; 4] = [
+        |pem| format!("\u{feff}{pem}"),
+        |pem| format!("Bag Attributes\n{}", pem.replace('\n', " \t\r\n")),
+        |pem| pem.replace('\n', "\n\n"),
+        |pem| pem.trim_end().to_owned(),
+    ];
+    for change in changes {
+        let (cert, key) = (change(text("v3.crt")), change(text("key.pem")));
+        assert_eq!(check_tls(cert.as_bytes(), key.as_bytes(), 0o600).assert(0).err, "");
+    }
 }
 
 /// Requests with a word that must not be seen again, in every place where a
