@@ -18,7 +18,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
 use crate::crypto::Digester;
 use crate::http::{self, Refusals};
-use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Plan};
+use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Modes, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::service::{Snapshot, State, Warning};
 use crate::token::Cache;
@@ -137,21 +137,25 @@ fn identity(files: &TlsFiles, now: Timestamp) -> Result<Identity, StartError> {
 
 /// Each file of `[tls]`.
 fn certificates(files: &TlsFiles) -> Vec<Content> {
-    files.parts().map(|(path, bytes)| Content::new(path, bytes)).collect()
+    files.parts().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)).collect()
 }
 
 /// The configuration, if it is a file, and each file in the folder of keys.
 fn settings(path: Option<&Path>, content: &str, folder: &Folder) -> Vec<Content> {
-    let configuration = path.map(|path| Content::new(path, content.as_bytes()));
-    configuration.into_iter().chain(folder.files().map(|(path, bytes)| Content::new(path, bytes))).collect()
+    let configuration = path.map(|path| Content::new(path, content.as_bytes(), false));
+    configuration
+        .into_iter()
+        .chain(folder.files().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)))
+        .collect()
 }
 
 fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot, StartError> {
     let registry = Registry::compile(config)?;
     let plan = plan(config, &registry)?;
-    let keys = KeyRing::new(folder.keys()?, plan, &config.keys.path, now);
+    let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
     let keys = keys.map_err(|error| StartError::from(error).passing())?;
     let mut warnings = warnings(config, &registry, &keys, now);
+    warnings.extend(config.tls.as_ref().and_then(|tls| TlsFiles::read(tls).ok()?.warning()));
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     let warnings = warnings.into_iter().map(Warning::standing).collect();
     Ok(Snapshot {
@@ -206,6 +210,12 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
     if config.token.refresh_lifetime > config.token.session_lifetime {
         all.push(
             "refresh_lifetime is longer than session_lifetime, so sessions end before refresh tokens do".to_owned(),
+        );
+    }
+    if !config.keys.check_modes {
+        all.push(
+            "[keys] check_modes is false: a private key that every user of this machine can read or change is taken too"
+                .to_owned(),
         );
     }
     let schedule = keys.schedule(now);

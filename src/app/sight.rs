@@ -38,9 +38,11 @@ pub(super) struct Content {
 }
 
 impl Content {
-    pub(super) fn new(path: &Path, bytes: &[u8]) -> Self {
+    /// `exposed` says whether others can read it, so that a change of the mode is a change.
+    pub(super) fn new(path: &Path, bytes: &[u8], exposed: bool) -> Self {
         let mut digest = Digester::default();
         digest.add(bytes);
+        digest.add(&[u8::from(exposed)]);
         Self { path: path.to_owned(), digest: digest.finish() }
     }
 }
@@ -204,7 +206,7 @@ mod tests {
 
         /// Whether all of `names` are whole.
         fn look(&mut self, asked: bool, names: &[&str]) -> bool {
-            let read = |path: &PathBuf| Content::new(path, &fs::read(path).unwrap());
+            let read = |path: &PathBuf| Content::new(path, &fs::read(path).unwrap(), false);
             let paths: Vec<_> = names.iter().map(|name| self.path(name)).collect();
             let files: Vec<_> = paths.iter().map(read).collect();
             let pace = Pace { asked, seconds: 2, now: Timestamp::from_unix(self.now) };
@@ -335,9 +337,9 @@ mod tests {
         let mut at = Watcher::new();
         at.replace("a", "one");
         let path = at.path("a");
-        let files = [Content::new(&path, b"half")];
+        let files = [Content::new(&path, b"half", false)];
         let pace = Pace { asked: false, seconds: 2, now: Timestamp::from_unix(0) };
-        let said = at.sight.look(&files, pace, || Some(vec![Content::new(&path, b"one")]));
+        let said = at.sight.look(&files, pace, || Some(vec![Content::new(&path, b"one", false)]));
         assert_eq!(said, Some(Unfinished { path: path.clone(), fresh: true }));
         assert!(at.sight.look(&files, pace, || unreachable!()).is_none());
     }

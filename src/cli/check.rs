@@ -10,7 +10,7 @@ use crate::app;
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::crypto::hex;
-use crate::keys;
+use crate::keys::{self, Modes};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -24,10 +24,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let config = settings.load()?;
     if config.is_development() {
         super::serve::refuse_public_address(&config)?;
-        if keys::load(&config.keys.path)?.is_empty() {
+        if keys::load_with(&config.keys.path, Modes::from(&config.keys))?.is_empty() {
             let warning = "there is no lingpai.toml and no key; `serve` will make a key and use development defaults";
             if settings.json {
-                say_json(&json!({"keys": 0, "clients": 0, "warnings": [warning], "breaks": []}));
+                say_json(&json!({"keys": 0, "clients": 0, "warnings": [warning], "breaks": []}))?;
             } else {
                 complain(&format!("warning: {warning}"));
             }
@@ -51,7 +51,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
             "warnings": warnings, "breaks": breaks,
-        }));
+        }))?;
         return Ok(breaks.is_empty());
     }
     for warning in &warnings {
@@ -66,7 +66,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             config.issuer.as_str(),
             counted(snapshot.registry.len(), "client"),
             counted(count, "key"),
-        ));
+        ))?;
     }
     Ok(breaks.is_empty())
 }

@@ -45,7 +45,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     thread::spawn(move || tell.send(ask(&asked)));
     let why = match told.recv_timeout(LIMIT) {
         Ok(Ok(status)) if status == "200" => {
-            say(&format!("ready: {address}"));
+            say(&format!("ready: {address}"))?;
             return Ok(true);
         }
         Ok(Ok(status)) => format!("answers {status}"),

@@ -53,17 +53,17 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         say_once(&format!("{answer:#}"))?;
         return Ok(true);
     }
-    say(&format!("wrote {}", file.display()));
+    say(&format!("wrote {}", file.display()))?;
     match made {
-        Some(name) => say(&format!("wrote {}", folder.join(name).display())),
+        Some(name) => say(&format!("wrote {}", folder.join(name).display()))?,
         None => say(&format!(
             "uses the key that is there already, {}; if a development server made it, delete it and begin again",
             folder.join(found.unwrap_or_default()).display()
-        )),
+        ))?,
     }
     say_once(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     let config = if here { String::new() } else { format!(" --config {}", file.display()) };
-    say(&format!("start it with: lingpai serve{config}"));
+    say(&format!("start it with: lingpai serve{config}"))?;
     Ok(true)
 }
 

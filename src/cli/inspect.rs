@@ -12,7 +12,7 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::keys::{self, KeyRing, verify_with_jwks};
+use crate::keys::{self, KeyRing, Modes, verify_with_jwks};
 use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
 
 #[derive(Subcommand)]
@@ -46,17 +46,17 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     };
     if settings.json {
         let problem = verdict.as_ref().err();
-        say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}));
+        say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}))?;
     } else {
-        say(&visible(&format!("header {header:#}\nclaims {claims:#}")));
+        say(&visible(&format!("header {header:#}\nclaims {claims:#}")))?;
         for (name, what) in [("iat", "issued "), ("exp", "expires")] {
             if let Some(at) = claims.get(name).and_then(Value::as_i64) {
-                say(&format!("{what} {}", Timestamp::from_unix(at)));
+                say(&format!("{what} {}", Timestamp::from_unix(at)))?;
             }
         }
         match &verdict {
-            Ok(()) => say("valid"),
-            Err(problem) => say(&format!("NOT VALID: {problem}")),
+            Ok(()) => say("valid")?,
+            Err(problem) => say(&format!("NOT VALID: {problem}"))?,
         }
     }
     Ok(verdict.is_ok())
@@ -68,7 +68,8 @@ type Verdict = Result<(), String>;
 fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) -> Result<Verdict, StartError> {
     let config = settings.load()?;
     let registry = Registry::compile(&config)?;
-    let ring = KeyRing::lenient(keys::load(&config.keys.path)?, app::plan(&config, &registry)?);
+    let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
+    let ring = KeyRing::lenient(keys, app::plan(&config, &registry)?);
     let Some(compact) = Compact::parse(text) else {
         return Ok(Err("it is longer than 8192 bytes or has not three segments".to_owned()));
     };

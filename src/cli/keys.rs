@@ -11,7 +11,7 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Seconds};
-use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Pace, Scheduled, State, When};
+use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Modes, Pace, Scheduled, State, When};
 
 /// A key file holds one key.
 const MAX_PEM: u64 = 16 << 10;
@@ -62,7 +62,7 @@ pub(super) struct RotateArguments {
 
 #[derive(Args)]
 pub(super) struct ImportArguments {
-    /// The file, PKCS#8 in PEM; `-` is standard input.
+    /// The file, in PEM: PKCS#8, SEC 1 (EC PRIVATE KEY) or PKCS#1 (RSA PRIVATE KEY); `-` is standard input.
     file: PathBuf,
 
     /// When it starts to sign, such as 2026-11-22T00:00:00Z.
@@ -113,10 +113,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         Command::Import(arguments) => place.import(arguments),
         Command::Prune => place.prune(),
         Command::Export(arguments) => place.export(arguments),
-        Command::List => {
-            place.list();
-            return Ok(true);
-        }
+        Command::List => place.list(),
     };
     match answer {
         Err(Refused::No(why)) => {
@@ -164,8 +161,13 @@ impl<'a> Place<'a> {
         let config = settings.load()?;
         let registry = Registry::compile(&config)?;
         let plan = app::plan(&config, &registry)?;
-        let ring = KeyRing::lenient(keys::load(&config.keys.path)?, plan);
+        let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
+        let ring = KeyRing::lenient(keys, plan);
         Ok(Self { settings, config, ring, algorithm: registry.algorithm(), now: Clock::system().now() })
+    }
+
+    fn modes(&self) -> Modes {
+        Modes::from(&self.config.keys)
     }
 
     fn schedule(&self) -> Vec<Scheduled<'_>> {
@@ -193,8 +195,7 @@ impl<'a> Place<'a> {
     fn tell(&self, key: &Key) -> Done {
         let (name, path) = (key.name(), self.path(key));
         if self.settings.json {
-            say_json(&described(&path, key, true));
-            return Ok(());
+            return Ok(say_json(&described(&path, key, true))?);
         }
         let after = Self::open(self.settings)?;
         let state = after.schedule().iter().find(|one| one.key.kid() == key.kid()).map(|one| one.state);
@@ -210,8 +211,7 @@ impl<'a> Place<'a> {
             Some(State::Signing) => "it verifies and is published; `algorithm` says that others sign".to_owned(),
             _ => "it does not sign, because a later key does".to_owned(),
         };
-        say(&format!("wrote {}: {what}", path.display()));
-        Ok(())
+        Ok(say(&format!("wrote {}: {what}", path.display()))?)
     }
 
     fn rotate(&self, arguments: &RotateArguments) -> Done {
@@ -223,9 +223,9 @@ impl<'a> Place<'a> {
         if let Some(upcoming) = upcoming.filter(|_| !arguments.now) {
             let path = self.path(upcoming.key);
             if self.settings.json {
-                say_json(&described(&path, upcoming.key, false));
+                say_json(&described(&path, upcoming.key, false))?;
             } else {
-                say(&format!("nothing to do: {} is to come", path.display()));
+                say(&format!("nothing to do: {} is to come", path.display()))?;
             }
             return Ok(());
         }
@@ -240,7 +240,7 @@ impl<'a> Place<'a> {
         let key = match when {
             // Beside whatever is to come.
             When::Anyway(_) => keys::generate(folder, alg, from)?,
-            _ => keys::schedule(folder, alg, from, self.now)?,
+            _ => keys::schedule(folder, self.modes(), alg, from, self.now)?,
         };
         self.tell(&key)?;
         if arguments.now && !self.settings.json {
@@ -269,12 +269,14 @@ impl<'a> Place<'a> {
     }
 
     fn import(&self, arguments: &ImportArguments) -> Done {
-        let text = read(&arguments.file, MAX_PEM)?;
-        let text = Zeroizing::new(String::from_utf8(text).unwrap_or_default());
+        let text = Zeroizing::new(read(&arguments.file, MAX_PEM + 1)?);
         let source = if arguments.file == Path::new("-") { Path::new("standard input") } else { &arguments.file };
+        if text.len() as u64 > MAX_PEM {
+            return Err(StartError::new(format!("{}: is larger than 16 KiB, which no key is", source.display())).into());
+        }
         let import = Import::read(source, &text)?;
         let when = arguments.at.map_or(When::InTime, When::At);
-        self.add(import.alg(), when, |from| import.write(&self.config.keys.path, from))
+        self.add(import.alg(), when, |from| import.write(&self.config.keys.path, self.modes(), from))
     }
 
     fn prune(&self) -> Done {
@@ -285,17 +287,16 @@ impl<'a> Place<'a> {
         for path in &deleted {
             keys::delete(folder, path)?;
         }
-        let kept = keys::load(folder)?.len();
+        let kept = keys::load_with(folder, self.modes())?.len();
         if self.settings.json {
             let deleted: Vec<_> = deleted.iter().map(|path| path.to_string_lossy()).collect();
-            say_json(&json!({"deleted": deleted, "kept": kept}));
-            return Ok(());
+            return Ok(say_json(&json!({"deleted": deleted, "kept": kept}))?);
         }
         for path in &deleted {
-            say(&format!("deleted {}", path.display()));
+            say(&format!("deleted {}", path.display()))?;
         }
         if deleted.is_empty() {
-            say("nothing to delete: no key has been retired for 24 hours");
+            say("nothing to delete: no key has been retired for 24 hours")?;
         }
         Ok(())
     }
@@ -329,38 +330,29 @@ impl<'a> Place<'a> {
             }
             if is_list {
                 // Text before a block is allowed (RFC 7468 §2), but not every reader knows that.
-                say(&format!("# {kid} {} signs from {}", name.alg.name(), name.from));
+                say(&format!("# {kid} {} signs from {}", name.alg.name(), name.from))?;
             }
-            say(pem.trim_end());
+            say(pem.trim_end())?;
         }
         if self.settings.json {
-            say_json(&rows.into());
+            say_json(&rows.into())?;
         }
         Ok(())
     }
 
     fn export_files(&self, folder: &Path, keys: &[&Key]) -> Done {
-        let same = |path: &Path| path.canonicalize().ok();
-        if same(folder).is_some_and(|folder| Some(folder) == same(&self.config.keys.path)) {
-            return Err(StartError::new(format!(
-                "{}: holds the private keys; expected another folder",
-                folder.display()
-            ))
-            .into());
-        }
         let Exported { written, deleted } = keys::export(folder, keys.iter().copied())?;
         if self.settings.json {
-            say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}));
-            return Ok(());
+            return Ok(say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}))?);
         }
         for path in &written {
-            say(&format!("wrote {}", path.display()));
+            say(&format!("wrote {}", path.display()))?;
         }
         for path in &deleted {
-            say(&format!("deleted {}", path.display()));
+            say(&format!("deleted {}", path.display()))?;
         }
         if written.is_empty() && deleted.is_empty() {
-            say(&format!("nothing to do: {} holds the keys that verify", folder.display()));
+            say(&format!("nothing to do: {} holds the keys that verify", folder.display()))?;
         }
         Ok(())
     }
@@ -383,7 +375,7 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn list(&self) {
+    fn list(&self) -> Done {
         let schedule = self.schedule();
         if self.settings.json {
             let row = |one: &Scheduled<'_>| {
@@ -395,24 +387,24 @@ impl<'a> Place<'a> {
                     "verifies_until": one.verifies_until.map(Timestamp::rfc3339),
                 })
             };
-            say_json(&schedule.iter().map(row).collect());
-            return;
+            return Ok(say_json(&schedule.iter().map(row).collect())?);
         }
         if schedule.is_empty() {
             let folder = self.config.keys.path.display();
             complain(&format!("{folder}: there is no key; make one with `lingpai keys new`"));
-            return;
+            return Ok(());
         }
         let written = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), Timestamp::rfc3339);
         say(&format!(
             "{:<22}{:<10}{:<7}{:<45}{:<22}VERIFIES UNTIL",
             "SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL"
-        ));
+        ))?;
         for one in schedule {
             let (from, alg) = (one.key.name().from.rfc3339(), one.key.name().alg.name());
             let (until, end) = (written(one.signs_until), written(one.verifies_until));
-            say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()));
+            say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()))?;
         }
+        Ok(())
     }
 }
 

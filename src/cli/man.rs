@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Cli, complain, say};
+use super::{Answer, Cli, complain, say};
 
 #[derive(Args)]
 pub(super) struct Completions {
@@ -19,27 +19,26 @@ pub(super) struct Page {
     command: Vec<String>,
 }
 
-pub(super) fn completions(arguments: &Completions) {
+pub(super) fn completions(arguments: &Completions) -> Answer {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "lingpai", &mut script);
-    say(String::from_utf8_lossy(&script).trim_end());
+    say(String::from_utf8_lossy(&script).trim_end()).map(|()| true)
 }
 
 /// Whether there is such a page.
-pub(super) fn page(arguments: &Page) -> bool {
+pub(super) fn page(arguments: &Page) -> Answer {
     let mut command = Cli::command();
     // Gives every command its whole name and the options that all of them take.
     command.build();
     for name in &arguments.command {
         let Some(found) = command.find_subcommand(name) else {
             complain(&format!("there is no command {name:?} here; see `lingpai help {}`", arguments.command.join(" ")));
-            return false;
+            return Ok(false);
         };
         command = found.clone();
     }
     let mut page = Vec::new();
     // Nothing can fail that writes to memory.
     let _ = Man::new(command).render(&mut page);
-    say(String::from_utf8_lossy(&page).trim_end());
-    true
+    say(String::from_utf8_lossy(&page).trim_end()).map(|()| true)
 }

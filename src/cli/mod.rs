@@ -15,6 +15,7 @@ mod man;
 mod openapi;
 mod serve;
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -40,20 +41,20 @@ struct Cli {
 /// Options that every command takes.
 #[derive(Args)]
 struct Settings {
-    /// The configuration file [default: ./lingpai.toml if it is there].
-    #[arg(long, global = true, env = "LINGPAI_CONFIG", value_name = "FILE")]
+    /// The configuration file [env: `LINGPAI_CONFIG`] [default: ./lingpai.toml if it is there].
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// What tokens say in `iss`; wins over the file.
-    #[arg(long, global = true, env = "LINGPAI_ISSUER", value_name = "URL")]
+    /// What tokens say in `iss`; wins over the file [env: `LINGPAI_ISSUER`].
+    #[arg(long, global = true, value_name = "URL")]
     issuer: Option<Issuer>,
 
-    /// The folder of keys; wins over the file.
-    #[arg(long, global = true, env = "LINGPAI_KEYS", value_name = "DIR")]
+    /// The folder of keys; wins over the file [env: `LINGPAI_KEYS`].
+    #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// Where to accept connections; wins over the file. May be repeated.
-    #[arg(long, global = true, env = "LINGPAI_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
+    /// Where to accept connections; wins over the file. May be repeated [env: `LINGPAI_LISTEN`, with commas between].
+    #[arg(long, global = true, value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<Listen>,
 
     /// Answer in JSON.
@@ -62,6 +63,26 @@ struct Settings {
 }
 
 impl Settings {
+    /// Takes from the environment what no flag says. An empty variable counts as absent: that is how
+    /// Compose and shell scripts write one that is not set.
+    fn fill_in(&mut self) -> Result<(), StartError> {
+        let path = |name| variable(name).map(PathBuf::from);
+        if self.config.is_none() {
+            self.config = path("LINGPAI_CONFIG");
+        }
+        if self.keys.is_none() {
+            self.keys = path("LINGPAI_KEYS");
+        }
+        if self.issuer.is_none() {
+            self.issuer = parsed("LINGPAI_ISSUER", str::parse)?;
+        }
+        if self.listen.is_empty() {
+            let listen = parsed("LINGPAI_LISTEN", |text| text.split(',').map(str::parse).collect())?;
+            self.listen = listen.unwrap_or_default();
+        }
+        Ok(())
+    }
+
     fn load(&self) -> Result<Config, StartError> {
         Ok(Config::load(self.config.as_deref(), self.overrides())?)
     }
@@ -98,16 +119,29 @@ enum Command {
     Man(man::Page),
 }
 
+/// The environment variable `name`, if it is there and not empty.
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+/// The value of the environment variable `name`. An error names it, and does not repeat what it holds.
+fn parsed<T>(name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, StartError> {
+    let Some(value) = variable(name) else { return Ok(None) };
+    let text = value.to_str().ok_or_else(|| "is not UTF-8 text".to_owned());
+    text.and_then(parse).map(Some).map_err(|problem| StartError::new(format!("{name}: {problem}")))
+}
+
 /// Whether the answer is yes.
 type Answer = Result<bool, StartError>;
 
 /// Runs the command that this process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
     keep_private();
+    let filled_in = cli.settings.fill_in();
     let settings = &cli.settings;
-    let answer = match cli.command.unwrap_or(Command::Serve) {
+    let answer = filled_in.and_then(|()| match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(settings),
         Command::Init(arguments) => init::run(settings, &arguments),
         Command::Keys(command) => keys::run(settings, &command),
@@ -115,16 +149,10 @@ pub fn run() -> ExitCode {
         Command::Token(command) => inspect::run(settings, &command),
         Command::Check(arguments) => check::run(settings, &arguments),
         Command::Healthcheck(arguments) => healthcheck::run(settings, &arguments),
-        Command::Openapi(arguments) => {
-            openapi::run(&arguments);
-            Ok(true)
-        }
-        Command::Completions(arguments) => {
-            man::completions(&arguments);
-            Ok(true)
-        }
-        Command::Man(arguments) => Ok(man::page(&arguments)),
-    };
+        Command::Openapi(arguments) => openapi::run(&arguments),
+        Command::Completions(arguments) => man::completions(&arguments),
+        Command::Man(arguments) => man::page(&arguments),
+    });
     match answer {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
@@ -147,9 +175,14 @@ fn keep_private() {
     umask(before | Mode::RWXO);
 }
 
-/// Prints to standard output. Nobody reading it any more is no error.
-fn say(text: &str) {
-    let _ = print(text);
+/// Prints to standard output. A reader that has closed its end has seen enough, which is no error.
+fn say(text: &str) -> Result<(), StartError> {
+    match print(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(StartError::new(format!("standard output cannot be written: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a secret that is shown only now, so that not to print it is an error.
@@ -164,8 +197,8 @@ fn print(text: &str) -> std::io::Result<()> {
 }
 
 /// Prints `value` as JSON to standard output.
-fn say_json(value: &serde_json::Value) {
-    say(&format!("{value:#}"));
+fn say_json(value: &serde_json::Value) -> Result<(), StartError> {
+    say(&format!("{value:#}"))
 }
 
 /// Prints an error to standard error.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::say;
+use super::{Answer, say};
 use crate::http::{SpecFormat, specification};
 
 #[derive(Args)]
@@ -12,7 +12,7 @@ pub(super) struct Arguments {
     yaml: bool,
 }
 
-pub(super) fn run(arguments: &Arguments) {
+pub(super) fn run(arguments: &Arguments) -> Answer {
     let format = if arguments.yaml { SpecFormat::Yaml } else { SpecFormat::Json };
-    say(specification(format).trim_end());
+    say(specification(format).trim_end()).map(|()| true)
 }

@@ -67,7 +67,10 @@ async fn serve(settings: &Settings) -> Answer {
     // The configuration itself, which may be large, is not kept. What the reloader sees now is what later looks are
     // compared with, so it comes before anybody is told that the service is ready.
     let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state), tls.clone());
-    say(&welcome);
+    // A server must not stop because a file for this line is full.
+    if let Err(error) = say(&welcome) {
+        complain(&format!("warning: {error}"));
+    }
     manager::ready();
     tokio::spawn(async move {
         app::serve(state, listeners, transport, tls, stop).await;

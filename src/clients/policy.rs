@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Client, Registry};
 use crate::clock::Timestamp;
-use crate::token::{Audience, Audiences, Dialect, ExtraClaims, Grant, Scope, ScopeToken, Session, Subject};
+use crate::token::{Audience, Audiences, Dialect, ExtraClaims, Grant, LEEWAY_CAP, Scope, ScopeToken, Session, Subject};
 
 /// What a request asks for. What is `None` was not said.
 #[derive(Debug, Clone, Default)]
@@ -107,6 +107,9 @@ pub enum Ended {
     AudienceGone,
     /// It began before its client's `not_before`.
     NotBefore,
+    /// It begins in so many seconds, which is more than clocks may differ by: a token that continued it would be
+    /// refused everywhere.
+    NotBegun(i64),
     /// Its time is over.
     Over,
 }
@@ -120,6 +123,7 @@ impl Ended {
             Self::SubjectGone => "subject_gone",
             Self::AudienceGone => "audience_gone",
             Self::NotBefore => "session_before_not_before",
+            Self::NotBegun(_) => "session_not_begun",
             Self::Over => "session_ended",
         }
     }
@@ -180,6 +184,10 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
     let client = registry.client(&session.client).ok_or(Ended::ClientGone)?;
     if client.not_before.is_some_and(|not_before| not_before > session.start) {
         return Err(Ended::NotBefore);
+    }
+    // What is issued now is read with this same limit.
+    if session.start > now.plus(LEEWAY_CAP) {
+        return Err(Ended::NotBegun(session.start.since(now)));
     }
     session.end = session.end.min(session.start.plus(client.lifetimes.session));
     if now >= session.end {

@@ -59,6 +59,7 @@ struct KeysTable {
     jwks_max_age: Option<Seconds<0, 86_400>>,
     #[serde(default)]
     revoked: Vec<Text>,
+    check_modes: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -146,7 +147,7 @@ struct ClientTable {
 
 impl Default for Keys {
     fn default() -> Self {
-        Self { path: PathBuf::from(DEFAULT_KEYS), jwks_max_age: 300, revoked: Vec::new() }
+        Self { path: PathBuf::from(DEFAULT_KEYS), jwks_max_age: 300, revoked: Vec::new(), check_modes: true }
     }
 }
 
@@ -236,6 +237,7 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
             path: overrides.keys.unwrap_or(folder),
             jwks_max_age: file.keys.jwks_max_age.map_or(Keys::default().jwks_max_age, |s| s.0),
             revoked: file.keys.revoked,
+            check_modes: file.keys.check_modes.unwrap_or(true),
         },
         reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
         ops: file.ops.map(|ops| ops.listen.0),

@@ -15,6 +15,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::clock::Timestamp;
+use crate::keys::Modes;
 
 pub use source::{ConfigError, List, Source, Text};
 pub use values::{Forwarding, Issuer, Listen, Origin, Peer, Seconds};
@@ -75,6 +76,14 @@ pub struct Keys {
     pub jwks_max_age: i64,
     /// The thumbprints of keys that count as absent.
     pub revoked: Vec<Text>,
+    /// Whether files that others can read or change are refused.
+    pub check_modes: bool,
+}
+
+impl From<&Keys> for Modes {
+    fn from(keys: &Keys) -> Self {
+        if keys.check_modes { Self::Checked } else { Self::Unchecked }
+    }
 }
 
 /// `[tls]`: files in PEM.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::clock::Timestamp;
 
@@ -51,22 +52,44 @@ fn written(seconds: i64) -> String {
     }
 }
 
-/// An RFC 3339 instant in UTC, written as a string.
+/// An RFC 3339 instant in UTC, written as a string or in TOML's own form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instant(pub(super) Timestamp);
 
-impl FromStr for Instant {
-    type Err = String;
+impl Instant {
+    const EXPECTED: &str = "expected an instant in UTC such as \"2026-11-22T00:00:00Z\"";
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || "expected an instant in UTC such as \"2026-11-22T00:00:00Z\"".to_owned();
-        Timestamp::parse_rfc3339(text).map(Self).ok_or_else(expected)
+impl FromStr for Instant {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Timestamp::parse_rfc3339(text).map(Self).ok_or(Self::EXPECTED)
     }
 }
 
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(Parsed::new("an instant in quotation marks, such as \"2026-11-22T00:00:00Z\""))
+        struct Written;
+        impl<'de> Visitor<'de> for Written {
+            type Value = Instant;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an instant in UTC such as \"2026-11-22T00:00:00Z\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Instant, E> {
+                text.parse().map_err(E::custom)
+            }
+
+            // How the parser hands over a date that is not in quotation marks, and a table too.
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Instant, A::Error> {
+                let written = toml::value::Datetime::deserialize(MapAccessDeserializer::new(members));
+                let instant = written.ok().and_then(|written| written.to_string().parse().ok());
+                instant.ok_or_else(|| de::Error::custom(Instant::EXPECTED))
+            }
+        }
+        deserializer.deserialize_any(Written)
     }
 }
 
@@ -241,13 +264,21 @@ impl FromStr for Origin {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let written = |authority: &str| {
-            let lower = authority.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
-            lower && !authority.contains(['/', '@', '*', '?', '#']) && authority.parse::<http::uri::Authority>().is_ok()
-        };
         let expected = || "expected an origin such as \"https://app.example.com\", as browsers send it".to_owned();
-        authority.filter(|authority| written(authority)).map(|_| Self(text.to_owned())).ok_or_else(expected)
+        let (scheme, default_port) = if text.starts_with("https://") { ("https://", 443) } else { ("http://", 80) };
+        let authority = text.strip_prefix(scheme).ok_or_else(expected)?;
+        let lower = authority.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());
+        let parsed = authority.parse::<http::uri::Authority>().ok();
+        let parsed = parsed.filter(|_| lower && !authority.contains(['/', '@', '*', '?', '#'])).ok_or_else(expected)?;
+        let host = parsed.host();
+        match parsed.port_u16() {
+            Some(port) if port == default_port => Err(format!(
+                "expected \"{scheme}{host}\", as browsers send it: {port} is the default port, which they leave out"
+            )),
+            Some(port) if authority == format!("{host}:{port}") => Ok(Self(text.to_owned())),
+            None if authority == host => Ok(Self(text.to_owned())),
+            _ => Err(expected()),
+        }
     }
 }
 

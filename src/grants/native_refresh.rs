@@ -1,7 +1,6 @@
 //! `PUT /token`: a refresh token continues its session.
 
 use super::Grant;
-use crate::clients::renew;
 use crate::service::{Call, Decision, Denied};
 use crate::token::{Dialect, ScopeToken};
 
@@ -16,7 +15,7 @@ pub struct NativeRefresh<'r> {
 impl<'s> Grant<'s> for NativeRefresh<'_> {
     fn decide(self, call: &Call<'s>) -> Result<Decision<'s>, Denied> {
         let session = call.session(self.token, Dialect::Native)?;
-        let mut renewal = renew(&call.snapshot.registry, session, call.now)?;
+        let mut renewal = call.renew(session)?;
         if let Some(scope) = self.scope {
             renewal.narrow(scope)?;
         }

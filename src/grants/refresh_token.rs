@@ -1,7 +1,7 @@
 //! `refresh_token` (RFC 6749 §6): the client of a session continues it.
 
 use super::Grant;
-use crate::clients::{Client, GrantType, renew};
+use crate::clients::{Client, GrantType};
 use crate::service::{Call, Decision, Denied};
 use crate::token::{Dialect, ScopeToken};
 
@@ -24,7 +24,7 @@ impl<'s> Grant<'s> for RefreshToken<'s, '_> {
         if session.client != self.client.id {
             return Err(Denied::OtherClient);
         }
-        let mut renewal = renew(&call.snapshot.registry, session, call.now)?;
+        let mut renewal = call.renew(session)?;
         if let Some(scope) = self.scope {
             renewal.narrow(scope)?;
         }

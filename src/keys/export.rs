@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{Key, KeyError, Kid};
+use super::{Key, KeyError, KeyName, Kid};
 use crate::files;
 
 /// Everybody may read what is public.
@@ -24,12 +24,19 @@ pub struct Exported {
 /// other file of that form. No reader ever sees half a file.
 ///
 /// # Errors
-/// What the system refused.
+/// A folder of private keys, or what the system refused.
 pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<Exported, KeyError> {
     let cannot_write = |path: &Path, error: std::io::Error| KeyError::new(path, format!("cannot be written: {error}"));
     if !folder.exists() {
         let made = fs::create_dir(folder).and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)));
         made.map_err(|error| cannot_write(folder, error))?;
+    }
+    if let Some(key) = private_key_in(folder)? {
+        let problem = format!(
+            "holds private keys, such as {key}, and no server starts with a file beside them that has another name; \
+             expected another folder"
+        );
+        return Err(KeyError::new(folder, problem));
     }
     let mut exported = Exported::default();
     let mut wanted = Vec::new();
@@ -54,6 +61,18 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
         exported.deleted.push(path);
     }
     Ok(exported)
+}
+
+/// The name of a private key's file in `folder`, whichever way that folder was reached.
+fn private_key_in(folder: &Path) -> Result<Option<KeyName>, KeyError> {
+    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        if let Some(name) = name.to_str().and_then(|name| name.parse().ok()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// The files in `folder` that are called as a key is here, and hold a public one.

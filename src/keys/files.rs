@@ -11,7 +11,7 @@ use pkcs8::LineEnding;
 use pkcs8::der::SecretDocument;
 use zeroize::Zeroizing;
 
-use super::key::{new_pkcs8, read_pkcs8};
+use super::key::{new_pkcs8, to_pkcs8};
 use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
 use crate::files;
@@ -22,6 +22,21 @@ const MAX_FILE: u64 = 16 << 10;
 pub(super) const MAX_KEYS: usize = 4_096;
 /// Nothing for others, no writing for the group.
 const FORBIDDEN_MODE: u32 = 0o037;
+
+/// Whether `mode` lets others read or change a file.
+pub(crate) fn is_exposed(mode: u32) -> bool {
+    mode & FORBIDDEN_MODE != 0
+}
+
+/// What the modes of key files mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Modes {
+    /// A file that others can read or change is refused.
+    #[default]
+    Checked,
+    /// They are not looked at: some secret stores can only mount files that everybody may read.
+    Unchecked,
+}
 
 /// What is wrong with a key file or the folder: `path: what, and what instead`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,12 +72,20 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// Reads every key in `folder`; none if there is no such folder.
+/// Reads every key in `folder`, with the modes checked; none if there is no such folder.
 ///
 /// # Errors
 /// The first file that is not as it should be, in the order of the names.
 pub fn load(folder: &Path) -> Result<Vec<Key>, KeyError> {
-    Folder::read(folder)?.keys()
+    load_with(folder, Modes::Checked)
+}
+
+/// Reads every key in `folder`; none if there is no such folder.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_with(folder: &Path, modes: Modes) -> Result<Vec<Key>, KeyError> {
+    Folder::read(folder)?.keys(modes)
 }
 
 /// The content of every key file in a folder, as it was at one time: what is
@@ -75,7 +98,8 @@ pub struct Folder {
 struct KeyFile {
     path: PathBuf,
     name: KeyName,
-    pem: Zeroizing<String>,
+    mode: u32,
+    pem: Zeroizing<Vec<u8>>,
     written: Timestamp,
 }
 
@@ -98,19 +122,23 @@ impl Folder {
         }
     }
 
-    /// The path and the bytes of each file, in the order of the names.
-    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8])> {
-        self.files.iter().map(|file| (file.path.as_path(), file.pem.as_bytes()))
+    /// The path and the bytes of each file, and whether others can read it, in the order of the names.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
+        self.files.iter().map(|file| (file.path.as_path(), file.pem.as_slice(), is_exposed(file.mode)))
     }
 
     /// Parses every key.
     ///
     /// # Errors
-    /// The first file that does not hold the one key that its name announces.
-    pub fn keys(&self) -> Result<Vec<Key>, KeyError> {
+    /// The first file that does not hold the one key that its name announces, or that others can
+    /// read or change where `modes` are checked.
+    pub fn keys(&self, modes: Modes) -> Result<Vec<Key>, KeyError> {
         let mut keys: Vec<Key> = Vec::with_capacity(self.files.len());
         let mut seen = HashMap::with_capacity(self.files.len());
-        for KeyFile { path, name, pem, .. } in &self.files {
+        for KeyFile { path, name, mode, pem, .. } in &self.files {
+            if modes == Modes::Checked && is_exposed(*mode) {
+                return Err(KeyError::new(path, exposed(path, *mode)));
+            }
             let key = Key::from_pem(*name, pem).map_err(|problem| KeyError::new(path, problem))?;
             if let Some(other) = seen.insert(key.kid().clone(), key.name()) {
                 return Err(KeyError::new(
@@ -175,17 +203,18 @@ fn read(path: &Path) -> Result<KeyFile, KeyError> {
     if status.len() > MAX_FILE {
         return Err(problem("is larger than 16 KiB, which no key is".into()));
     }
-    if status.mode() & FORBIDDEN_MODE != 0 {
-        let mode = status.mode() & 0o777;
-        return Err(problem(format!(
-            "has mode {mode:04o}, so others can read or change it; expected 0600 or 0640: `chmod 600 {}`",
-            path.display()
-        )));
-    }
-    let mut pem = Zeroizing::new(String::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1));
-    let read = file.take(MAX_FILE).read_to_string(&mut pem);
-    read.map_err(|_| problem("is not PEM; expected -----BEGIN PRIVATE KEY-----".into()))?;
-    Ok(KeyFile { path: path.to_owned(), name, pem, written: Timestamp::from_unix(status.mtime()) })
+    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1));
+    let read = file.take(MAX_FILE).read_to_end(&mut pem);
+    read.map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let written = Timestamp::from_unix(status.mtime());
+    Ok(KeyFile { path: path.to_owned(), name, mode: status.mode(), pem, written })
+}
+
+/// What is wrong with a private key at `path` that has this mode, and what would be right.
+pub(crate) fn exposed(path: &Path, mode: u32) -> String {
+    let mode = mode & 0o777;
+    let path = path.display();
+    format!("has mode {mode:04o}, so others can read or change it; expected 0600 or 0640: `chmod 600 {path}`")
 }
 
 /// Makes a key that signs from `from` on, and writes it into `folder`, which is
@@ -207,14 +236,15 @@ pub struct Import {
 }
 
 impl Import {
-    /// Reads the PEM text `pem`, which came from `source`.
+    /// Reads the PEM text `pem`, which came from `source`: PKCS#8, SEC 1 or PKCS#1.
     ///
     /// # Errors
-    /// A text that holds no key of a known algorithm.
-    pub fn read(source: &Path, pem: &str) -> Result<Self, KeyError> {
+    /// A text that does not hold one key of a known algorithm.
+    pub fn read(source: &Path, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
         let problem = |what: String| KeyError::new(source, what);
-        let (alg, document) = read_pkcs8(pem).map_err(problem)?;
-        Key::from_pem(KeyName { from: Timestamp::default(), alg }, pem).map_err(problem)?;
+        let (alg, document) = to_pkcs8(pem.as_ref()).map_err(problem)?;
+        let pem = to_pem(&document).map_err(problem)?;
+        Key::from_pem(KeyName { from: Timestamp::default(), alg }, pem.as_bytes()).map_err(problem)?;
         Ok(Self { alg, document })
     }
 
@@ -228,11 +258,11 @@ impl Import {
     ///
     /// # Errors
     /// As [`generate`]; and a folder that has the key already.
-    pub fn write(&self, folder: &Path, from: Timestamp) -> Result<Key, KeyError> {
+    pub fn write(&self, folder: &Path, modes: Modes, from: Timestamp) -> Result<Key, KeyError> {
         let name = KeyName { from, alg: self.alg };
-        let pem = to_pem(&self.document).and_then(|pem| Key::from_pem(name, &pem));
+        let pem = to_pem(&self.document).and_then(|pem| Key::from_pem(name, pem.as_bytes()));
         let key = pem.map_err(|problem| KeyError::new(folder.join(name.to_string()), problem))?;
-        if let Some(same) = load(folder)?.iter().find(|other| other.kid() == key.kid()) {
+        if let Some(same) = load_with(folder, modes)?.iter().find(|other| other.kid() == key.kid()) {
             let path = folder.join(same.name().to_string());
             return Err(KeyError::taken(path, "is this key already; nothing was written"));
         }
@@ -248,7 +278,7 @@ fn write(folder: &Path, name: KeyName, document: &SecretDocument) -> Result<Key,
     let path = folder.join(name.to_string());
     let problem = |what: String| KeyError::new(&path, what);
     let pem = to_pem(document).map_err(problem)?;
-    let key = Key::from_pem(name, &pem).map_err(problem)?;
+    let key = Key::from_pem(name, pem.as_bytes()).map_err(problem)?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -17,10 +17,12 @@ mod key;
 mod keyring;
 mod lint;
 mod name;
+pub(crate) mod pem;
 mod rotation;
 
 pub use export::{Exported, export};
-pub use files::{Folder, Import, KeyError, delete, generate, load, lock};
+pub use files::{Folder, Import, KeyError, Modes, delete, generate, load, load_with, lock};
+pub(crate) use files::{exposed, is_exposed};
 pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
 pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{KeyError, delete, generate, leftovers, load};
+use super::files::{KeyError, Modes, delete, generate, leftovers, load_with};
 use super::lint::{DAY, FAR, LATE};
 use super::{Alg, FIRST_KEY_BACKDATE, Key, KeyRing};
 use crate::clock::Timestamp;
@@ -105,10 +105,10 @@ impl KeyRing {
 ///
 /// # Errors
 /// The other key ([`KeyError::is_taken`]), or what the system refused.
-pub fn schedule(folder: &Path, alg: Alg, from: Timestamp, now: Timestamp) -> Result<Key, KeyError> {
+pub fn schedule(folder: &Path, modes: Modes, alg: Alg, from: Timestamp, now: Timestamp) -> Result<Key, KeyError> {
     let key = generate(folder, alg, from)?;
     let earlier = |other: &Key| other.name().alg == alg && other.name().from > now && other.name().from < from;
-    match load(folder)?.into_iter().find(earlier) {
+    match load_with(folder, modes)?.into_iter().find(earlier) {
         None => Ok(key),
         Some(rival) => {
             delete(folder, &folder.join(key.name().to_string()))?;

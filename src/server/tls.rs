@@ -1,28 +1,29 @@
 //! TLS: the certificate and its key, from files, checked before they are used.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::OpenOptions;
 use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::{InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
-use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
+use x509_cert::{Certificate, Version};
 use zeroize::Zeroizing;
 
 use crate::clock::Timestamp;
 use crate::config;
 use crate::crypto::{self, sha256};
 use crate::http::ClientCertificate;
+use crate::keys::{self, pem};
 
 /// A chain of certificates takes some KiB.
 const MAX_FILE: u64 = 256 << 10;
@@ -51,6 +52,7 @@ pub struct TlsFiles {
     paths: config::Tls,
     cert: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
+    key_mode: u32,
     client_ca: Option<Zeroizing<Vec<u8>>>,
 }
 
@@ -60,24 +62,37 @@ impl TlsFiles {
     /// # Errors
     /// The file that cannot be read.
     pub fn read(paths: &config::Tls) -> Result<Self, TlsError> {
-        let client_ca = paths.client_ca.as_deref().map(read).transpose()?;
-        Ok(Self { paths: paths.clone(), cert: read(&paths.cert)?, key: read(&paths.key)?, client_ca })
+        let client_ca = paths.client_ca.as_deref().map(read).transpose()?.map(|(bytes, _)| bytes);
+        let ((cert, _), (key, key_mode)) = (read(&paths.cert)?, read(&paths.key)?);
+        Ok(Self { paths: paths.clone(), cert, key, key_mode, client_ca })
     }
 
-    /// The path and the bytes of each file.
-    pub fn parts(&self) -> impl Iterator<Item = (&Path, &[u8])> {
-        let client_ca = self.paths.client_ca.as_deref().zip(self.client_ca.as_ref());
-        let pair = [(self.paths.cert.as_path(), &self.cert), (self.paths.key.as_path(), &self.key)];
-        pair.into_iter().chain(client_ca).map(|(path, bytes)| (path, bytes.as_slice()))
+    /// The path and the bytes of each file, and whether it is a key that others can read.
+    pub fn parts(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
+        let client_ca =
+            self.paths.client_ca.as_deref().zip(self.client_ca.as_ref()).map(|(path, pem)| (path, pem, false));
+        let cert = (self.paths.cert.as_path(), &self.cert, false);
+        let key = (self.paths.key.as_path(), &self.key, self.is_exposed());
+        [cert, key].into_iter().chain(client_ca).map(|(path, bytes, exposed)| (path, bytes.as_slice(), exposed))
+    }
+
+    fn is_exposed(&self) -> bool {
+        keys::is_exposed(self.key_mode)
+    }
+
+    /// What is allowed, but probably not meant: a key that others can read or change.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let key = &self.paths.key;
+        self.is_exposed().then(|| format!("{}: {}", key.display(), keys::exposed(key, self.key_mode)))
     }
 
     /// What checks the certificates of clients, if they are asked for one. They need not have one.
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
         let (Some(path), Some(pem)) = (&self.paths.client_ca, &self.client_ca) else { return Ok(None) };
         let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_slice_iter(pem) {
-            let added = root.ok().and_then(|root| roots.add(root).ok());
-            added.ok_or_else(|| TlsError::new(path, "holds something that is no certificate in PEM"))?;
+        for root in certificates(pem).map_err(|problem| TlsError::new(path, problem))? {
+            roots.add(root).map_err(|_| TlsError::new(path, "holds a certificate that cannot be used"))?;
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
         let verifier = verifier.allow_unauthenticated().build();
@@ -93,21 +108,23 @@ impl TlsFiles {
     /// A file that is no PEM, a certificate that is not valid now, or a key that is another's.
     pub fn identity(&self, files: [u8; 32], now: Timestamp) -> Result<Identity, TlsError> {
         let (cert, key) = (&self.paths.cert, &self.paths.key);
-        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.cert).collect();
-        let chain = chain.map_err(|_| TlsError::new(cert, "is not PEM; expected -----BEGIN CERTIFICATE-----"))?;
+        let chain = certificates(&self.cert).map_err(|problem| TlsError::new(cert, problem))?;
         let Some(leaf) = chain.first() else {
             return Err(TlsError::new(cert, "holds no certificate; expected -----BEGIN CERTIFICATE-----"));
         };
-        let expires = check_dates(leaf, now).map_err(|problem| TlsError::new(cert, problem))?;
-        let private = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|_| TlsError::new(key, "holds no private key in PEM; expected -----BEGIN PRIVATE KEY-----"))?;
+        let expires = check_leaf(leaf, now).map_err(|problem| TlsError::new(cert, problem))?;
+        let private = private_key(&self.key).map_err(|problem| TlsError::new(key, problem))?;
         let provider = Arc::new(crypto::tls::default_provider());
         let signer = provider.key_provider.load_private_key(private);
         let signer =
             signer.map_err(|_| TlsError::new(key, "is of a kind that is not supported; expected EC or RSA"))?;
         let certified = CertifiedKey::new(chain, signer);
-        if certified.keys_match().is_err() {
-            return Err(TlsError::new(key, format!("is not the key of the certificate in {}", cert.display())));
+        match certified.keys_match() {
+            Ok(()) => {}
+            Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+                return Err(TlsError::new(key, format!("is not the key of the certificate in {}", cert.display())));
+            }
+            Err(_) => return Err(TlsError::new(cert, "holds a certificate that TLS clients cannot read")),
         }
         let clients = self.verifier(&provider)?;
         let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -168,9 +185,40 @@ impl Tls {
     }
 }
 
+fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
+    let blocks = pem::blocks(text)?;
+    let certificates = blocks.iter().filter(|block| block.label() == "CERTIFICATE");
+    Ok(certificates.map(|block| CertificateDer::from(block.der().to_vec())).collect())
+}
+
+/// The first private key of a PEM text.
+fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
+    const NONE: &str = "holds no private key in PEM; expected -----BEGIN PRIVATE KEY-----";
+    let blocks = pem::blocks(text)?;
+    let block = blocks.iter().find(|block| block.is_private_key()).ok_or(NONE)?;
+    if block.is_encrypted() {
+        return Err(
+            "is encrypted; decrypt it with `openssl pkey -in OLD -out NEW` and protect the file instead: no password \
+             can be given here",
+        );
+    }
+    let der = block.der().to_vec();
+    match block.label() {
+        "PRIVATE KEY" => Ok(PrivatePkcs8KeyDer::from(der).into()),
+        "RSA PRIVATE KEY" => Ok(PrivatePkcs1KeyDer::from(der).into()),
+        "EC PRIVATE KEY" => Ok(PrivateSec1KeyDer::from(der).into()),
+        _ => Err(NONE),
+    }
+}
+
 /// When `leaf` expires, if it is valid at `now`.
-fn check_dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, String> {
+fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, String> {
     let parsed = Certificate::from_der(leaf).map_err(|_| "holds something that is no X.509 certificate".to_owned())?;
+    if parsed.tbs_certificate().version() != Version::V3 {
+        let expected = "is not an X.509 certificate of version 3, and TLS clients refuse others; expected one with \
+                        extensions, such as subjectAltName";
+        return Err(expected.into());
+    }
     let validity = parsed.tbs_certificate().validity();
     let at = |time: x509_cert::time::Time| {
         Timestamp::from_unix(time.to_unix_duration().as_secs().try_into().unwrap_or(i64::MAX))
@@ -185,13 +233,16 @@ fn check_dates(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, S
     Ok(until)
 }
 
-fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+/// The bytes of the file at `path`, and its mode.
+fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
     let unreadable = |error: std::io::Error| TlsError::new(path, format!("cannot be read: {error}"));
-    let status = fs::metadata(path).map_err(unreadable)?;
+    // Not blocking, so that a pipe by that name holds up nobody.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
+    let status = file.metadata().map_err(unreadable)?;
     if !status.is_file() || status.len() > MAX_FILE {
         return Err(TlsError::new(path, "expected a regular file of at most 256 KiB"));
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1));
-    File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(unreadable)?;
-    Ok(bytes)
+    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok((bytes, status.mode()))
 }

@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use super::{Denied, Snapshot, State};
-use crate::clients::{Client, ClientAuth};
+use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
+use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
 
 /// Where a call comes from, for the log and for the limits.
@@ -76,6 +77,19 @@ impl<'r> Call<'r> {
         }
         self.note_client(&session.client);
         Ok(session)
+    }
+
+    /// Looks at `session` and its client again.
+    ///
+    /// # Errors
+    /// Why the session does not go on.
+    pub fn renew(&self, session: Session) -> Result<Renewal<'r>, Denied> {
+        clients::renew(&self.snapshot.registry, session, self.now).map_err(|ended| {
+            if let Ended::NotBegun(seconds) = ended {
+                telemetry::clocks_differ(seconds, self.now);
+            }
+            Denied::Session(ended)
+        })
     }
 
     pub(super) fn verify<K: Kind>(&self, compact: Compact<'_>) -> Result<Verified<K>, Denied> {

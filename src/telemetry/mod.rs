@@ -14,7 +14,7 @@ mod traces;
 
 use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
@@ -23,6 +23,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use metrics::{Event, Metrics, RELOAD_PARTS};
+
+use crate::clock::Timestamp;
 
 /// Lines that may wait to be written before new ones are dropped.
 const BUFFERED_LINES: usize = 8_192;
@@ -96,6 +98,29 @@ pub fn start() -> Guard {
         _traces: traces::Traces::start(),
         _log: guard,
     }
+}
+
+/// Seconds between two warnings about clocks.
+const CLOCK_PAUSE: i64 = 60;
+
+/// A session was presented that begins `seconds` after `now`: a clock is off, here or where it began. Warns of it,
+/// once a minute at most.
+pub fn clocks_differ(seconds: i64, now: Timestamp) {
+    static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
+    if is_due(&LAST, now.unix()) {
+        let clock = now.rfc3339();
+        tracing::warn!(
+            clock,
+            seconds,
+            "a session begins later than this machine's clock says: set the clock of this machine, or of the one that is ahead"
+        );
+    }
+}
+
+/// Whether a warning is due that was last given at `last`, which is `now` from then on.
+fn is_due(last: &AtomicI64, now: i64) -> bool {
+    let due = |last: i64| (now < last || now.saturating_sub(last) >= CLOCK_PAUSE).then_some(now);
+    last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
 }
 
 /// What is known of a request, for every line that is about it. Nothing here is
@@ -197,4 +222,18 @@ pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
     let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
     tracing::info!(request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_about_clocks_comes_once_a_minute() {
+        let last = AtomicI64::new(i64::MIN);
+        let due: Vec<_> = [0, 0, 1, 59, 60, 61, 119, 120].into_iter().filter(|now| is_due(&last, *now)).collect();
+        assert_eq!(due, [0, 60, 120]);
+        // A clock that is set back is one to warn of.
+        assert!(is_due(&last, 50) && !is_due(&last, 51));
+    }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
@@ -13,8 +14,8 @@ use lingpai::clock::Clock;
 use lingpai::keys::{self, Alg, Key, KeyName, Purpose};
 use serde_json::{Value, json};
 
-use crate::app::{ISSUER, SECRET, UNAUTHORIZED, basic, copy_key, segment, standard};
-use crate::home::{Home, KEY, RECENT, Server, ended, secret_in, watch};
+use crate::app::{ISSUER, SECRET, UNAUTHORIZED, basic, copy_key, segment, standard, vectors};
+use crate::home::{Home, KEY, RECENT, Ran, Server, ended, secret_in, watch};
 
 #[test]
 fn init() {
@@ -612,6 +613,170 @@ fn nobody_reading_is_no_panic() {
         drop(child.stdout.take());
         let ran = ended(child);
         assert!(!ran.err.contains("panicked") && ran.code != Some(101), "{arguments:?} {ran:?}");
+    }
+}
+
+/// A full disk is not success: one line says so. `--help` is clap's own.
+#[test]
+fn an_answer_that_cannot_be_written_is_an_error() {
+    let home = Home::standard();
+    let token = forged(&json!({}));
+    home.write("token", &token);
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let ready = std::thread::spawn(move || {
+        let (mut stream, _) = busy.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").unwrap();
+    });
+    for arguments in [
+        &["openapi"][..],
+        &["openapi", "--yaml"],
+        &["completions", "bash"],
+        &["man"],
+        &["check"],
+        &["check", "--json"],
+        &["keys", "list"],
+        &["keys", "list", "--json"],
+        &["keys", "export", "--public"],
+        &["keys", "export", "--public", "--json"],
+        &["keys", "export", "--public", "--out", "out"],
+        &["keys", "prune"],
+        &["keys", "prune", "--json"],
+        &["keys", "rotate"],
+        &["keys", "rotate", "--json"],
+        &["keys", "new", "--alg", "EdDSA"],
+        &["token", "inspect", "token"],
+        &["token", "inspect", "token", "--json"],
+        &["client", "add", "shop"],
+        &["init", "a"],
+        &["healthcheck", "--at", &address],
+    ] {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let ran = ended(home.command(arguments, &[]).stdout(full).spawn().unwrap());
+        assert_eq!(ran.code, Some(2), "{arguments:?} {ran:?}");
+        assert!(ran.err.starts_with("lingpai: ") && ran.err.lines().count() == 1, "{arguments:?} {ran:?}");
+        assert!(ran.err.contains("No space left on device"), "{arguments:?} {ran:?}");
+    }
+    ready.join().unwrap();
+}
+
+/// A reader that has seen enough changes nothing: `lingpai keys list | head -1` ends as it would.
+#[test]
+fn a_closed_pipe_is_silent() {
+    let home = Home::standard();
+    home.write("token", &forged(&json!({"exp": 1_700_000_600, "iat": 1_700_000_000})));
+    for (arguments, code) in [
+        (&["openapi"][..], 0),
+        (&["completions", "zsh"], 0),
+        (&["man"], 0),
+        (&["check"], 0),
+        (&["keys", "list"], 0),
+        (&["keys", "export", "--public"], 0),
+        (&["token", "inspect", "token"], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ran = ended(home.command(arguments, &[]).stdout(writer).spawn().unwrap());
+        assert_eq!((ran.code, ran.err.as_str()), (Some(code), ""), "{arguments:?}");
+    }
+}
+
+/// Compose and shells write a variable that is not set as an empty one.
+#[test]
+fn an_empty_variable_is_absent() {
+    let home = Home::standard();
+    let empty = ["CONFIG", "ISSUER", "KEYS", "LISTEN"].map(|name| (format!("LINGPAI_{name}"), ""));
+    let empty = empty.each_ref().map(|(name, value)| (name.as_str(), *value));
+    assert_eq!(home.run_in(&["check", "--json"], &empty).assert(0).json()["issuer"], ISSUER);
+    let server = home.serve_in(&["serve", "--listen", "127.0.0.1:0"], &empty);
+    assert_eq!(server.stop("TERM").code, Some(0));
+}
+
+#[test]
+fn a_bad_variable_is_named_in_one_line() {
+    let home = Home::standard();
+    for (name, value, expected) in [
+        (
+            "LINGPAI_ISSUER",
+            "http://canary.example",
+            "the issuer is http on a host that is not loopback; expected an https",
+        ),
+        ("LINGPAI_LISTEN", "canary", "expected an address: "),
+        ("LINGPAI_LISTEN", "127.0.0.1:0,,", "expected an address: "),
+    ] {
+        for command in ["check", "serve"] {
+            let ran = home.run_in(&[command], &[(name, value)]);
+            ran.assert_refused(2, &[&format!("lingpai: {name}: {expected}")]);
+            assert!(!ran.err.contains("canary"), "{ran:?}");
+        }
+        // A flag wins, whatever stands there.
+        let flags = ["check", "--issuer", ISSUER, "--listen", "127.0.0.1:0"];
+        home.run_in(&flags, &[(name, value)]).assert(0);
+    }
+    let mut command = home.command(&["check"], &[]);
+    command.env("LINGPAI_ISSUER", std::ffi::OsStr::from_bytes(b"\xff"));
+    ended(command.spawn().unwrap()).assert_refused(2, &["LINGPAI_ISSUER: is not UTF-8 text"]);
+}
+
+/// The configuration of most tests with this certificate and this key, and what `check` says of it.
+fn check_tls(cert: &[u8], key: &[u8], mode: u32) -> Ran {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"));
+    fs::write(home.path("cert.pem"), cert).unwrap();
+    fs::write(home.path("key.pem"), key).unwrap();
+    fs::set_permissions(home.path("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
+    home.run(&["check"])
+}
+
+fn tls(name: &str) -> Vec<u8> {
+    fs::read(vectors("tls").join(name)).unwrap()
+}
+
+/// Each cause is called what it is.
+#[test]
+fn what_is_wrong_with_a_certificate_or_its_key() {
+    let key = tls("key.pem");
+    assert_eq!(check_tls(&tls("v3.crt"), &key, 0o600).assert(0).err, "");
+    let cut = &key[..100];
+    for (cert, key, expected) in [
+        ("v1.crt", &key[..], "cert.pem: is not an X.509 certificate of version 3, and TLS clients refuse others"),
+        ("v3.crt", &tls("other.pem"), "key.pem: is not the key of the certificate in cert.pem"),
+        ("v3.crt", &tls("encrypted.pem"), "key.pem: is encrypted; decrypt it with `openssl pkey"),
+        ("v3.crt", &tls("encrypted-sec1.pem"), "key.pem: is encrypted; decrypt it with `openssl pkey"),
+        ("v3.crt", cut, "key.pem: is cut off"),
+        ("v3.crt", &tls("v3.crt"), "key.pem: holds no private key in PEM"),
+        ("key.pem", &key, "cert.pem: holds no certificate"),
+    ] {
+        check_tls(&tls(cert), key, 0o600).assert_refused(2, &[expected]);
+    }
+}
+
+#[test]
+fn a_tls_key_that_others_can_read_is_warned_of() {
+    for mode in [0o600, 0o640, 0o400] {
+        assert_eq!(check_tls(&tls("v3.crt"), &tls("key.pem"), mode).assert(0).err, "");
+    }
+    for mode in [0o644, 0o660, 0o604] {
+        let ran = check_tls(&tls("v3.crt"), &tls("key.pem"), mode);
+        let expected = format!("lingpai: warning: key.pem: has mode {mode:04o}, so others can read or change it");
+        assert!(ran.assert(0).err.starts_with(&expected) && ran.err.lines().count() == 1, "{ran:?}");
+    }
+}
+
+/// RFC 7468 §3, for TLS as for signing keys.
+#[test]
+fn tls_files_in_any_lax_form() {
+    let text = |name| String::from_utf8(tls(name)).unwrap();
+    let changes: [fn(String) -> String; 4] = [
+        |pem| format!("\u{feff}{pem}"),
+        |pem| format!("Bag Attributes\n{}", pem.replace('\n', " \t\r\n")),
+        |pem| pem.replace('\n', "\n\n"),
+        |pem| pem.trim_end().to_owned(),
+    ];
+    for change in changes {
+        let (cert, key) = (change(text("v3.crt")), change(text("key.pem")));
+        assert_eq!(check_tls(cert.as_bytes(), key.as_bytes(), 0o600).assert(0).err, "");
     }
 }
 

@@ -6,9 +6,13 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crypto_bigint::{BoxedUint, Lcm as _};
 use lingpai::clients::Registry;
 use lingpai::clock::Timestamp;
-use lingpai::keys::{self, Alg, Key, KeyName, KeyRing, Plan, Purpose, State};
+use lingpai::keys::{self, Alg, Key, KeyName, KeyRing, Modes, Plan, Purpose, State};
+use pkcs8::der::asn1::{OctetStringRef, UintRef};
+use pkcs8::der::{Decode as _, Encode as _, SecretDocument};
+use pkcs8::{LineEnding, PrivateKeyInfoRef};
 use tempfile::tempdir;
 
 use crate::app::{ISSUER, SECRET, START, TestApp, copy_key, load, segment, standard, vectors};
@@ -103,15 +107,17 @@ fn what_is_not_one_private_key_is_refused() {
     let padded = [vector(ES256), vec![b'\n'; 16 << 10]].concat();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (ES256, Vec::new(), "expected one block that begins with -----BEGIN PRIVATE KEY-----"),
-        (ES256, b"-----BEGIN PRIVATE KEY-----\n".to_vec(), "is not PEM; expected"),
-        (ES256, b"\xff\xfe".to_vec(), "is not PEM; expected -----BEGIN PRIVATE KEY-----"),
+        (ES256, b"-----BEGIN PRIVATE KEY-----\n".to_vec(), "is cut off"),
+        (ES256, b"-----BEGIN PRIVATE KEY-----\nMII*\n-----END PRIVATE KEY-----\n".to_vec(), "is damaged: what stands"),
+        (ES256, b"\xff\xfe".to_vec(), "is not PEM; expected one block that begins with -----BEGIN PRIVATE KEY-----"),
         (ES256, padded, "is larger than 16 KiB"),
         (ES256, two, "expected one block"),
         (ES256, with_certificate, "expected one block"),
-        (ES256, wrong("sec1"), "is not PKCS#8; convert it with `openssl pkcs8 -topk8"),
-        (ES256, wrong("ecparam"), "expected"),
-        (RS256, wrong("pkcs1"), "is not PKCS#8; convert it with `openssl pkcs8 -topk8"),
-        (ES256, wrong("encrypted"), "is encrypted; decrypt it with `openssl pkcs8"),
+        (ES256, wrong("sec1"), "is not PKCS#8; take it in with `lingpai keys import`"),
+        (ES256, wrong("ecparam"), "is not PKCS#8; take it in with `lingpai keys import`"),
+        (RS256, wrong("pkcs1"), "is not PKCS#8; take it in with `lingpai keys import`"),
+        (ES256, wrong("encrypted"), "is encrypted; decrypt it with `openssl pkey"),
+        (ES256, fs::read(vectors("tls/encrypted-sec1.pem")).unwrap(), "is encrypted; decrypt it with `openssl pkey"),
         (ES256, wrong("public"), "holds no private key; expected -----BEGIN PRIVATE KEY-----"),
         (ES256, wrong("certificate"), "holds no private key; expected -----BEGIN PRIVATE KEY-----"),
         // A key of another kind than its name says.
@@ -122,7 +128,7 @@ fn what_is_not_one_private_key_is_refused() {
         // Right kind, wrong parameters.
         (ES256, wrong("p384"), "is not an EC key on P-256"),
         (ES256, wrong("ec-explicit"), "is not an EC key on P-256"),
-        (ES256, wrong("ec-without-public"), "must hold its public part too"),
+        (ES256, wrong("ec-without-public"), "does not hold its public part; `lingpai keys import` adds it"),
         (ES256, wrong("ec-mismatched"), "is not a usable P-256 key"),
         // A zero before the number, which would give another refresh secret; a point without its y.
         (ES256, wrong("ec-long"), "is not a usable P-256 key"),
@@ -219,6 +225,92 @@ fn a_folder_that_kubernetes_made() {
     assert_refused(folder.path(), &folder.path().join(ES256), "has mode 0444");
 }
 
+/// RFC 7468 §3, "laxtextualmsg", with text before it.
+#[test]
+fn pem_in_any_lax_form_is_the_same_key() {
+    for name in [ES256, EDDSA, RS256] {
+        let pem = String::from_utf8(vector(name)).unwrap();
+        let kid = Key::from_pem(named(name), &pem).unwrap().kid().clone();
+        let (begin, end) = ("-----BEGIN PRIVATE KEY-----", "-----END PRIVATE KEY-----");
+        let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let of_76: Vec<_> = base64.as_bytes().chunks(76).map(String::from_utf8_lossy).collect();
+        for lax in [
+            format!("\u{feff}{pem}"),
+            format!("Bag Attributes\n    friendlyName: é\n{pem}\n\n"),
+            pem.replace('\n', " \t\n"),
+            pem.replace('\n', "\n\n"),
+            pem.replace('\n', "\r\n"),
+            format!("{begin}\n{base64}\n{end}\n"),
+            format!("{begin}\n{}\n{end}\n", of_76.join("\n")),
+        ] {
+            let folder = tempdir().unwrap();
+            put(&folder.path().join(name), lax.as_bytes(), 0o600);
+            assert_eq!(kids(folder.path()), [kid.as_str()], "{name}");
+        }
+    }
+}
+
+/// The PKCS#8 structure of the RSA key for tests with a private exponent that is larger by `more`.
+fn with_exponent(more: impl Fn(&BoxedUint, &BoxedUint) -> BoxedUint) -> String {
+    let (_, document) = SecretDocument::from_pem(&String::from_utf8(vector(RS256)).unwrap()).unwrap();
+    let info = PrivateKeyInfoRef::try_from(document.as_bytes()).unwrap();
+    let mut key = pkcs1::RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).unwrap();
+    let number = |part: UintRef<'_>| BoxedUint::from_be_slice_vartime(part.as_bytes());
+    let less_one = |prime| number(prime).wrapping_sub(BoxedUint::one());
+    let exponent = more(&number(key.private_exponent), &less_one(key.prime1).lcm(&less_one(key.prime2)));
+    let exponent = exponent.to_be_bytes_trimmed_vartime();
+    key.private_exponent = UintRef::new(&exponent).unwrap();
+    let inner = key.to_der().unwrap();
+    let info = PrivateKeyInfoRef::new(info.algorithm, OctetStringRef::new(&inner).unwrap());
+    SecretDocument::encode_msg(&info).unwrap().to_pem("PRIVATE KEY", LineEnding::LF).unwrap().to_string()
+}
+
+/// Replicas with equal digests must accept each other's refresh tokens, and a public key has many private exponents.
+#[test]
+fn an_rsa_key_has_one_refresh_secret() {
+    let made = |pem: &str| Key::from_pem(named(RS256), pem);
+    let usual = Key::from_pem(named(RS256), vector(RS256)).unwrap();
+    assert_eq!(with_exponent(|d, _| d.clone()).as_bytes(), vector(RS256));
+    // As programs write it that invert `e` modulo (p - 1)(q - 1).
+    let larger = made(&with_exponent(|d, lcm| d.wrapping_add(lcm))).unwrap();
+    assert_eq!(larger.kid(), usual.kid());
+    let refresh = usual.sign(Purpose::Refresh, b"message").unwrap();
+    assert_eq!(larger.sign(Purpose::Refresh, b"message").unwrap(), refresh);
+    assert!(larger.verifies(Purpose::Refresh, b"message", &refresh));
+    for more in [2_u64, 65_536] {
+        let said = made(&with_exponent(|d, _| d.wrapping_add(BoxedUint::from(more)))).unwrap_err();
+        assert!(said.contains("is damaged: its parts do not belong together"), "{said}");
+    }
+}
+
+/// Some secret stores mount files that everybody may read, and no others.
+#[test]
+fn modes_that_are_not_checked() {
+    let folder = tempdir().unwrap();
+    for mode in [0o644, 0o666, 0o777] {
+        put(&folder.path().join(ES256), &vector(ES256), mode);
+        assert_eq!(keys::load_with(folder.path(), Modes::Unchecked).unwrap().len(), 1);
+        assert!(keys::load_with(folder.path(), Modes::Checked).is_err());
+    }
+}
+
+/// A running server follows the setting and the modes.
+#[test]
+fn a_reload_follows_check_modes() {
+    let app = TestApp::start();
+    let (key, config) = (app.folder.path().join("keys").join(ES256), app.folder.path().join("lingpai.toml"));
+    let set = |mode| fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+    let says = |part: &str| app.look().look().operator("/readyz").body.contains(part);
+    set(0o644);
+    assert!(says("has mode 0644"));
+    fs::write(&config, standard() + "[keys]\ncheck_modes = false\n").unwrap();
+    assert!(says("\"reload_error\":null") && says("[keys] check_modes is false"));
+    fs::write(&config, standard()).unwrap();
+    assert!(says("has mode 0644"));
+    set(0o640);
+    assert!(says("\"reload_error\":null") && !says("check_modes"));
+}
+
 #[test]
 fn keys_of_openssl_load_and_sign() {
     let made = [
@@ -249,7 +341,7 @@ fn a_kid_is_the_thumbprint() {
         (EDDSA, "-KTMdgfRtepv0SaQ4NVo-j7t3BBIsIZLul35QU5o3T8"),
         (RS256, "sH9_GeK_CC9WdNtpdHiPh-0e4DJGJ-1yvBBGAhMRurw"),
     ] {
-        let key = Key::from_pem(named(name), &String::from_utf8(vector(name)).unwrap()).unwrap();
+        let key = Key::from_pem(named(name), vector(name)).unwrap();
         assert_eq!(key.kid().as_str(), thumbprint, "{name}");
         let jwk: serde_json::Value = serde_json::from_str(key.jwk()).unwrap();
         assert_eq!(jwk["kid"], thumbprint);

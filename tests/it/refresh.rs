@@ -327,3 +327,20 @@ fn a_session_goes_on_where_the_clock_is_behind() {
     assert_eq!(app.inspect(&second.text("value"), "").status, 200);
     assert_eq!(app.refresh(&second.text("refresh"), "").status, 200);
 }
+
+/// Each is within the leeway of the one before it, and so the last one is too far behind the first: what it issued would
+/// be refused everywhere.
+#[test]
+fn a_session_that_began_too_far_ahead_is_not_continued() {
+    let app = TestApp::start();
+    app.reconfigure(&edited("[token]", "[token]\nleeway = \"60s\""));
+    let first = app.at(100).create("").text("refresh");
+    let second = app.at(50).refresh(&first, "").text("refresh");
+    let last = app.at(40).refresh(&second, "");
+    assert_eq!(last.status, 200, "{last:?}");
+    assert_eq!(app.refresh(&last.text("refresh"), "").status, 200);
+    for behind in [39, 0] {
+        app.at(behind).refresh(&second, "").assert_invalid_token(Some("the token is not yet valid"));
+    }
+    assert_eq!(app.at(100).refresh(&second, "").status, 200);
+}

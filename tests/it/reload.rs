@@ -162,7 +162,7 @@ fn a_bad_key_is_refused() {
     let another_es256 = fs::read(elsewhere.path().join(made.name().to_string())).unwrap();
     for (name, content, mode, expected) in [
         ("2026-07-01T00-00-00Z.es256.pem", &b"garbage"[..], 0o600, "is not PEM"),
-        ("2026-07-01T00-00-00Z.eddsa.pem", &good[..good.len() / 2], 0o600, "is not PEM"),
+        ("2026-07-01T00-00-00Z.eddsa.pem", &good[..good.len() / 2], 0o600, "is cut off"),
         ("2026-07-01T00-00-00Z.eddsa.pem", &good, 0o644, "has mode 0644"),
         ("next.pem", &good, 0o600, "expected a name such as"),
         ("2026-06-01T11-58-59Z.eddsa.pem", &good, 0o600, "is new, and dated more than 60 s back"),

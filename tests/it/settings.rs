@@ -165,13 +165,51 @@ fn a_mistake_has_a_line_also_when_something_is_missing() {
     assert_refused(&long, "1:");
 }
 
-/// TOML has instants of its own, so the quotes are easily forgotten.
+/// TOML has instants of its own, so the quotation marks are easily forgotten.
 #[test]
-fn an_instant_without_quotes_says_what_would_be_right() {
-    assert_refused(
-        &has("not_before = 2026-11-22T00:00:00Z"),
-        "5:14: invalid type: map, expected an instant in quotation marks, such as \"2026",
-    );
+fn an_instant_needs_no_quotation_marks() {
+    let quoted = read(&has("not_before = \"2026-11-22T00:00:00Z\"")).unwrap().1;
+    for written in ["2026-11-22T00:00:00Z", "2026-11-22 00:00:00Z"] {
+        let (_, snapshot) = read(&has(&format!("not_before = {written}"))).unwrap();
+        assert_eq!(snapshot.configuration_digest, quoted.configuration_digest, "{written}");
+    }
+    for wrong in [
+        "2026-11-22T00:00:00",
+        "2026-11-22",
+        "00:00:00",
+        "2026-11-22T00:00:00+08:00",
+        "2026-11-22T00:00:00.5Z",
+        "{ at = 1 }",
+        "{}",
+        "\"2026-11-22\"",
+    ] {
+        let expected = "5:14: expected an instant in UTC such as \"2026-11-22T00:00:00Z\"";
+        assert_refused(&has(&format!("not_before = {wrong}")), expected);
+    }
+    assert_refused(&has("not_before = 1"), "5:14: invalid type: integer `1`, expected an instant in UTC such as");
+}
+
+/// What no browser sends would never be allowed.
+#[test]
+fn an_origin_is_written_as_browsers_send_it() {
+    let origins = |origin: &str| file(&format!("[cors]\norigins = [\"{origin}\"]"));
+    for right in ["https://a.example", "http://a.example:443", "https://a.example:80", "http://[::1]:8080", "http://b"]
+    {
+        if let Err(said) = read(&(origins(right) + "\n[anonymous]\n")) {
+            panic!("{said}");
+        }
+    }
+    for (wrong, right) in [
+        ("https://a.example:443", "https://a.example"),
+        ("http://a.example:80", "http://a.example"),
+        ("https://[::1]:443", "https://[::1]"),
+        ("https://a.example:0443", "https://a.example"),
+    ] {
+        assert_refused(&origins(wrong), &format!("3:12: expected \"{right}\", as browsers send it: "));
+    }
+    for wrong in ["https://a.example:08080", "https://a.example:", "https://a.example:65536", "https://", "ftp://a"] {
+        assert_refused(&origins(wrong), "3:12: expected an origin such as");
+    }
 }
 
 #[test]

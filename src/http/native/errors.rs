@@ -1,6 +1,6 @@
 //! How a refusal is said natively: status, challenge, message.
 
-use crate::clients::Refusal;
+use crate::clients::{Ended, Refusal};
 use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
 use crate::service::Denied;
 use crate::token::{MAX_TOKEN, MintError, Rejection};
@@ -14,7 +14,9 @@ impl From<Denied> for Problem {
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
             Denied::Policy(refusal) => refused(refusal),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
-            Denied::Token(Rejection::NotYetValid) => invalid_token(Some("the token is not yet valid")),
+            Denied::Token(Rejection::NotYetValid) | Denied::Session(Ended::NotBegun(_)) => {
+                invalid_token(Some("the token is not yet valid"))
+            }
             Denied::OtherAudience => invalid_token(Some("the token is for another audience")),
             Denied::Malformed | Denied::OtherDialect | Denied::OtherClient | Denied::Token(_) | Denied::Session(_) => {
                 invalid_token(None)
