@@ -1,6 +1,6 @@
 //! Where connections come in, how many, and how a process ends.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
@@ -8,8 +8,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::app::{SECRET, basic, standard};
-use crate::home::{Home, LIMIT, Server, until};
+use crate::app::{SECRET, basic, read_answer, standard};
+use crate::home::{Home, LIMIT, Server, signal, until, watch};
 
 fn over_unix(path: &Path) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
@@ -181,6 +181,45 @@ fn an_address_stands_once() {
         let ran = home.run(&[command, "--listen", "127.0.0.1:18080"]);
         ran.assert_refused(2, &["127.0.0.1:18080 stands twice in `listen` and `ops.listen`"]);
     }
+}
+
+/// What the log could not be rid of at the end is counted, wherever there is room to say so.
+#[test]
+fn a_log_that_stands_still_is_no_reason_to_stay() {
+    const REQUESTS: usize = 2_000;
+    let home = Home::standard();
+    let mut child = home.command(&["serve", "--listen", "127.0.0.1:0"], &[]).spawn().unwrap();
+    let _watchdog = watch(&child);
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    let address = first.trim_end().split_once("http://").unwrap().1;
+    let mut stream = TcpStream::connect(address).unwrap();
+    for number in 1..=REQUESTS {
+        let last = if number == REQUESTS { "Connection: close\r\n" } else { "" };
+        stream.write_all(format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{last}\r\n").as_bytes()).unwrap();
+        assert_eq!(read_answer(&mut stream).status, 200);
+    }
+    signal(child.id(), "TERM");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let mut said = String::new();
+    out.read_to_string(&mut said).unwrap();
+    let mut log = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    let word = |line: &str| -> Option<usize> {
+        let number = line.strip_prefix("lingpai: up to ")?.split_once(" lines of the log were lost: ")?.0;
+        number.parse().ok()
+    };
+    let words: Vec<_> = said.lines().chain(log.lines()).filter_map(word).collect();
+    let written = log.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).count();
+    let [lost] = words[..] else { panic!("{words:?}, {written} lines") };
+    // Those of the requests, and some that say that it served and was asked to stop. What was being
+    // written, 16 KiB, may have got through in part.
+    assert!(lost > 0 && (REQUESTS..REQUESTS + 200).contains(&(lost + written)), "{lost} and {written}");
+
+    // Where all is read, nothing is said.
+    let ran = home.serve(&[]).stop("TERM");
+    assert!(!ran.out.contains("of the log") && !ran.err.contains("of the log"), "{ran:?}");
 }
 
 /// Private keys are in its memory: no core dump has them, and no file that it makes is for others.
