@@ -52,7 +52,8 @@ struct Settings {
     #[arg(long, global = true, env = "LINGPAI_KEYS", value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// Where to accept connections; wins over the file. May be repeated.
+    /// Where to accept connections, for example localhost:8080, or :8080 for every address; wins over the file. May be
+    /// repeated.
     #[arg(long, global = true, env = "LINGPAI_LISTEN", value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<Listen>,
 

@@ -51,7 +51,7 @@ use patience::{Answering, Limits, Patient};
 
 use crate::http::{ClientCertificate, Refusals};
 
-pub use listen::{Inherited, Listener};
+pub use listen::{Inherited, Listener, can_open};
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
