@@ -7,6 +7,7 @@ mod sight;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -240,6 +241,9 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     distinct(config)?;
     let folder = Folder::read(&config.keys.path)?;
     let mut new = load_with(config, &folder, now)?.snapshot;
+    for address in addresses(config) {
+        server::can_open(address, leaves_ipv4(address, config)).map_err(|error| cannot_listen(address, &error))?;
+    }
     let mut findings = new.keys.doubts(now);
     match running {
         // Without it, when the files were written is all that tells what verifiers have heard of.
@@ -259,17 +263,45 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     Ok((new, breaks))
 }
 
-/// Refuses an address that is to be opened twice.
+/// Every address that is to be opened.
+fn addresses(config: &Config) -> impl Iterator<Item = &Listen> {
+    config.listen.iter().chain(config.ops.iter().flatten())
+}
+
+/// Refuses addresses that cannot be open at once.
 fn distinct(config: &Config) -> Result<(), StartError> {
-    let mut seen = Vec::new();
-    for address in config.listen.iter().chain(config.ops.iter().flatten()) {
-        let any_port = matches!(address, Listen::Tcp(socket) if socket.port() == 0);
-        if !any_port && seen.contains(&address) {
-            return Err(StartError::new(format!("{address} stands twice in `listen` and `ops.listen`")));
+    let mut seen: Vec<&Listen> = Vec::new();
+    for address in addresses(config) {
+        match seen.iter().find(|other| address.overlaps(other)) {
+            Some(other) if *other == address => {
+                return Err(StartError::new(format!("{address} stands twice in `listen` and `ops.listen`")));
+            }
+            Some(other) => {
+                let message =
+                    format!("{other} and {address} overlap in `listen` and `ops.listen`; expected one of them");
+                return Err(StartError::new(message));
+            }
+            None => seen.push(address),
         }
-        seen.push(address);
     }
     Ok(())
+}
+
+/// Whether `address` is an IPv6 one beside an IPv4 one of the same port.
+fn leaves_ipv4(address: &Listen, config: &Config) -> bool {
+    addresses(config).any(|other| address.leaves_ipv4_to(other))
+}
+
+fn cannot_listen(address: &Listen, error: &io::Error) -> StartError {
+    let hint = match (address, error.kind()) {
+        (Listen::Unix(_) | Listen::Inherited(_), _) => "",
+        (_, io::ErrorKind::AddrNotAvailable) => "; expected an address of this machine",
+        (_, io::ErrorKind::PermissionDenied) => {
+            "; expected a port from 1024, a socket of systemd (fd:name), or the capability CAP_NET_BIND_SERVICE"
+        }
+        _ => "",
+    };
+    StartError::new(format!("cannot listen on {address}: {error}{hint}"))
 }
 
 /// What the service accepts connections on.
@@ -290,19 +322,18 @@ impl Listeners {
         distinct(config)?;
         let mut inherited = Inherited::from_environment();
         let mut listeners = Self::default();
+        let mut open = |address| {
+            let opened = Listener::open(address, leaves_ipv4(address, config), &mut inherited);
+            opened.map_err(|error| cannot_listen(address, &error))
+        };
         for address in config.ops.iter().flatten() {
-            listeners.ops.push(open(address, &mut inherited)?);
+            listeners.ops.extend(open(address)?);
         }
         for address in &config.listen {
-            listeners.public.push(open(address, &mut inherited)?);
+            listeners.public.extend(open(address)?);
         }
         Ok(listeners)
     }
-}
-
-fn open(address: &Listen, inherited: &mut Inherited) -> Result<Listener, StartError> {
-    let listener = Listener::open(address, inherited);
-    listener.map_err(|error| StartError::new(format!("cannot listen on {address}: {error}")))
 }
 
 /// What `config` says about connections.

@@ -62,7 +62,7 @@ fn address(config: &Config) -> Result<Listen, StartError> {
     let ops = config.ops.iter().flatten().filter(|at| !matches!(at, Listen::Inherited(_)));
     let public = config.listen.iter().filter(|at| match at {
         Listen::Unix(_) => true,
-        Listen::Tcp(_) => is_plain,
+        Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => is_plain,
         Listen::Inherited(_) => false,
     });
     ops.chain(public).next().cloned().ok_or_else(|| {
@@ -76,7 +76,9 @@ fn address(config: &Config) -> Result<Listen, StartError> {
 /// The status of `GET /readyz`, as it is written. 0.0.0.0 and `[::]` are this machine.
 fn ask(address: &Listen) -> io::Result<String> {
     match address {
-        Listen::Tcp(at) => exchange(TcpStream::connect(at)?),
+        Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => {
+            exchange(TcpStream::connect(address.sockets().as_slice())?)
+        }
         Listen::Unix(path) => exchange(UnixStream::connect(path)?),
         Listen::Inherited(_) => Err(io::Error::other("it is a passed socket")),
     }

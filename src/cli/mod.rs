@@ -53,7 +53,8 @@ struct Settings {
     #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// Where to accept connections; wins over the file. May be repeated [env: `LINGPAI_LISTEN`, with commas between].
+    /// Where to accept connections, for example localhost:8080, or :8080 for every address; wins over the file. May be
+    /// repeated [env: `LINGPAI_LISTEN`, with commas between].
     #[arg(long, global = true, value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<Listen>,
 

@@ -1,7 +1,7 @@
 //! Kinds of values: durations, the issuer, addresses.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -163,6 +163,10 @@ impl<'de> Deserialize<'de> for Issuer {
 pub enum Listen {
     /// `IPv4:port` or `[IPv6]:port`.
     Tcp(SocketAddr),
+    /// `localhost:port`: both loopback addresses.
+    Localhost(u16),
+    /// `:port`: every address of this machine.
+    Everywhere(u16),
     /// `unix:/path`.
     Unix(PathBuf),
     /// `fd:name`, a socket that the service manager has opened.
@@ -175,10 +179,58 @@ impl Listen {
     pub fn is_loopback(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) => true,
-            Self::Inherited(_) => false,
+            Self::Localhost(_) | Self::Unix(_) => true,
+            Self::Everywhere(_) | Self::Inherited(_) => false,
         }
     }
+
+    /// The IP addresses and the port that it stands for, IPv4 first.
+    #[must_use]
+    pub fn sockets(&self) -> Vec<SocketAddr> {
+        let both = |v4: Ipv4Addr, v6: Ipv6Addr, port: u16| vec![(v4, port).into(), (v6, port).into()];
+        match self {
+            Self::Tcp(address) => vec![*address],
+            Self::Localhost(port) => both(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST, *port),
+            Self::Everywhere(port) => both(Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED, *port),
+            Self::Unix(_) | Self::Inherited(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the two cannot be open at once. Port 0 is another one each time.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (ours, others) = (self.sockets(), other.sockets());
+        if ours.is_empty() || others.is_empty() {
+            return self == other;
+        }
+        let ip = |address: &SocketAddr| address.ip().to_canonical();
+        let is_same = |one: &SocketAddr, other: &SocketAddr| match (one, other) {
+            // The link that a link-local address is of counts too.
+            (SocketAddr::V6(one), SocketAddr::V6(other)) => one == other,
+            _ => ip(one) == ip(other),
+        };
+        let clash = |one: &SocketAddr, other: &SocketAddr| {
+            one.port() != 0
+                && one.port() == other.port()
+                && is_ipv4(one) == is_ipv4(other)
+                && (ip(one).is_unspecified() || ip(other).is_unspecified() || is_same(one, other))
+        };
+        ours.iter().any(|one| others.iter().any(|other| clash(one, other)))
+    }
+
+    /// Whether this is `[::]:port` and `other` an IPv4 address of that port. Then the IPv6 socket
+    /// leaves IPv4 to the other one (`IPV6_V6ONLY`).
+    #[must_use]
+    pub fn leaves_ipv4_to(&self, other: &Self) -> bool {
+        let Self::Tcp(SocketAddr::V6(address)) = self else { return false };
+        let is_beside = |other: &SocketAddr| is_ipv4(other) && other.port() == address.port();
+        address.ip().is_unspecified() && matches!(other, Self::Tcp(other) if is_beside(other))
+    }
+}
+
+/// Whether it takes a place among the IPv4 addresses: an IPv4-mapped IPv6 address does.
+fn is_ipv4(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_ipv4()
 }
 
 impl Default for Listen {
@@ -191,6 +243,8 @@ impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "{address}"),
+            Self::Localhost(port) => write!(f, "localhost:{port}"),
+            Self::Everywhere(port) => write!(f, ":{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Inherited(name) => write!(f, "fd:{name}"),
         }
@@ -207,8 +261,17 @@ impl FromStr for Listen {
         if let Some(name) = text.strip_prefix("fd:").filter(|name| !name.is_empty()) {
             return Ok(Self::Inherited(name.to_owned()));
         }
+        let port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        if let Some(port) = text.strip_prefix("localhost:").and_then(port) {
+            return Ok(Self::Localhost(port));
+        }
+        if let Some(port) = text.strip_prefix(':').and_then(port) {
+            return Ok(Self::Everywhere(port));
+        }
         text.parse().map(Self::Tcp).map_err(|_| {
-            "expected an address: \"127.0.0.1:8080\", \"[::1]:8080\", \"unix:/path\" or \"fd:name\"".to_owned()
+            "expected an address: \"127.0.0.1:8080\", \"[::1]:8080\", \"localhost:8080\", \":8080\" (every address), \
+             \"unix:/path\" or \"fd:name\""
+                .to_owned()
         })
     }
 }
@@ -434,11 +497,87 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for right in ["127.0.0.1:8080", "[::1]:8080", "0.0.0.0:0", "unix:/run/lingpai.sock", "fd:http"] {
+        for right in [
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "0.0.0.0:0",
+            "localhost:8080",
+            ":8080",
+            ":0",
+            "unix:/run/lingpai.sock",
+            "fd:http",
+        ] {
             assert_eq!(right.parse::<Listen>().unwrap().to_string(), right);
         }
-        for wrong in ["", "8080", ":8080", "localhost:8080", "::1:8080", "127.0.0.1", "unix:", "unix:run", "fd:"] {
+        for wrong in [
+            "",
+            ":",
+            "8080",
+            ":+80",
+            ":65536",
+            "localhost",
+            "localhost:",
+            "localhost:http",
+            "example.com:8080",
+            "::1:8080",
+            "127.0.0.1",
+            "unix:",
+            "unix:run",
+            "fd:",
+        ] {
             assert!(wrong.parse::<Listen>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_only_this_machine_reaches() {
+        let is_loopback = |text: &str| text.parse::<Listen>().unwrap().is_loopback();
+        assert!(["127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/a"].into_iter().all(is_loopback));
+        assert!(!["0.0.0.0:1", "[::]:1", ":1", "192.0.2.1:1", "fd:a"].into_iter().any(is_loopback));
+    }
+
+    #[test]
+    fn addresses_that_cannot_be_open_at_once() {
+        let listen = |text: &str| text.parse::<Listen>().unwrap();
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.1:1"),
+            ("127.0.0.1:1", "0.0.0.0:1"),
+            ("127.0.0.1:1", "localhost:1"),
+            ("[::1]:1", "localhost:1"),
+            ("[::1]:1", "[::]:1"),
+            ("0.0.0.0:1", ":1"),
+            ("[::]:1", ":1"),
+            ("192.0.2.1:1", ":1"),
+            ("localhost:1", ":1"),
+            ("127.0.0.1:1", "[::ffff:127.0.0.1]:1"),
+            ("unix:/a", "unix:/a"),
+            ("fd:a", "fd:a"),
+        ] {
+            assert!(listen(one).overlaps(&listen(other)) && listen(other).overlaps(&listen(one)), "{one} and {other}");
+        }
+        for (one, other) in [
+            ("127.0.0.1:1", "127.0.0.1:2"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            (":0", ":0"),
+            ("127.0.0.1:1", "127.0.0.2:1"),
+            ("127.0.0.1:1", "[::1]:1"),
+            ("0.0.0.0:1", "[::]:1"),
+            ("127.0.0.1:1", "[::]:1"),
+            ("[fe80::1%1]:1", "[fe80::1%2]:1"),
+            ("unix:/a", "unix:/b"),
+            ("unix:/a", "fd:a"),
+            (":1", "fd:a"),
+        ] {
+            assert!(
+                !listen(one).overlaps(&listen(other)) && !listen(other).overlaps(&listen(one)),
+                "{one} and {other}"
+            );
+        }
+        assert!(listen("[::]:1").leaves_ipv4_to(&listen("127.0.0.1:1")));
+        for (one, other) in
+            [("[::]:1", "0.0.0.0:2"), ("[::]:1", "[::1]:1"), (":1", "0.0.0.0:1"), ("[::1]:1", "0.0.0.0:1")]
+        {
+            assert!(!listen(one).leaves_ipv4_to(&listen(other)), "{one} and {other}");
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,6 +11,9 @@ use std::sync::Arc;
 use listenfd::ListenFd;
 use poem::Addr;
 use poem::web::{LocalAddr, RemoteAddr};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Listen;
@@ -44,29 +47,116 @@ pub(super) enum Accepted {
 /// server that was restarted: the kernel drops what they send, and they try again after one second, then two.
 const BACKLOG: u32 = 1_024;
 
-fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// How often `localhost:0` asks for a port that is free on both loopback addresses.
+const TRIES: usize = 16;
+/// Maximum length of a Unix socket's path in bytes (`sun_path` of unix(7), with a NUL at its end).
+const LONGEST_PATH: usize = 107;
+
+/// A socket at `address`; at an IPv6 address, whether it leaves IPv4 to others.
+fn bound(address: SocketAddr, only_v6: bool) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // Or a restarted server would have to wait for its old connections to be forgotten.
+    if address.is_ipv6() {
+        // Whatever the system's default (`net.ipv6.bindv6only`) is.
+        set_ipv6_v6only(&socket, only_v6)?;
+    }
+    // A restarted server would otherwise wait until the kernel has forgotten its old connections.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
+}
+
+fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
+    bound(address, only_v6)?.listen(BACKLOG)
+}
+
+/// Whether `error` is how a machine without IPv6 refuses an IPv6 address.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    let unsupported = Errno::AFNOSUPPORT.raw_os_error();
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
+}
+
+/// Both loopback addresses, with one port; 127.0.0.1 alone where there is no IPv6.
+fn localhost(port: u16) -> io::Result<Vec<TcpListener>> {
+    let mut tries = if port == 0 { TRIES } else { 1 };
+    loop {
+        let v4 = tcp((Ipv4Addr::LOCALHOST, port).into(), false)?;
+        tries -= 1;
+        match tcp((Ipv6Addr::LOCALHOST, v4.local_addr()?.port()).into(), true) {
+            Ok(v6) => return Ok(vec![v4, v6]),
+            Err(error) if lacks_ipv6(&error) => return Ok(vec![v4]),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Every address: by one IPv6 socket, which takes IPv4 too; or by an IPv4 socket where there is no IPv6.
+fn everywhere(port: u16) -> io::Result<TcpSocket> {
+    match bound((Ipv6Addr::UNSPECIFIED, port).into(), false) {
+        Err(error) if lacks_ipv6(&error) => bound((Ipv4Addr::UNSPECIFIED, port).into(), false),
+        opened => opened,
+    }
+}
+
+/// Says what keeps `address` from being opened, as far as that can be known without opening it:
+/// nothing, if it is in use. Nobody can connect meanwhile.
+///
+/// # Errors
+/// Why it could not be opened.
+pub fn can_open(address: &Listen, only_v6: bool) -> io::Result<()> {
+    let bindable = match address {
+        Listen::Tcp(address) => bound(*address, only_v6).map(drop),
+        Listen::Localhost(port) => bound((Ipv4Addr::LOCALHOST, *port).into(), false).map(drop),
+        Listen::Everywhere(port) => everywhere(*port).map(drop),
+        Listen::Unix(path) => return has_room_for(path),
+        // Only the service manager has it.
+        Listen::Inherited(_) => return Ok(()),
+    };
+    match bindable {
+        // By the server that runs, perhaps.
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+        bindable => bindable,
+    }
+}
+
+/// Whether a socket can be made at `path`, or is there.
+fn has_room_for(path: &Path) -> io::Result<()> {
+    if path.as_os_str().len() > LONGEST_PATH {
+        return Err(io::Error::other(format!("the path is longer than {LONGEST_PATH} bytes")));
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(status) if !status.file_type().is_socket() => {
+            return Err(io::Error::other("there is something at this path that is not a socket"));
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let folder = path.parent().unwrap_or(path);
+    if !std::fs::metadata(folder)?.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
+    access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    Ok(())
 }
 
 impl Listener {
-    /// Opens `address`. `inherited` are the sockets that the service manager passed.
+    /// Opens `address`, which may need two sockets. `inherited` are the sockets that the service
+    /// manager passed; at `[::]:port` it takes IPv4 connections too unless `only_v6`.
     ///
     /// Within a runtime.
     ///
     /// # Errors
     /// Why it cannot be opened.
-    pub fn open(address: &Listen, inherited: &mut Inherited) -> io::Result<Self> {
+    pub fn open(address: &Listen, only_v6: bool, inherited: &mut Inherited) -> io::Result<Vec<Self>> {
         match address {
-            Listen::Tcp(address) => tcp(*address).map(Self::Tcp),
+            Listen::Tcp(address) => Ok(vec![Self::Tcp(tcp(*address, only_v6)?)]),
+            Listen::Localhost(port) => Ok(localhost(*port)?.into_iter().map(Self::Tcp).collect()),
+            Listen::Everywhere(port) => Ok(vec![Self::Tcp(everywhere(*port)?.listen(BACKLOG)?)]),
             Listen::Unix(path) => {
                 remove_stale(path)?;
-                Ok(Self::Unix(UnixListener::bind(path)?, Some(MadePath(path.clone()))))
+                Ok(vec![Self::Unix(UnixListener::bind(path)?, Some(MadePath(path.clone())))])
             }
-            Listen::Inherited(name) => inherited.take(name),
+            Listen::Inherited(name) => Ok(vec![inherited.take(name)?]),
         }
     }
 

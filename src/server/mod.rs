@@ -28,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::{Either, lazy};
-use http::header::{CONNECTION, EXPECT};
+use http::header::CONNECTION;
 use http::uri::Scheme;
 use http::{HeaderValue, Version};
 use http_body::Body as _;
@@ -45,13 +45,14 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+use leftover::{Lingering, Unread};
 use listen::Accepted;
 use overload::Overload;
 use patience::{Answering, Limits, Patient};
 
 use crate::http::{ClientCertificate, Refusals};
 
-pub use listen::{Inherited, Listener};
+pub use listen::{Inherited, Listener, can_open};
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
@@ -170,6 +171,8 @@ struct Serving<E> {
 
 fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
+    // A caller may close its side after its last request, and gets its answers.
+    builder.http1().half_close(true);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(PARSER_HEAD as usize);
     builder
         .http2()
@@ -269,7 +272,8 @@ async fn connection<S, E>(
     E: Endpoint<Output = Response> + 'static,
 {
     let answering = Answering::default();
-    let io = TokioIo::new(Patient::new(stream, PATIENCE, answering.clone()));
+    let unread = Unread::default();
+    let io = TokioIo::new(Lingering::new(Patient::new(stream, PATIENCE, answering.clone()), unread.clone()));
     let shared = Arc::clone(&serving);
     let service = service_fn(move |request| {
         let (refusal, one) = (shared.refusal(&request, security), answering.one());
@@ -286,9 +290,10 @@ async fn connection<S, E>(
             }
             refusal => {
                 let (serving, local, remote) = (Arc::clone(&shared), local.clone(), remote.clone());
+                let unread = has_body.then(|| unread.clone());
                 // In a box, so that a connection on which nothing is asked does not hold the room for it.
                 Either::Right(Box::pin(async move {
-                    let answer = answer(&serving, request, refusal, has_body, (local, remote, security)).await;
+                    let answer = answer(&serving, request, refusal, unread, (local, remote, security)).await;
                     drop(one);
                     Ok::<_, Infallible>(answer)
                 }))
@@ -303,19 +308,18 @@ async fn answer<E>(
     serving: &Serving<E>,
     request: http::Request<Incoming>,
     refusal: Option<Response>,
-    has_body: bool,
+    unread: Option<Unread>,
     (local, remote, security): (LocalAddr, RemoteAddr, Security),
 ) -> http::Response<BoxBody>
 where
     E: Endpoint<Output = Response>,
 {
     let version = request.version();
-    let expects = request.headers().contains_key(EXPECT);
     let mut request = poem::Request::from((request, local, remote, security.scheme()));
     if let Security::Tls(Some(certificate)) = security {
         request.extensions_mut().insert(certificate);
     }
-    let leftover = has_body.then(|| leftover::track(&mut request));
+    let leftover = unread.map(|unread| leftover::track(&mut request, unread));
     let response = match refusal {
         Some(refusal) => {
             drop(request);
@@ -324,7 +328,7 @@ where
         None => serving.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response),
     };
     let unread = match leftover {
-        Some(leftover) => !leftover.discard(expects).await,
+        Some(leftover) => !leftover.discard().await,
         None => false,
     };
     serving.finish(response, version, unread)
@@ -340,6 +344,10 @@ impl<E> Serving<E> {
     /// An answer as it leaves; the connection closes if the client has sent more than was read.
     fn finish(&self, mut response: Response, version: Version, unread: bool) -> http::Response<BoxBody> {
         let ending = version < Version::HTTP_2 && self.ending.load(Ordering::Relaxed);
+        if version == Version::HTTP_10 {
+            // hyper would otherwise add `keep-alive` where the request has it.
+            response.set_version(version);
+        }
         if unread || ending || version == Version::HTTP_10 {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

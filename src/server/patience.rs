@@ -107,6 +107,16 @@ impl<S> Patient<S> {
         }
     }
 
+    /// Takes note of an answer that is written: hyper need not read while a request is answered.
+    fn look_at_writing(&mut self) {
+        match self.answering.any() {
+            // HTTP/2 writes without a request, too.
+            _ if self.is_http2 => {}
+            true => self.awaited = Awaited::Answer,
+            false => self.await_within(Awaited::More, self.limits.idle),
+        }
+    }
+
     /// Takes note of what has arrived.
     fn look_at(&mut self, bytes: &[u8]) {
         match self.awaited {
@@ -149,6 +159,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.look_at_writing();
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.unless_stalled(cx, polled)
     }
@@ -168,6 +179,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.look_at_writing();
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.unless_stalled(cx, polled)
     }
@@ -245,6 +257,19 @@ mod tests {
         client.write_all(b"G").await.unwrap();
         stream.read_exact(&mut [0; 1]).await.unwrap();
         assert_eq!(patience(&mut stream).await, 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_was_not_seen_to_begin_ends_the_wait_for_a_head() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut stream = Patient::new(server, LIMITS, Answering::default());
+        for _ in 0..3 {
+            client.write_all(b"GET").await.unwrap();
+            stream.read_exact(&mut [0; 3]).await.unwrap();
+            stream.write_all(b"200").await.unwrap();
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+        assert_eq!(patience(&mut stream).await, 50);
     }
 
     /// The buffer takes 64 bytes; then nobody reads.

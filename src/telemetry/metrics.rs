@@ -202,7 +202,7 @@ impl Metrics {
         warnings: usize,
     ) -> String {
         self.warnings.set(i64::try_from(warnings).unwrap_or(i64::MAX));
-        self.log_lines_dropped.set(i64::try_from(super::lost()).unwrap_or(i64::MAX));
+        self.log_lines_dropped.set(i64::try_from(super::lines::lost()).unwrap_or(i64::MAX));
         for (state, count) in keys_by_state {
             self.keys.with_label_values(&[*state]).set(i64::try_from(*count).unwrap_or(i64::MAX));
         }

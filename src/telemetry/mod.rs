@@ -1,23 +1,21 @@
 //! Telemetry: how the server speaks to its operator, in a log and in [`Metrics`].
 //!
 //! One JSON object a line on standard error, or a readable line on a terminal.
-//! Lines are written by a thread of their own: when whoever reads them stands
-//! still, lines are dropped and counted, and no request waits. There is a line for
+//! Lines are written by a thread of their own: while their reader stands still,
+//! lines are dropped and counted, and no request waits. There is a line for
 //! every request, and one for every pair of tokens. With the feature `otlp` there
 //! is also a trace. A secret, a token or the
 //! words of a panic must never enter.
 
 mod line;
+mod lines;
 mod metrics;
 #[cfg(feature = "otlp")]
 mod traces;
 
-use std::io::{self, BufWriter, IsTerminal as _, Stderr, Write};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -26,61 +24,20 @@ pub use metrics::{Event, Metrics, RELOAD_PARTS};
 
 use crate::clock::Timestamp;
 
-/// Lines that may wait to be written before new ones are dropped.
-const BUFFERED_LINES: usize = 8_192;
-/// Bytes that are written at once when lines come faster than that.
-const BUFFER: usize = 16 << 10;
-/// How long lines gather after some were written. The thread that writes else wakes for nearly every line, which costs
-/// the requests more than writing it.
-const GATHER: Duration = Duration::from_millis(2);
-
-/// How many lines were dropped, once there is a log.
-static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
-/// How many could not be written.
-static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
-
-/// Standard error, for a thread that writes a line at a time and flushes when none waits. When
-/// the disk is full, lines are lost and counted.
-struct Lines(BufWriter<Stderr>);
-
-impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.0.write_all(line).is_err() {
-            UNWRITTEN.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "this thread only writes, and nobody waits for it")]
-    fn flush(&mut self) -> io::Result<()> {
-        // What could not be written stays in the buffer, and is tried again.
-        let _ = self.0.flush();
-        std::thread::sleep(GATHER);
-        Ok(())
-    }
-}
-
-/// How many lines nobody will ever read.
-fn lost() -> usize {
-    DROPPED.get().map_or(0, ErrorCounter::dropped_lines).saturating_add(UNWRITTEN.load(Ordering::Relaxed))
-}
-
 /// Keeps telemetry going; what still waits is written and sent when it is dropped.
 #[derive(Debug)]
 pub struct Guard {
     // Dropped in this order: the end of the traces may have a line in the log.
     #[cfg(feature = "otlp")]
     _traces: traces::Traces,
-    _log: WorkerGuard,
+    _log: lines::Guard,
 }
 
 /// Starts telemetry for this process.
 #[must_use]
 pub fn start() -> Guard {
     let terminal = io::stderr().is_terminal();
-    let lines = Lines(BufWriter::with_capacity(BUFFER, io::stderr()));
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(BUFFERED_LINES).finish(lines);
-    let _ = DROPPED.set(writer.error_counter());
+    let (writer, guard) = lines::start();
     let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
     let registry = tracing_subscriber::registry().with(LevelFilter::INFO);
     // A second start in one process keeps the first's subscriber.

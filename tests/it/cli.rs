@@ -566,7 +566,7 @@ fn openapi_version_and_usage() {
     for wrong in [
         &["nonsense"][..],
         &["serve", "--nonsense"],
-        &["serve", "--listen", "localhost:80"],
+        &["serve", "--listen", "example.com:80"],
         &["serve", "--issuer", "http://public.example"],
         &["keys"],
         &["client", "add"],
