@@ -12,6 +12,7 @@
 //! | [`app`] | the composition root: a configuration becomes what runs, and again when files change |
 //! | [`server`] | the transport: connections, time-outs, the end of the process |
 //! | [`http`] | poem: the dialects, wire types, errors, the specification |
+//! | [`foreign`] | tokens that others signed: their form, their issuers' keys |
 //! | [`clients`] | who may ask for what: registry, secrets, policy |
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
 //! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
@@ -28,6 +29,7 @@ pub mod cli;
 pub mod clients;
 pub mod clock;
 pub mod config;
+pub mod foreign;
 pub mod http;
 pub mod keys;
 pub mod server;

@@ -12,7 +12,6 @@
 pub mod crypto;
 mod export;
 mod files;
-mod foreign;
 mod jwks;
 mod key;
 mod keyring;
@@ -22,7 +21,6 @@ mod rotation;
 
 pub use export::{Exported, export};
 pub use files::{Folder, Import, KeyError, delete, generate, load, lock};
-pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
 pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};
 pub use keyring::{KeyRing, Plan, Scheduled, State, Verifier};
