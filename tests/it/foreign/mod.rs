@@ -74,7 +74,7 @@ fn header(forge: &Forge) -> String {
 /// The claims of a good assertion, with those of `change` in place of its own; null takes one out.
 fn claims(change: &Value) -> String {
     let mut claims = json!({
-        "iss": "orders", "sub": "orders", "aud": AUDIENCE, "exp": *NOW + 300, "iat": *NOW, "jti": "1", "tenant": {"id": 7},
+        "iss": "orders", "sub": "orders", "aud": AUDIENCE, "exp": *NOW + 3_000, "iat": *NOW, "jti": "1", "tenant": {"id": 7},
     });
     let members = claims.as_object_mut().unwrap();
     members.extend(change.as_object().unwrap().clone());
@@ -105,7 +105,7 @@ fn a_good_assertion_says_who_is_meant() {
         let said = verify(unverified, &keys, rules(&["https://other.example", AUDIENCE])).unwrap();
         let Assertion { issuer, subject, audience, expires, issued, not_before, id, claims } = said.claims();
         assert_eq!((issuer.as_deref(), &**subject, &**audience), (Some("orders"), "orders", AUDIENCE));
-        assert_eq!((expires.unix(), issued.map(Timestamp::unix), *not_before), (*NOW + 300, Some(*NOW), None));
+        assert_eq!((expires.unix(), issued.map(Timestamp::unix), *not_before), (*NOW + 3_000, Some(*NOW), None));
         assert_eq!(
             (id.as_deref(), &claims["tenant"], &claims["sub"]),
             (Some("1"), &json!({"id": 7}), &json!("orders"))
@@ -217,6 +217,19 @@ fn a_token_is_cut_in_one_way() {
         (format!("{first}.{second}.{}", encode([0; 63])), Rejected::BadSignature),
     ] {
         assert_eq!(judge(&token, &keys), Err(rejected), "{token}");
+    }
+    // Wycheproof's json_web_signature 360 to 375, of which 372 and 373 are valid there.
+    for other in ["    ", "?", "#", "=", "\n"] {
+        for at in [0, 9, usize::MAX] {
+            let with = |segment: &str| {
+                let (before, after) = segment.split_at(at.min(segment.len()));
+                format!("{before}{other}{after}")
+            };
+            assert_eq!(judge(&seal(&with(first), second), &keys), Err(Rejected::Malformed), "{other} at {at}");
+            assert_eq!(judge(&seal(first, &with(second)), &keys), Err(Rejected::Malformed), "{other} at {at}");
+            let token = format!("{first}.{second}.{}", with(third));
+            assert_eq!(judge(&token, &keys), Err(Rejected::BadSignature), "{other} at {at}");
+        }
     }
     // What is read may be as long as that.
     let room = MAX_TOKEN - sign(es256, &header(es256), claims(&json!({"x": ""}))).len();

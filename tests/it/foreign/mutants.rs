@@ -95,7 +95,7 @@ fn payloads(forge: &Forge) -> Vec<Mutant> {
     let good = good();
     let twice = |members: &str| format!("{{{members},{}", &good[1..]);
     let deep = format!("{}{}", "[".repeat(16), "]".repeat(16));
-    let exp = *NOW + 300;
+    let exp = *NOW + 3_000;
     let with_exp = |other: &str| good.replace(&exp.to_string(), other);
     [
         (twice(r#""iss":"x""#), R::BadClaims, false),
@@ -137,12 +137,12 @@ fn of_claims(forge: &Forge) -> Vec<Mutant> {
         (json!({"sub": null}), R::BadClaims, false),
         (json!({"aud": null}), R::BadClaims, false),
         (json!({"exp": null}), R::BadClaims, false),
-        (json!({"exp": (now + 300).to_string()}), R::BadClaims, false),
+        (json!({"exp": (now + 3_000).to_string()}), R::BadClaims, false),
         (json!({"exp": true}), R::BadClaims, false),
         (json!({"exp": -1}), R::BadClaims, false),
         (json!({"exp": u64::MAX}), R::BadClaims, true),
         (json!({"exp": 253_402_300_800_u64}), R::BadClaims, true),
-        (json!({"exp": (now + 300) * 1_000}), R::BadClaims, true),
+        (json!({"exp": (now + 3_000) * 1_000}), R::BadClaims, true),
         (json!({"iat": now.to_string()}), R::BadClaims, true),
         (json!({"iat": 1.5}), R::BadClaims, true),
         (json!({"iat": -1}), R::BadClaims, true),
@@ -158,7 +158,7 @@ fn of_claims(forge: &Forge) -> Vec<Mutant> {
         (json!({"exp": now + 3_606}), R::MaxAge, true),
         (json!({"exp": 253_402_300_799_u64}), R::MaxAge, true),
         (json!({"iat": now + 11}), R::NotYetValid, true),
-        (json!({"nbf": now + 11}), R::NotYetValid, false),
+        (json!({"nbf": now + 3_000}), R::NotYetValid, false),
         (json!({"aud": "https://tokens.example.com/"}), R::WrongAudience, false),
         (json!({"aud": []}), R::WrongAudience, false),
         (json!({"aud": [AUDIENCE, AUDIENCE]}), R::WrongAudience, true),
