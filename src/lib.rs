@@ -15,6 +15,7 @@
 //! | [`grants`] | one file per grant: what to issue |
 //! | [`service`] | what every dialect does: state, snapshot, authenticate, issue, inspect |
 //! | [`clients`] | who may ask for what: registry, credentials, policy |
+//! | [`foreign`] | tokens that others signed: their form, their issuers' keys |
 //! | [`config`] | settings: file and environment become typed parts |
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
 //! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
@@ -35,6 +36,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod files;
+pub mod foreign;
 pub mod grants;
 pub mod http;
 pub mod keys;

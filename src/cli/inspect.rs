@@ -12,7 +12,8 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
-use crate::keys::{self, KeyRing, Modes, verify_with_jwks};
+use crate::foreign::{self, HeaderPolicy, KeySet, Owner, Rejected, Unverified};
+use crate::keys::{self, KeyRing, Modes};
 use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
 
 #[derive(Subcommand)]
@@ -41,7 +42,7 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     };
     let now = Clock::system().now();
     let verdict = match &arguments.jwks {
-        Some(jwks) => with_jwks(settings, text, &String::from_utf8_lossy(&read(jwks, 1 << 20)?), &claims, now)?,
+        Some(jwks) => with_jwks(settings, text, &read(jwks, foreign::MAX_KEY_SET as u64)?, &claims, now)?,
         None => with_keys(settings, text, &header, now)?,
     };
     if settings.json {
@@ -85,13 +86,19 @@ fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) ->
 fn with_jwks(
     settings: &Settings,
     text: &str,
-    jwks: &str,
+    jwks: &[u8],
     claims: &Value,
     now: Timestamp,
 ) -> Result<Verdict, StartError> {
     let config = settings.load()?;
-    if let Err(problem) = verify_with_jwks(text, jwks) {
-        return Ok(Err(problem.to_owned()));
+    let keys = match KeySet::parse(jwks, Owner::Issuer) {
+        Ok(keys) => keys,
+        Err(error) => return Ok(Err(format!("the JWKS is refused: {error}"))),
+    };
+    let signed =
+        Unverified::parse(text, HeaderPolicy::ACCESS_TOKEN).and_then(|token| foreign::verify_signature(&token, &keys));
+    if let Err(rejected) = signed {
+        return Ok(Err(explain_foreign(rejected).to_owned()));
     }
     let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
     let mut with = verifying(&config, now);
@@ -121,6 +128,24 @@ fn explain(rejection: Rejection, issuer: &str) -> String {
         }
         Rejection::Expired => "it has expired".into(),
         Rejection::NotYetValid => "it is not yet valid".into(),
+    }
+}
+
+fn explain_foreign(rejected: Rejected) -> &'static str {
+    match rejected {
+        Rejected::Malformed => "it is longer than 8192 bytes or has not three base64url segments",
+        Rejected::BadHeader | Rejected::ForbiddenHeader => "the header is not exactly alg, kid and typ, each a string",
+        Rejected::WrongType => "the header does not say that it is an access token (typ at+jwt)",
+        Rejected::UnsupportedAlgorithm => "the header names an algorithm that is not accepted",
+        Rejected::UnknownKey | Rejected::AmbiguousKey => "the JWKS has no usable key with this kid",
+        Rejected::WrongAlgorithm => "the key with this kid is for another algorithm",
+        Rejected::BadSignature => "the signature is wrong",
+        Rejected::BadClaims
+        | Rejected::WrongIssuer
+        | Rejected::Expired
+        | Rejected::MaxAge
+        | Rejected::NotYetValid
+        | Rejected::WrongAudience => "its claims have another shape than this version reads",
     }
 }
 

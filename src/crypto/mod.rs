@@ -7,7 +7,7 @@ mod provider;
 mod random;
 
 pub use hash::{Digester, hex, sha256};
-pub use provider::{digest, error, hkdf, hmac, p256_pair, rand, rsa_length, signature};
+pub use provider::{agreement, digest, error, hkdf, hmac, is_point, p256_pair, rand, rsa_length, signature};
 pub use random::{NoRandomness, random, unique};
 
 pub(crate) use provider::tls;

@@ -4,9 +4,9 @@
 //! Public for measurements, which must do their bare operations with the same.
 
 #[cfg(feature = "aws-lc")]
-pub use aws_lc_rs::{digest, error, hkdf, hmac, rand, signature};
+pub use aws_lc_rs::{agreement, digest, error, hkdf, hmac, rand, signature};
 #[cfg(not(feature = "aws-lc"))]
-pub use ring::{digest, error, hkdf, hmac, rand, signature};
+pub use ring::{agreement, digest, error, hkdf, hmac, rand, signature};
 #[cfg(feature = "aws-lc")]
 pub(crate) use rustls::crypto::aws_lc_rs as tls;
 #[cfg(not(feature = "aws-lc"))]
@@ -33,4 +33,16 @@ pub fn rsa_length(pair: &RsaKeyPair) -> usize {
     return pair.public_modulus_len();
     #[cfg(not(feature = "aws-lc"))]
     pair.public().modulus_len()
+}
+
+/// Whether `point`, in uncompressed form, lies on `curve`: neither crate offers that by itself for both of its
+/// builds, but a key agreement checks it first (NIST SP 800-56A §5.6.2.3.4).
+#[must_use]
+pub fn is_point(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let Ok(own) = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new()) else { return false };
+    let point = agreement::UnparsedPublicKey::new(curve, point);
+    #[cfg(feature = "aws-lc")]
+    return agreement::agree_ephemeral(own, &point, (), |_| Ok(())).is_ok();
+    #[cfg(not(feature = "aws-lc"))]
+    agreement::agree_ephemeral(own, &point, |_| ()).is_ok()
 }

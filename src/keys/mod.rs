@@ -11,7 +11,6 @@
 
 mod export;
 mod files;
-mod foreign;
 mod jwks;
 mod key;
 mod keyring;
@@ -23,7 +22,6 @@ mod rotation;
 pub use export::{Exported, export};
 pub use files::{Folder, Import, KeyError, Modes, delete, generate, load, load_with, lock};
 pub(crate) use files::{exposed, is_exposed};
-pub use foreign::verify_with_jwks;
 pub use jwks::Jwks;
 pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};
 pub use keyring::{KeyRing, Plan, Scheduled, State, Verifier};

@@ -6,7 +6,8 @@ use std::sync::LazyLock;
 
 use lingpai::clients::{Registry, SecretDigest, renew};
 use lingpai::clock::Timestamp;
-use lingpai::keys::{Alg, KeyRing, Purpose, verify_with_jwks};
+use lingpai::foreign::{HeaderPolicy, KeySet, Owner, Rejected, Unverified, verify_signature};
+use lingpai::keys::{Alg, KeyRing, Purpose};
 use lingpai::token::{
     AccessClaims, Audience, Audiences, ClientId, Compact, Dialect, ExtraClaims, Grant, Kind, MintError, Pair,
     RefreshClaims, Rejection, Scope, ScopeToken, Session, Subject, Verified, Verifying, mint, verify,
@@ -83,6 +84,12 @@ fn assert_lives<K: Kind + std::fmt::Debug>(token: &str, keys: &KeyRing, issued: 
     for now in [expires + LEEWAY, expires + DAY, i64::MAX] {
         assert_eq!(judge(now), Err(Some(Rejection::Expired)), "at {now}");
     }
+}
+
+/// Checks the signature of an access token with the JWKS alone, by jsonwebtoken.
+fn verify_with_jwks(token: &str, jwks: &str) -> Result<(), Rejected> {
+    let keys = KeySet::parse(jwks.as_bytes(), Owner::Issuer).unwrap();
+    verify_signature(&Unverified::parse(token, HeaderPolicy::ACCESS_TOKEN)?, &keys)
 }
 
 proptest! {

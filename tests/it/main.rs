@@ -7,6 +7,7 @@ mod cli;
 mod create;
 mod errors;
 mod folder;
+mod foreign;
 mod forge;
 mod healthcheck;
 mod home;

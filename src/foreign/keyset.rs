@@ -1,0 +1,388 @@
+//! The public keys of a client or an issuer (RFC 7517), strictly read and checked once.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde_json::{Map, Value};
+
+use super::unverified::{Jws, algorithm};
+use super::{Rejected, json, provider};
+use crate::crypto::{self, agreement};
+
+/// Maximum number of keys in a set, usable or not.
+pub const MAX_KEYS: usize = 100;
+/// Maximum size of a set's JSON text, in bytes.
+pub const MAX_KEY_SET: usize = 1 << 20;
+
+/// Members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2; `priv` is that of
+/// the post-quantum keys of type AKP).
+const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
+
+/// Whose keys a set has, which decides what is asked of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// A client whose file an operator wrote: each key must be usable. No ES384.
+    Client,
+    /// An issuer, which publishes keys for others too: those that are not usable here are passed over
+    /// (RFC 7517 §5).
+    Issuer,
+}
+
+/// Keys ready to verify with, of which a token names one.
+#[derive(Debug, Clone)]
+pub struct KeySet {
+    keys: Vec<PublicKey>,
+    passed_over: Vec<(usize, Unusable)>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PublicKey {
+    kid: Option<String>,
+    /// The algorithms of which a token may name one. The key chooses, the token's header only agrees.
+    algorithms: &'static [Algorithm],
+    pub(super) key: DecodingKey,
+}
+
+/// Why a set is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySetError {
+    /// It is longer than [`MAX_KEY_SET`].
+    TooLarge,
+    /// It is not an object with an array `keys` of objects, or a name occurs twice in an object.
+    NotAKeySet,
+    /// It has more than [`MAX_KEYS`] keys.
+    TooManyKeys,
+    /// The key at `index` has a member of a private or symmetric key.
+    Private {
+        /// Its position, from 0.
+        index: usize,
+        /// The member's name.
+        member: &'static str,
+    },
+    /// Two keys that can be used have this `kid`.
+    RepeatedKid(String),
+    /// A client's key at `index` cannot be used.
+    Unusable {
+        /// Its position, from 0.
+        index: usize,
+        /// The reason.
+        why: Unusable,
+    },
+    /// A client's set has no key.
+    Empty,
+}
+
+/// Why a key cannot be used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// Its `kty` or `crv` is another.
+    Kind,
+    /// `use` or `key_ops` does not allow it to verify.
+    Use,
+    /// Its `alg` is none of its kind's.
+    Algorithm,
+    /// This member is absent or has another form.
+    Member(&'static str),
+    /// Its point is not on the curve.
+    NotOnCurve,
+    /// It is an Ed25519 point of low order or in a non-canonical form.
+    WeakPoint,
+    /// The modulus has not 2048 to 4096 bits, or is even.
+    Modulus,
+    /// The modulus was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
+    WeakModulus,
+    /// The exponent is not an odd number from 65537 to 2^33 - 1.
+    Exponent,
+}
+
+impl KeySet {
+    /// Reads the JSON text of a set.
+    ///
+    /// # Errors
+    /// What is wrong with the set as a whole or, where a client owns it, with one of its keys.
+    pub fn parse(text: &[u8], owner: Owner) -> Result<Self, KeySetError> {
+        if text.len() > MAX_KEY_SET {
+            return Err(KeySetError::TooLarge);
+        }
+        let set = json::object(text).ok_or(KeySetError::NotAKeySet)?;
+        let written = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::NotAKeySet)?;
+        if written.len() > MAX_KEYS {
+            return Err(KeySetError::TooManyKeys);
+        }
+        let mut all = Self { keys: Vec::new(), passed_over: Vec::new() };
+        for (index, jwk) in written.iter().enumerate() {
+            let jwk = jwk.as_object().ok_or(KeySetError::NotAKeySet)?;
+            if let Some(member) = PRIVATE.into_iter().find(|member| jwk.contains_key(*member)) {
+                return Err(KeySetError::Private { index, member });
+            }
+            match PublicKey::read(jwk, owner) {
+                Ok(key) => all.add(key)?,
+                Err(why) if owner == Owner::Client => return Err(KeySetError::Unusable { index, why }),
+                Err(why) => all.passed_over.push((index, why)),
+            }
+        }
+        if owner == Owner::Client && all.is_empty() {
+            return Err(KeySetError::Empty);
+        }
+        Ok(all)
+    }
+
+    /// Two keys of one `kid` are refused, since a token could not say which it means.
+    fn add(&mut self, key: PublicKey) -> Result<(), KeySetError> {
+        match &key.kid {
+            Some(kid) if self.keys.iter().any(|other| other.kid == key.kid) => {
+                Err(KeySetError::RepeatedKid(kid.clone()))
+            }
+            _ => {
+                self.keys.push(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// How many keys can be used.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key can be used.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The keys of an issuer that cannot be used: their positions in the set, from 0, and why.
+    #[must_use]
+    pub fn passed_over(&self) -> &[(usize, Unusable)] {
+        &self.passed_over
+    }
+
+    pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
+        let algorithm = jws.header.algorithm;
+        let key = self.candidate(jws.header.kid.as_deref(), algorithm)?;
+        if !key.algorithms.contains(&algorithm) {
+            return Err(Rejected::WrongAlgorithm);
+        }
+        if !provider::verifies(jws.message.as_bytes(), jws.signature, &key.key, algorithm) {
+            return Err(Rejected::BadSignature);
+        }
+        Ok(())
+    }
+
+    /// The one key that a token can mean. Never several, of which one might fit.
+    pub(super) fn candidate(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, Rejected> {
+        if kid.is_some() {
+            return self.keys.iter().find(|key| key.kid.as_deref() == kid).ok_or(Rejected::UnknownKey);
+        }
+        let mut candidates = self.keys.iter().filter(|key| key.algorithms.contains(&algorithm));
+        let first = candidates.next().ok_or(Rejected::UnknownKey)?;
+        if candidates.next().is_some() { Err(Rejected::AmbiguousKey) } else { Ok(first) }
+    }
+}
+
+impl PublicKey {
+    fn read(jwk: &Map<String, Value>, owner: Owner) -> Result<Self, Unusable> {
+        let text = |name| jwk.get(name).and_then(Value::as_str);
+        let (key, of_kind): (_, &[Algorithm]) = match (text("kty"), text("crv")) {
+            (Some("EC"), Some("P-256")) => (Kind::P256, &[Algorithm::ES256]),
+            (Some("EC"), Some("P-384")) if owner == Owner::Issuer => (Kind::P384, &[Algorithm::ES384]),
+            (Some("OKP"), Some("Ed25519")) => (Kind::Ed25519, &[Algorithm::EdDSA]),
+            (Some("RSA"), _) => (Kind::Rsa, &[Algorithm::PS256, Algorithm::RS256]),
+            _ => return Err(Unusable::Kind),
+        };
+        if !verifies(jwk) {
+            return Err(Unusable::Use);
+        }
+        let algorithms = match jwk.get("alg") {
+            None => of_kind,
+            Some(name) => {
+                let named = name.as_str().and_then(algorithm).ok_or(Unusable::Algorithm)?;
+                of_kind.chunks(1).find(|one| one.contains(&named)).ok_or(Unusable::Algorithm)?
+            }
+        };
+        let kid = match jwk.get("kid") {
+            None => None,
+            Some(Value::String(kid)) => Some(kid.clone()),
+            Some(_) => return Err(Unusable::Member("kid")),
+        };
+        let key = match key {
+            Kind::P256 => ec(jwk, 32, &agreement::ECDH_P256)?,
+            Kind::P384 => ec(jwk, 48, &agreement::ECDH_P384)?,
+            Kind::Ed25519 => ed25519(jwk)?,
+            Kind::Rsa => rsa(jwk)?,
+        };
+        Ok(Self { kid, algorithms, key })
+    }
+}
+
+enum Kind {
+    P256,
+    P384,
+    Ed25519,
+    Rsa,
+}
+
+/// Whether `use` (RFC 7517 §4.2; `jwt-svid` is SPIFFE's) and `key_ops` (§4.3), where they are there, say so.
+fn verifies(jwk: &Map<String, Value>) -> bool {
+    let by_use = match jwk.get("use") {
+        None => true,
+        Some(Value::String(of)) => of == "sig" || of == "jwt-svid",
+        Some(_) => false,
+    };
+    let by_operations = match jwk.get("key_ops") {
+        None => true,
+        Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
+        Some(_) => false,
+    };
+    by_use && by_operations
+}
+
+fn bytes(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, Unusable> {
+    let text = jwk.get(name).and_then(Value::as_str).ok_or(Unusable::Member(name))?;
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Unusable::Member(name))
+}
+
+fn bytes_of_length(jwk: &Map<String, Value>, name: &'static str, length: usize) -> Result<Vec<u8>, Unusable> {
+    let bytes = bytes(jwk, name)?;
+    if bytes.len() == length { Ok(bytes) } else { Err(Unusable::Member(name)) }
+}
+
+/// RFC 7518 §6.2.1: a coordinate has the full length of the field.
+fn ec(jwk: &Map<String, Value>, length: usize, curve: &'static agreement::Algorithm) -> Result<DecodingKey, Unusable> {
+    let (x, y) = (bytes_of_length(jwk, "x", length)?, bytes_of_length(jwk, "y", length)?);
+    let point = [&[4], &*x, &*y].concat();
+    if !crypto::is_point(curve, &point) {
+        return Err(Unusable::NotOnCurve);
+    }
+    Ok(DecodingKey::from_ec_der(&point))
+}
+
+/// A key of low order accepts signatures that nobody made, and one with a second form has two thumbprints. (What is
+/// no point at all verifies nothing.)
+fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
+    let point = bytes_of_length(jwk, "x", 32)?;
+    let y = big_endian_y(&point);
+    if y >= P_25519 || LOW_ORDER_Y.contains(&y) {
+        return Err(Unusable::WeakPoint);
+    }
+    Ok(DecodingKey::from_ed_der(&point))
+}
+
+/// 2^255 - 19, big-endian.
+const P_25519: [u8; 32] = field(0x7f, 0xff, 0xed);
+/// The `y` of the eight points whose order divides 8: two of each but of those with `x = 0`, ±1.
+const LOW_ORDER_Y: [[u8; 32]; 5] = [
+    field(0, 0, 0),
+    field(0, 0, 1),
+    field(0x7f, 0xff, 0xec),
+    [
+        0x05, 0xfc, 0x53, 0x6d, 0x88, 0x02, 0x38, 0xb1, 0x39, 0x33, 0xc6, 0xd3, 0x05, 0xac, 0xdf, 0xd5, 0xf0, 0x98,
+        0xef, 0xf2, 0x89, 0xf4, 0xc3, 0x45, 0xb0, 0x27, 0xb2, 0xc2, 0x8f, 0x95, 0xe8, 0x26,
+    ],
+    [
+        0x7a, 0x03, 0xac, 0x92, 0x77, 0xfd, 0xc7, 0x4e, 0xc6, 0xcc, 0x39, 0x2c, 0xfa, 0x53, 0x20, 0x2a, 0x0f, 0x67,
+        0x10, 0x0d, 0x76, 0x0b, 0x3c, 0xba, 0x4f, 0xd8, 0x4d, 0x3d, 0x70, 0x6a, 0x17, 0xc7,
+    ],
+];
+
+const fn field(first: u8, middle: u8, last: u8) -> [u8; 32] {
+    let mut bytes = [middle; 32];
+    let [start, .., end] = &mut bytes;
+    *start = first;
+    *end = last;
+    bytes
+}
+
+/// A point is `y` in little-endian order with the sign of `x` in the highest bit (RFC 8032 §5.1.2).
+fn big_endian_y(point: &[u8]) -> [u8; 32] {
+    let mut y = [0; 32];
+    for (to, from) in y.iter_mut().zip(point.iter().rev()) {
+        *to = *from;
+    }
+    let [first, ..] = &mut y;
+    *first &= 0x7f;
+    y
+}
+
+/// RFC 7518 §6.3.1: numbers without leading zeros.
+///
+/// An exponent is at least 65537, as FIPS 186-5 §A.1.1 has it, and less than 2^33, as ring and AWS-LC have it: a
+/// smaller one asks more of everyone's padding checks, a larger one makes each verification slow, and every known
+/// library makes 65537.
+fn rsa(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
+    let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
+    let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
+    if !(2048..=4096).contains(&bits) || !is_odd(&n) {
+        return Err(Unusable::Modulus);
+    }
+    let exponent = e.iter().take(6).fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+    if !(65_537..1 << 33).contains(&exponent) || !is_odd(&e) {
+        return Err(Unusable::Exponent);
+    }
+    if is_power_of_65537(&n) {
+        return Err(Unusable::WeakModulus);
+    }
+    Ok(DecodingKey::from_rsa_raw_components(&n, &e))
+}
+
+fn number(jwk: &Map<String, Value>, name: &'static str) -> Result<Vec<u8>, Unusable> {
+    let number = bytes(jwk, name)?;
+    if number.first().is_some_and(|first| *first != 0) { Ok(number) } else { Err(Unusable::Member(name)) }
+}
+
+fn is_odd(number: &[u8]) -> bool {
+    number.last().is_some_and(|last| last % 2 == 1)
+}
+
+/// Whether `n` is a power of 65537 modulo each of these primes. All moduli of the broken generator are, and one of
+/// 2^27 others.
+fn is_power_of_65537(n: &[u8]) -> bool {
+    const PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
+        109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.into_iter().all(|prime| {
+        let remainder = n.iter().fold(0, |sum, byte| (sum * 256 + u32::from(*byte)) % prime);
+        let powers = std::iter::successors(Some(1), |power| Some(power * (65_537 % prime) % prime));
+        powers.take(prime as usize).any(|power| power == remainder)
+    })
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "the key set is longer than {MAX_KEY_SET} bytes"),
+            Self::NotAKeySet => f.write_str(
+                "not a JSON Web Key Set; expected an object with an array \"keys\" of objects, and no name twice in one",
+            ),
+            Self::TooManyKeys => write!(f, "the key set has more than {MAX_KEYS} keys"),
+            Self::Private { index, member } => {
+                write!(f, "keys[{index}] has the private member \"{member}\"; expected public keys only")
+            }
+            Self::RepeatedKid(kid) => write!(f, "two keys have the kid {kid:?}"),
+            Self::Unusable { index, why } => write!(f, "keys[{index}] cannot be used: {why}"),
+            Self::Empty => f.write_str("the key set has no key"),
+        }
+    }
+}
+
+impl std::error::Error for KeySetError {}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kind => "expected kty EC with crv P-256, OKP with crv Ed25519, or RSA",
+            Self::Use => "expected use \"sig\" or none, and key_ops with \"verify\" or none",
+            Self::Algorithm => "expected alg ES256 for P-256, EdDSA or Ed25519 for Ed25519, RS256 or PS256 for RSA",
+            Self::Member(name) => return write!(f, "{name} is absent or has another form than its kind of key wants"),
+            Self::NotOnCurve => "x and y are no point of the curve",
+            Self::WeakPoint => "x is a point of low order, or not in its canonical form",
+            Self::Modulus => "n is not an odd number of 2048 to 4096 bits",
+            Self::WeakModulus => "n was made by a generator whose keys can be factored (ROCA)",
+            Self::Exponent => "e is not an odd number from 65537 to 2^33 - 1",
+        })
+    }
+}

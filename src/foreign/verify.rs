@@ -1,0 +1,191 @@
+//! Who signed a token, and whether what it says holds now and here.
+
+use serde_json::{Map, Value};
+
+use super::unverified::Claims;
+use super::{KeySet, Unverified};
+use crate::clock::Timestamp;
+
+/// Seconds by which `iat` and `nbf` may lie ahead, even where the leeway is less.
+const AHEAD: i64 = 10;
+
+/// What an assertion must agree with.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// What `iss` must be. None does not read it: a SPIFFE identity is named by `sub` alone.
+    pub issuer: Option<&'a str>,
+    /// The values that `aud` may have.
+    pub audiences: &'a [&'a str],
+    /// How far ahead `exp` may lie.
+    pub max_age: MaxAge,
+    /// Seconds by which clocks may differ.
+    pub leeway: i64,
+    /// The current second.
+    pub now: Timestamp,
+}
+
+/// How long an assertion may be good, in seconds, to which the leeway is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MaxAge {
+    /// From now to `exp`, whatever `iat` says.
+    FromNow(i64),
+    /// From `iat` to `exp`; from now to `exp` where there is no `iat`.
+    FromIssue(i64),
+}
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejected {
+    /// It is not three segments of base64url, or too long.
+    Malformed,
+    /// Its header is not a JSON object of one reading, or a member has another type.
+    BadHeader,
+    /// Its header has a member that is refused.
+    ForbiddenHeader,
+    /// Its `typ` says that it is another kind of token.
+    WrongType,
+    /// Its `alg` is none that is accepted.
+    UnsupportedAlgorithm,
+    /// Its claims are not a JSON object of one reading, or one is absent or has another type.
+    BadClaims,
+    /// The set has no key for it.
+    UnknownKey,
+    /// It does not say which key of several it means.
+    AmbiguousKey,
+    /// Its `alg` is not the key's.
+    WrongAlgorithm,
+    /// Its signature is not the key's.
+    BadSignature,
+    /// Another issuer made it.
+    WrongIssuer,
+    /// It has expired.
+    Expired,
+    /// It is good for longer than is believed.
+    MaxAge,
+    /// It is not valid yet, or was issued in the future.
+    NotYetValid,
+    /// It is for another audience, or for several.
+    WrongAudience,
+}
+
+impl Rejected {
+    /// One word for the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::BadHeader => "bad_header",
+            Self::ForbiddenHeader => "forbidden_header",
+            Self::WrongType => "wrong_type",
+            Self::UnsupportedAlgorithm => "unsupported_algorithm",
+            Self::BadClaims => "bad_claims",
+            Self::UnknownKey => "unknown_key",
+            Self::AmbiguousKey => "ambiguous_key",
+            Self::WrongAlgorithm => "wrong_algorithm",
+            Self::BadSignature => "bad_signature",
+            Self::WrongIssuer => "wrong_issuer",
+            Self::Expired => "expired",
+            Self::MaxAge => "max_age",
+            Self::NotYetValid => "not_yet_valid",
+            Self::WrongAudience => "wrong_audience",
+        }
+    }
+}
+
+/// What somebody else signed and was checked. Only this room makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified<C>(C);
+
+impl<C> Verified<C> {
+    /// The claims.
+    #[must_use]
+    pub fn claims(&self) -> &C {
+        &self.0
+    }
+
+    /// Returns the claims by value.
+    #[must_use]
+    pub fn into_claims(self) -> C {
+        self.0
+    }
+}
+
+/// An identity, for one audience and until an instant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assertion {
+    /// `iss`, if it says so.
+    pub issuer: Option<String>,
+    /// `sub`.
+    pub subject: String,
+    /// `aud`, which has one value.
+    pub audience: String,
+    /// `exp`.
+    pub expires: Timestamp,
+    /// `iat`, if it says so.
+    pub issued: Option<Timestamp>,
+    /// `nbf`, if it says so.
+    pub not_before: Option<Timestamp>,
+    /// `jti`, if it says so and it is a string.
+    pub id: Option<String>,
+    /// Every claim as it is written, those above too.
+    pub claims: Map<String, Value>,
+}
+
+/// Checks an assertion: its key and signature, then its claims.
+///
+/// # Errors
+/// The first check that failed: key, signature, shape and issuer, `exp`, `nbf` and `iat`, audience.
+pub fn verify(token: Unverified<'_>, keys: &KeySet, rules: Rules<'_>) -> Result<Verified<Assertion>, Rejected> {
+    verify_signature(&token, keys)?;
+    let assertion = Assertion::read(token.into_claims(), rules)?;
+    Ok(Verified(assertion))
+}
+
+/// Checks the signature alone, with the one key of the set that the token can mean. What it says is
+/// for the caller to judge.
+///
+/// # Errors
+/// There is no such key, or the signature is not its.
+pub fn verify_signature(token: &Unverified<'_>, keys: &KeySet) -> Result<(), Rejected> {
+    keys.verify(token.jws())
+}
+
+impl Assertion {
+    fn read(claims: Claims, rules: Rules<'_>) -> Result<Self, Rejected> {
+        let text = |name| claims.text(name).map(str::to_owned);
+        let issuer = text("iss");
+        let subject = text("sub").ok_or(Rejected::BadClaims)?;
+        let audiences = claims.all.get("aud").ok_or(Rejected::BadClaims)?;
+        let expires = claims.expires.ok_or(Rejected::BadClaims)?;
+        if rules.issuer.is_some_and(|expected| issuer.as_deref() != Some(expected)) {
+            return Err(Rejected::WrongIssuer);
+        }
+        // In seconds, not in `Timestamp`s: those do not go past the year 9999.
+        let (now, end) = (rules.now.unix(), expires.unix());
+        if now >= end.saturating_add(rules.leeway) {
+            return Err(Rejected::Expired);
+        }
+        let (from, max_age) = match rules.max_age {
+            MaxAge::FromNow(seconds) => (now, seconds),
+            MaxAge::FromIssue(seconds) => (claims.issued.map_or(now, Timestamp::unix), seconds),
+        };
+        if end - from > max_age.saturating_add(rules.leeway) {
+            return Err(Rejected::MaxAge);
+        }
+        let latest = now.saturating_add(rules.leeway.max(AHEAD));
+        if [claims.not_before, claims.issued].iter().flatten().any(|start| start.unix() > latest) {
+            return Err(Rejected::NotYetValid);
+        }
+        let audience = match audiences {
+            Value::Array(several) => match several.as_slice() {
+                [one] => one.as_str(),
+                _ => None,
+            },
+            one => one.as_str(),
+        };
+        let audience = audience.filter(|one| rules.audiences.contains(one)).ok_or(Rejected::WrongAudience)?.to_owned();
+        let id = text("jti");
+        let Claims { all, issued, not_before, .. } = claims;
+        Ok(Self { issuer, subject, audience, expires, issued, not_before, id, claims: all })
+    }
+}
