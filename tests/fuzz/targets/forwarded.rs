@@ -122,7 +122,7 @@ fn pairs(element: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
         let is_bare = is_token || matches!(byte, b':' | b'[' | b']');
         let is_blank = matches!(byte, b' ' | b'\t');
         place = match (place, byte) {
-            (Place::Between, b';') | (Place::Bare | Place::Done, b';') => Place::Between,
+            (Place::Between | Place::Bare | Place::Done, b';') => Place::Between,
             (Place::Between, _) if is_blank => Place::Between,
             (Place::Between, _) if is_token => {
                 pairs.push((vec![byte], Vec::new()));
