@@ -5,10 +5,10 @@ mod part;
 mod reload;
 mod sight;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
 use crate::crypto::Digester;
+use crate::files::{self, ReadError};
+use crate::foreign::MAX_KEY_SET;
 use crate::http::{self, Refusals};
 use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Modes, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
@@ -105,7 +107,7 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
 /// # Errors
 /// The first thing that is not as it should be.
 pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, StartError> {
-    compile(config, &Folder::read(&config.keys.path)?, now)
+    compile(config, &Folder::read(&config.keys.path)?, KeySets::default(), now)
 }
 
 /// What the files say, ready to be put in force.
@@ -128,7 +130,7 @@ pub fn load(config: &Config, now: Timestamp) -> Result<Loaded, StartError> {
 
 fn load_with(config: &Config, folder: &Folder, now: Timestamp) -> Result<Loaded, StartError> {
     let identity = config.tls.as_ref().map(|tls| identity(&TlsFiles::read(tls)?, now)).transpose()?;
-    Ok(Loaded { snapshot: compile(config, folder, now)?, identity })
+    Ok(Loaded { snapshot: compile(config, folder, KeySets::default(), now)?, identity })
 }
 
 fn identity(files: &TlsFiles, now: Timestamp) -> Result<Identity, StartError> {
@@ -141,17 +143,50 @@ fn certificates(files: &TlsFiles) -> Vec<Content> {
     files.parts().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)).collect()
 }
 
-/// The configuration, if it is a file, and each file in the folder of keys.
-fn settings(path: Option<&Path>, content: &str, folder: &Folder) -> Vec<Content> {
+/// The clients' JWKS files, each as it was read first.
+#[derive(Default)]
+struct KeySets(BTreeMap<PathBuf, Vec<u8>>);
+
+impl KeySets {
+    /// Reads those of `paths` that are there.
+    fn read(paths: &[PathBuf]) -> Self {
+        Self(paths.iter().filter_map(|path| Some((path.clone(), Self::bytes(path).ok()?))).collect())
+    }
+
+    fn get(&mut self, path: &Path) -> Result<Vec<u8>, ReadError> {
+        if let Some(bytes) = self.0.get(path) {
+            return Ok(bytes.clone());
+        }
+        let bytes = Self::bytes(path)?;
+        self.0.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
+    }
+
+    fn bytes(path: &Path) -> Result<Vec<u8>, ReadError> {
+        Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec())
+    }
+}
+
+/// The configuration, if it is a file, each file in the folder of keys, and clients' key sets.
+fn settings(path: Option<&Path>, content: &str, folder: &Folder, key_sets: &KeySets) -> Vec<Content> {
     let configuration = path.map(|path| Content::new(path, content.as_bytes(), false));
     configuration
         .into_iter()
         .chain(folder.files().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)))
+        .chain(key_sets.0.iter().map(|(path, bytes)| Content::new(path, bytes, false)))
         .collect()
 }
 
-fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot, StartError> {
-    let registry = Registry::compile(config)?;
+fn compile(config: &Config, folder: &Folder, mut key_sets: KeySets, now: Timestamp) -> Result<Snapshot, StartError> {
+    let mut used = BTreeMap::new();
+    let registry = Registry::compile_with(config, |path| {
+        let bytes = key_sets.get(path)?;
+        used.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
+    });
+    // A file that is named for the first time is not among those that are compared, so it is read again each time.
+    let registry = registry.map_err(|error| StartError::from(error).passing())?;
+    let key_sets = KeySets(used);
     let plan = plan(config, &registry)?;
     let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
     let keys = keys.map_err(|error| StartError::from(error).passing())?;
@@ -169,7 +204,8 @@ fn compile(config: &Config, folder: &Folder, now: Timestamp) -> Result<Snapshot,
         origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
         inspected: Cache::new(config.token.cache),
         failures: (config.failures > 0).then(|| Rate::per_second(1).with_burst(config.failures)),
-        files: sight::digest(&settings(config.source.path(), config.source.content(), folder)),
+        files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),
+        key_sets: key_sets.0.into_keys().collect(),
         compiled: now,
         registry,
         keys,

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use super::part::{Part, Watch, Watched};
 use super::sight::{Content, Pace};
-use super::{StartError, certificates, compile, identity, settings};
+use super::{KeySets, StartError, certificates, compile, identity, settings};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Drain, Issuer, Listen, Overrides};
 use crate::keys::{Folder, Gravity, Kid};
@@ -173,7 +173,7 @@ fn pace(asked: bool, interval: Duration, now: Timestamp) -> Pace {
 }
 
 impl Part for Settings {
-    type Read = (String, Folder);
+    type Read = (String, Folder, KeySets);
     type Ready = (Snapshot, Duration);
 
     const NAME: &'static str = "configuration";
@@ -183,13 +183,14 @@ impl Part for Settings {
             Origin::File(path, _) => Config::content(path)?,
             Origin::Development(_) => String::new(),
         };
-        Ok((content, Folder::read(&self.fixed.keys)?))
+        let key_sets = KeySets::read(&self.state.snapshot().key_sets);
+        Ok((content, Folder::read(&self.fixed.keys)?, key_sets))
     }
 
-    fn files(&self, (content, folder): &Self::Read) -> Vec<Content> {
+    fn files(&self, (content, folder, key_sets): &Self::Read) -> Vec<Content> {
         match &self.origin {
-            Origin::File(path, _) => settings(Some(path), content, folder),
-            Origin::Development(_) => settings(None, content, folder),
+            Origin::File(path, _) => settings(Some(path), content, folder, key_sets),
+            Origin::Development(_) => settings(None, content, folder, key_sets),
         }
     }
 
@@ -203,13 +204,13 @@ impl Part for Settings {
         current.keys.holds_retired(now) || now < current.compiled
     }
 
-    fn load(&mut self, (content, folder): Self::Read, now: Timestamp) -> Result<Self::Ready, StartError> {
+    fn load(&mut self, (content, folder, key_sets): Self::Read, now: Timestamp) -> Result<Self::Ready, StartError> {
         let mut config = match &self.origin {
             Origin::File(path, overrides) => Config::parse(path, content, overrides.clone())?,
             Origin::Development(config) => Config::clone(config),
         };
         let mut warnings = self.fixed.hold(&mut config);
-        let mut snapshot = compile(&config, &folder, now)?;
+        let mut snapshot = compile(&config, &folder, key_sets, now)?;
         let before = self.state.snapshot();
         for finding in snapshot.keys.replacing(&before.keys, before.jwks_max_age, now) {
             if finding.gravity == Gravity::Refused {

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::SecretDigest;
+use crate::foreign::KeySet;
 
 /// Maximum number of a client's secrets: two while one replaces the other.
 pub(super) const MAX_SECRETS: usize = 2;
@@ -13,6 +14,8 @@ pub enum ClientAuth {
     None,
     /// An id and a secret (RFC 6749 §2.3.1), in whatever form they came.
     Secret(Zeroizing<String>, Zeroizing<Vec<u8>>),
+    /// A JWT that the client signed (RFC 7523 §2.2).
+    Assertion(Zeroizing<String>),
 }
 
 impl ClientAuth {
@@ -28,21 +31,23 @@ impl ClientAuth {
 pub(super) struct Credentials {
     /// Digests of its secrets. A free place holds one that nothing matches.
     secrets: [SecretDigest; MAX_SECRETS],
+    /// The public keys that verify its assertions.
+    pub(super) keys: Option<KeySet>,
 }
 
 impl Credentials {
     /// Those of a client with these secrets, of which no more than [`MAX_SECRETS`] count.
-    pub(super) fn of(secrets: impl IntoIterator<Item = SecretDigest>) -> Self {
+    pub(super) fn of(secrets: impl IntoIterator<Item = SecretDigest>, keys: Option<KeySet>) -> Self {
         let mut places = [SecretDigest::UNMATCHED; MAX_SECRETS];
         for (place, secret) in places.iter_mut().zip(secrets) {
             *place = secret;
         }
-        Self { secrets: places }
+        Self { secrets: places, keys }
     }
 
     /// Those of nobody: nothing authenticates.
     pub(super) const fn none() -> Self {
-        Self { secrets: [SecretDigest::UNMATCHED; MAX_SECRETS] }
+        Self { secrets: [SecretDigest::UNMATCHED; MAX_SECRETS], keys: None }
     }
 
     /// Whether one of the secrets has this digest. Both are always compared, so that the time does not tell which one

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
@@ -13,6 +14,8 @@ use super::{Ended, GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
+use crate::files::{self, ReadError};
+use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::keys::Alg;
 use crate::token::{AccessClaims, Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
@@ -70,6 +73,12 @@ impl Client {
         })
     }
 
+    /// The public keys that verify its assertions, if it has any.
+    #[must_use]
+    pub fn keys(&self) -> Option<&KeySet> {
+        self.credentials.keys.as_ref()
+    }
+
     /// Whether it serves one of `audience`, so that it may introspect tokens for it.
     #[must_use]
     pub fn accepts_any(&self, audience: &Audiences) -> bool {
@@ -123,6 +132,17 @@ impl Registry {
     /// # Errors
     /// The first value that is not as it should be, with its place.
     pub fn compile(config: &Config) -> Result<Self, ConfigError> {
+        Self::compile_with(config, |path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec()))
+    }
+
+    /// Compiles what `config` says, and reads the files that it names with `read`.
+    ///
+    /// # Errors
+    /// The first value that is not as it should be, with its place.
+    pub fn compile_with(
+        config: &Config,
+        mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Self, ConfigError> {
         let source = &config.source;
         let service_audience =
             match &config.token.audience {
@@ -140,7 +160,7 @@ impl Registry {
         let mut clients = IndexSet::with_capacity(config.clients_len());
         for written in config.clients() {
             let written = written?;
-            let client = client(&written, &service_audience, algorithm, service)?;
+            let client = client(&written, &service_audience, algorithm, service, &mut read)?;
             if !clients.insert(ById(client)) {
                 return Err(written.source.error(&written.id, "another client has this id; ids must be unique"));
             }
@@ -241,6 +261,13 @@ impl Registry {
         self.algorithm
     }
 
+    /// Whether some client authenticates by a secret, and whether one does by an assertion.
+    #[must_use]
+    pub fn methods(&self) -> (bool, bool) {
+        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.0.credentials));
+        (any(|credentials| credentials.secrets_len() > 0), any(|credentials| credentials.keys.is_some()))
+    }
+
     /// Every grant that some client may use at the OAuth token endpoint.
     #[must_use]
     pub fn grants(&self) -> GrantTypes {
@@ -270,7 +297,8 @@ impl Registry {
             all.add(client.claims.as_bytes());
             all.add(client.algorithm.name().as_bytes());
             let rate = client.limiter.as_ref().map(|limiter| limiter.rate().count());
-            all.add(format!("{:?} {:?} {rate:?}", client.grants, client.accepts).as_bytes());
+            let keys = client.keys().map(KeySet::len);
+            all.add(format!("{:?} {:?} {rate:?} {keys:?}", client.grants, client.accepts).as_bytes());
             all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
         }
     }
@@ -293,6 +321,7 @@ fn client(
     service_audience: &Audiences,
     service_algorithm: Alg,
     service: Lifetimes,
+    read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
 ) -> Result<Client, ConfigError> {
     let source = &written.source;
     let id = ClientId::parse(written.id.get_ref())
@@ -301,7 +330,7 @@ fn client(
         return Err(source.error(&written.id, "the id `anonymous` is reserved for tokens without credentials"));
     }
     Ok(Client {
-        credentials: credentials(source, written)?,
+        credentials: credentials(source, written, read)?,
         scope: scope(source, &written.scope)?,
         audience: match &written.audience {
             Some(own) => audiences(source, own)?,
@@ -323,17 +352,32 @@ fn client(
     })
 }
 
-fn credentials(source: &Source, written: &config::Client) -> Result<Credentials, ConfigError> {
+fn credentials(
+    source: &Source,
+    written: &config::Client,
+    read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+) -> Result<Credentials, ConfigError> {
     let secrets = written.secrets.get_ref();
-    if !(1..=MAX_SECRETS).contains(&secrets.len()) {
+    if secrets.len() > MAX_SECRETS {
         return Err(source.error(&written.secrets, "expected one secret, or two while one is being replaced"));
+    }
+    if secrets.is_empty() && written.jwks.is_none() {
+        let expected = "nobody can authenticate as this client; expected `secrets` with one secret, or a `jwks` file";
+        return Err(source.error(&written.id, expected));
     }
     let parse = |text: &Text| {
         SecretDigest::parse(text.get_ref())
             .filter(|digest| !digest.equals(&SecretDigest::UNMATCHED))
             .ok_or_else(|| source.error(text, format!("expected {}", SecretDigest::EXPECTED)))
     };
-    Ok(Credentials::of(secrets.iter().map(parse).collect::<Result<Vec<_>, _>>()?))
+    let secrets = secrets.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let keys = written.jwks.as_ref().map(|written| {
+        let path = source.resolve(written.get_ref());
+        let problem = |problem: String| source.error(written, format!("{}: {problem}", path.display()));
+        let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+        KeySet::parse(&bytes, Owner::Client).map_err(|error| problem(error.to_string()))
+    });
+    Ok(Credentials::of(secrets, keys.transpose()?))
 }
 
 fn algorithm(source: &Source, written: Option<&Text>) -> Result<Option<Alg>, ConfigError> {

@@ -126,7 +126,8 @@ struct AnonymousTable {
 #[serde(deny_unknown_fields)]
 struct ClientTable {
     id: Text,
-    secrets: List,
+    secrets: Option<List>,
+    jwks: Option<toml::Spanned<PathBuf>>,
     #[serde(default)]
     scope: Vec<Text>,
     audience: Option<List>,
@@ -189,7 +190,8 @@ impl ClientTable {
         Client {
             source,
             id: table.id,
-            secrets: table.secrets,
+            secrets: table.secrets.unwrap_or_else(|| List::new(0..0, Vec::new())),
+            jwks: table.jwks,
             scope: table.scope,
             audience: table.audience,
             subjects: table.subjects,

@@ -132,8 +132,10 @@ pub struct Client {
     pub source: Source,
     /// The client's id.
     pub id: Text,
-    /// `sha256:<64 hex digits>`, one or two.
+    /// `sha256:<64 hex digits>`, at most two.
     pub secrets: List,
+    /// A JWKS file with the client's public keys, relative to the configuration's folder.
+    pub jwks: Option<toml::Spanned<PathBuf>>,
     /// Scope tokens that it may have.
     pub scope: Vec<Text>,
     /// Audiences that it may name; absent: the service's.
@@ -238,6 +240,7 @@ impl Config {
             source: Source::development(),
             id: source::text(id),
             secrets: List::new(0..0, vec![source::text(secret_digest)]),
+            jwks: None,
             scope: scope.iter().map(|s| source::text(s)).collect(),
             audience: None,
             subjects: vec![source::text(subject)],

@@ -49,6 +49,12 @@ impl Source {
         self.file.as_deref().map(|(path, _)| path.as_path())
     }
 
+    /// `path` as the settings mean it: relative to the file's folder.
+    #[must_use]
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        self.path().and_then(Path::parent).unwrap_or(Path::new("")).join(path)
+    }
+
     /// The text of the file, or nothing.
     #[must_use]
     pub fn content(&self) -> &str {

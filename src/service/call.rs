@@ -3,11 +3,18 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
-use super::{Denied, Snapshot, State};
+use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
+use crate::foreign::{self, HeaderPolicy, MaxAge, Rules, Unverified};
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
+
+/// The token endpoint, under the issuer: what a client's assertion may name as its audience (RFC 7523 §3).
+pub const TOKEN_ENDPOINT: &str = "/oauth2/token";
+
+/// How many seconds ahead a client's assertion may expire: what Authlib and oauthlib write by default.
+const MAX_ASSERTION: i64 = 3_600;
 
 /// Where a call comes from, for the log and for the limits.
 #[derive(Debug, Clone, Copy)]
@@ -49,21 +56,51 @@ impl<'r> Call<'r> {
     pub fn authenticate(&self, auth: &ClientAuth) -> Result<&'r Client, Denied> {
         let registry = &self.snapshot.registry;
         let client = match auth {
-            ClientAuth::None => registry.anonymous().ok_or(Denied::Client)?,
-            ClientAuth::Secret(id, secret) => self.with_secret(id, secret)?,
+            ClientAuth::None => registry.anonymous().ok_or(Denied::Client(Unauthenticated::NoCredentials))?,
+            ClientAuth::Secret(id, secret) => {
+                registry.authenticate(id, secret).ok_or_else(|| self.failed(self.why_not(id)))?
+            }
+            ClientAuth::Assertion(text) => self.by_assertion(text).map_err(|why| self.failed(why))?,
         };
         self.note_client(&client.id);
         Ok(client)
     }
 
-    fn with_secret(&self, id: &str, secret: &[u8]) -> Result<&'r Client, Denied> {
-        if let Some(client) = self.snapshot.registry.authenticate(id, secret) {
-            return Ok(client);
+    fn why_not(&self, id: &str) -> Unauthenticated {
+        if self.snapshot.registry.named(id).is_some() {
+            Unauthenticated::WrongSecret
+        } else {
+            Unauthenticated::UnknownClient
         }
-        if let Some(rate) = self.snapshot.failures {
-            self.state.failures.record(self.origin.prefix, rate).map_err(Denied::Limited)?;
+    }
+
+    /// Counts a failed authentication, and limits it.
+    fn failed(&self, why: Unauthenticated) -> Denied {
+        let limited = self.snapshot.failures.map(|rate| self.state.failures.record(self.origin.prefix, rate));
+        match limited {
+            Some(Err(wait)) => Denied::Limited(wait),
+            _ => Denied::Client(why),
         }
-        Err(Denied::Client)
+    }
+
+    /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject.
+    fn by_assertion(&self, text: &str) -> Result<&'r Client, Unauthenticated> {
+        let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
+        let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;
+        let named = unverified.unverified_issuer().and_then(|id| registry.named(id));
+        let client = named.ok_or(Unauthenticated::UnknownClient)?;
+        let keys = client.keys().ok_or(Unauthenticated::NoKeys)?;
+        let token_endpoint = format!("{issuer}{TOKEN_ENDPOINT}");
+        let rules = Rules {
+            issuer: Some(client.id.as_str()),
+            audiences: &[issuer, &token_endpoint],
+            max_age: MaxAge::FromNow(MAX_ASSERTION),
+            leeway: *leeway,
+            now: self.now,
+        };
+        let assertion = foreign::verify(unverified, keys, rules).map_err(Unauthenticated::Assertion)?;
+        let is_own = assertion.claims().subject == client.id.as_str();
+        if is_own { Ok(client) } else { Err(Unauthenticated::AssertionSubject) }
     }
 
     /// The session of the refresh token `text`, which `dialect` issued.

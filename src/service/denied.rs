@@ -3,13 +3,46 @@
 use std::time::Duration;
 
 use crate::clients::{Ended, Refusal};
+use crate::foreign::Rejected;
 use crate::token::{MintError, Rejection, ScopeToken};
+
+/// Why no client authenticated. Callers never learn it; the log does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unauthenticated {
+    /// Nothing was presented.
+    NoCredentials,
+    /// There is no such client.
+    UnknownClient,
+    /// The secret is none of the client's.
+    WrongSecret,
+    /// The assertion is not accepted.
+    Assertion(Rejected),
+    /// The assertion is about somebody else than who signed it.
+    AssertionSubject,
+    /// The client has no keys to verify an assertion with.
+    NoKeys,
+}
+
+impl Unauthenticated {
+    /// One word for the log.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::UnknownClient => "unknown_client",
+            Self::WrongSecret => "wrong_secret",
+            Self::Assertion(rejected) => rejected.word(),
+            Self::AssertionSubject => "wrong_subject",
+            Self::NoKeys => "no_keys",
+        }
+    }
+}
 
 /// Why a call is refused. Each dialect has one table that turns it into an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
-    /// No client authenticated.
-    Client,
+    /// No client authenticated, for this reason.
+    Client(Unauthenticated),
     /// A limit is reached. One more fits after this time.
     Limited(Duration),
     /// The policy does not allow a part of the request.
@@ -39,7 +72,7 @@ impl Denied {
     #[must_use]
     pub fn word(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Client => "client_authentication",
+            Self::Client(why) => why.word(),
             Self::Session(ended) => ended.word(),
             Self::Malformed => "malformed_token",
             Self::Token(rejection) => rejection.word(),

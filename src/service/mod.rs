@@ -13,8 +13,8 @@ mod issue;
 mod snapshot;
 mod state;
 
-pub use call::{Call, Origin};
-pub use denied::Denied;
+pub use call::{Call, Origin, TOKEN_ENDPOINT};
+pub use denied::{Denied, Unauthenticated};
 pub use inspect::{Inspected, Rendered, Renderings};
 pub use issue::{Decision, Issued};
 pub use snapshot::{Snapshot, Warning};

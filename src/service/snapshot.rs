@@ -1,5 +1,7 @@
 //! What decides requests: made of the configuration and the keys, and never changed.
 
+use std::path::PathBuf;
+
 use crate::clients::{Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::Forwarding;
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub configuration_digest: [u8; 32],
     /// What is allowed, but probably not meant.
     pub warnings: Vec<Warning>,
+    /// The clients' JWKS files.
+    pub key_sets: Vec<PathBuf>,
     /// A digest of the files that all this was read from.
     pub files: [u8; 32],
     /// When that was.
@@ -78,6 +82,7 @@ impl Snapshot {
             forwarding: Forwarding::default(),
             configuration_digest: [0; 32],
             warnings: Vec::new(),
+            key_sets: Vec::new(),
             files: [0; 32],
             compiled: Timestamp::default(),
         }

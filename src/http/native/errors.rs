@@ -10,7 +10,7 @@ impl From<Denied> for Problem {
         let word = denied.word().unwrap_or_default();
         let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word);
         match denied {
-            Denied::Client => Self::Unauthorized(Challenge::Basic, word),
+            Denied::Client(_) => Self::Unauthorized(Challenge::Basic, word),
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
             Denied::Policy(refusal) => refused(refusal),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),

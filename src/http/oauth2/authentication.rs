@@ -7,7 +7,10 @@ use super::form::Form;
 use crate::clients::{Client, ClientAuth};
 use crate::http::credentials::BasicAuth;
 use crate::http::query::decode;
-use crate::service::Call;
+use crate::service::{Call, Unauthenticated};
+
+/// The one kind of assertion (RFC 7523 §2.2).
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// What a request presents.
 pub(super) struct Presented {
@@ -19,22 +22,32 @@ pub(super) struct Presented {
 }
 
 impl Presented {
-    /// Takes the method out of the header and the form.
+    /// Takes the method out of the header and the form. There may be one.
     pub(super) fn take(header: BasicAuth, form: &mut Form) -> Result<Self, OAuthFailure> {
         let (client_id, secret) = (form.take("client_id"), form.take("client_secret"));
+        let assertion = (form.take("client_assertion"), form.take("client_assertion_type"));
         let in_header = !matches!(header, BasicAuth::Absent);
-        let auth = match (header, secret) {
-            (BasicAuth::Absent, None) => ClientAuth::None,
-            (BasicAuth::Absent, Some(secret)) => {
-                let id = client_id.clone().ok_or_else(|| OAuthFailure::invalid_request("client_id is missing"))?;
-                ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec()))
+        let invalid = |description: &'static str| Err(OAuthFailure::invalid_request(description));
+        let auth = match (header, secret, assertion) {
+            (BasicAuth::Absent, None, (None, None)) => ClientAuth::None,
+            (BasicAuth::Absent, Some(secret), (None, None)) => match client_id.clone() {
+                Some(id) => ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec())),
+                None => return invalid("client_id is missing beside client_secret"),
+            },
+            (BasicAuth::Absent, None, (Some(assertion), Some(kind))) if kind.as_str() == JWT_BEARER => {
+                ClientAuth::Assertion(assertion)
             }
-            (BasicAuth::Basic(id, secret), None) => match (decoded(id.as_bytes()), decoded(&secret)) {
+            (BasicAuth::Absent, None, (Some(_), Some(_))) => {
+                return Err(OAuthFailure::invalid_request(format!("client_assertion_type must be {JWT_BEARER}")));
+            }
+            (BasicAuth::Absent, None, (Some(_), None)) => return invalid("client_assertion_type is missing"),
+            (BasicAuth::Absent, None, (None, Some(_))) => return invalid("client_assertion is missing"),
+            (BasicAuth::Basic(id, secret), None, (None, None)) => match (decoded(id.as_bytes()), decoded(&secret)) {
                 (Some(id), Some(secret)) => ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec())),
                 _ => ClientAuth::nobody(),
             },
-            (BasicAuth::Malformed, None) => ClientAuth::nobody(),
-            (_, Some(_)) => return Err(OAuthFailure::invalid_request("use one method of client authentication")),
+            (BasicAuth::Malformed, None, (None, None)) => ClientAuth::nobody(),
+            _ => return invalid("use one method of client authentication"),
         };
         Ok(Self { auth, client_id, in_header })
     }
@@ -42,13 +55,16 @@ impl Presented {
     /// The client that has proved who it is.
     pub(super) fn client<'s>(&self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
         if matches!(self.auth, ClientAuth::None) {
-            return Err(OAuthFailure::invalid_client(self.in_header, "client_authentication"));
+            return Err(OAuthFailure::invalid_client(self.in_header, Unauthenticated::NoCredentials));
         }
         let client = call.authenticate(&self.auth).map_err(|denied| OAuthFailure::of(denied, self.in_header))?;
         match &self.client_id {
-            Some(id) if id.as_str() != client.id.as_str() => {
-                Err(OAuthFailure::invalid_request("client_id is not the client that authenticates"))
-            }
+            Some(id) if id.as_str() != client.id.as_str() => match self.auth {
+                ClientAuth::Assertion(_) => {
+                    Err(OAuthFailure::invalid_client(self.in_header, Unauthenticated::AssertionSubject))
+                }
+                _ => Err(OAuthFailure::invalid_request("client_id is not the client that authenticates")),
+            },
             _ => Ok(client),
         }
     }

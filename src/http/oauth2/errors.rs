@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::clients::Refusal;
 use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
-use crate::service::Denied;
+use crate::service::{Denied, Unauthenticated};
 use crate::token::{MAX_TOKEN, MintError};
 
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
@@ -75,11 +75,11 @@ impl OAuthFailure {
 
     /// No client authenticated: the same for every cause. The challenge answers an `Authorization` header only, for
     /// clients hide the error behind any challenge.
-    pub(super) fn invalid_client(in_header: bool, cause: &'static str) -> Self {
+    pub(super) fn invalid_client(in_header: bool, why: Unauthenticated) -> Self {
         Self {
             status: StatusCode::UNAUTHORIZED,
             is_challenge: in_header,
-            ..Self::new("invalid_client", "client authentication failed", cause)
+            ..Self::new("invalid_client", "client authentication failed", why.word())
         }
     }
 
@@ -87,7 +87,7 @@ impl OAuthFailure {
     pub(super) fn of(denied: Denied, in_header: bool) -> Self {
         let cause = denied.word();
         match denied {
-            Denied::Client => Self::invalid_client(in_header, cause.unwrap_or("client_authentication")),
+            Denied::Client(why) => Self::invalid_client(in_header, why),
             Denied::Limited(wait) => Self {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 retry_after: Some(whole_seconds(wait)),

@@ -22,6 +22,10 @@ pub(super) struct IntrospectionRequest {
     client_id: Option<String>,
     /// The client's secret, where it is not in the `Authorization` header.
     client_secret: Option<String>,
+    /// A JWT that the client signed with a key of its `jwks` (RFC 7523 §2.2).
+    client_assertion: Option<String>,
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, beside `client_assertion`.
+    client_assertion_type: Option<String>,
 }
 
 impl Described for IntrospectionRequest {

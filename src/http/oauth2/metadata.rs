@@ -12,10 +12,13 @@ use crate::http::cors::ANY_ORIGIN;
 use crate::http::problem::{JSON, Problem};
 use crate::http::public::names;
 use crate::http::routes::Routes;
-use crate::service::Snapshot;
+use crate::service::{Snapshot, TOKEN_ENDPOINT};
 
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
+
+/// What a client may sign its assertions with; both names of Ed25519 (RFC 8037, RFC 9864).
+const CLIENT_ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"];
 
 /// Adds the document's routes for the service that calls itself `issuer`.
 pub(in crate::http) fn add_to(routes: Routes, issuer: &str) -> Routes {
@@ -64,10 +67,12 @@ impl Metadata {
     fn document(&self, snapshot: &Snapshot) -> Value {
         let issuer = &snapshot.issuer;
         let grants: Vec<_> = snapshot.registry.grants().iter().map(GrantType::name).collect();
-        let methods = ["client_secret_basic", "client_secret_post"];
+        let (by_secret, by_assertion) = snapshot.registry.methods();
+        let secret = ["client_secret_basic", "client_secret_post"].into_iter().filter(|_| by_secret);
+        let methods: Vec<_> = secret.chain(by_assertion.then_some("private_key_jwt")).collect();
         let mut document = json!({
             "issuer": issuer,
-            "token_endpoint": format!("{issuer}/oauth2/token"),
+            "token_endpoint": format!("{issuer}{TOKEN_ENDPOINT}"),
             "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
             "introspection_endpoint": format!("{issuer}/oauth2/introspect"),
             "response_types_supported": [],
@@ -76,6 +81,13 @@ impl Metadata {
             "introspection_endpoint_auth_methods_supported": methods,
             "service_documentation": format!("{issuer}/docs"),
         });
+        let members = document.as_object_mut();
+        if let (true, Some(members)) = (by_assertion, members) {
+            for endpoint in ["token", "introspection"] {
+                let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
+                members.insert(name, json!(CLIENT_ALGORITHMS));
+            }
+        }
         if let (true, Some(members)) = (self.is_openid, document.as_object_mut()) {
             let algorithms: Vec<_> = snapshot.registry.algorithms().into_iter().map(crate::keys::Alg::name).collect();
             members.insert("subject_types_supported".to_owned(), json!(["public"]));
