@@ -70,8 +70,9 @@ impl Docs {
     /// own page, which has Swagger UI's script and style in it.
     pub(super) fn new(document: &Value, bundled: &str) -> Self {
         let between = |open: &str, close: &str| {
-            let (_, rest) = bundled.split_once(open).unwrap_or_default();
-            rest.split_once(close).unwrap_or_default().0
+            let within = bundled.split_once(open).and_then(|(_, rest)| rest.split_once(close));
+            #[expect(clippy::expect_used, reason = "the page is compiled in, and a test takes it apart")]
+            within.expect("Swagger UI's script and style in poem-openapi's page").0
         };
         let icon = format!("data:image/svg+xml;base64,{}", STANDARD.encode(ICON));
         let style = between("<style charset=\"UTF-8\">", "</style>").to_owned() + &STYLE.replace("ICON", &icon);
@@ -95,7 +96,8 @@ impl Docs {
             hash(&style)
         );
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        let gzip = encoder.write_all(html.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
+        #[expect(clippy::expect_used, reason = "writing into memory does not fail")]
+        let gzip = encoder.write_all(html.as_bytes()).and_then(|()| encoder.finish()).expect("compressed");
         Self { html, gzip, policy }
     }
 }

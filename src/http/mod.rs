@@ -11,6 +11,7 @@ mod context;
 mod cors;
 mod credentials;
 mod docs;
+mod limits;
 mod native;
 mod oauth2;
 mod ops;
@@ -34,10 +35,8 @@ use shell::Shell;
 use crate::service::State;
 
 pub use context::ClientCertificate;
+pub use limits::MAX_BODY;
 pub use shell::Refusals;
-
-/// Bodies over this many bytes are answered with 413.
-pub const MAX_BODY: usize = 64 << 10;
 
 type Api = (native::Native, public::Public);
 

@@ -59,10 +59,9 @@ struct Question {
 fn question(uri: &Uri) -> Result<Question, Problem> {
     let mut question = Question::default();
     for (name, value) in pairs(uri) {
-        let name = decode(name).unwrap_or_default();
         let value = value.and_then(decode);
-        match &*name {
-            "scope" => {
+        match decode(name).as_deref() {
+            Some("scope") => {
                 let token = value.as_deref().and_then(ScopeToken::parse).ok_or_else(|| {
                     Problem::bad(format!(
                         "scope must be one scope token, {}; repeat scope for more",
@@ -71,13 +70,13 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
                 })?;
                 question.scope.push(token);
                 if question.scope.len() > Scope::MAX {
-                    return Err(Problem::bad("scope must be there at most 64 times"));
+                    return Err(Problem::bad(format!("scope must be there at most {} times", Scope::MAX)));
                 }
             }
-            "audience" if question.audience.is_some() => {
+            Some("audience") if question.audience.is_some() => {
                 return Err(Problem::bad("audience must be there at most once"));
             }
-            "audience" => {
+            Some("audience") => {
                 let audience = value.as_deref().and_then(Audience::parse);
                 let expected = || Problem::bad(format!("audience must be {}", Audience::EXPECTED));
                 question.audience = Some(audience.ok_or_else(expected)?);

@@ -21,6 +21,7 @@ use poem::{Body, Endpoint, Request, Response};
 
 use super::context::RequestContext;
 use super::cors::Page;
+use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::routes::{self, Routes};
@@ -28,8 +29,6 @@ use crate::crypto::{hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
 
-const MAX_HEAD: usize = 16 << 10;
-const MAX_TARGET: usize = 8 << 10;
 /// The longest that a request may take from its head to its answer.
 const WHOLE: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

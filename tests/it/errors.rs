@@ -512,7 +512,8 @@ fn under_oauth2_every_layer_speaks_its_dialect() {
     let app = TestApp::start();
     let answer = app.send("GET", "/oauth2/nothing", &[], "");
     assert_eq!(answer.status, 404);
-    let expected = serde_json::json!({"error": "invalid_request", "error_description": "there is nothing at this path"});
+    let expected =
+        serde_json::json!({"error": "invalid_request", "error_description": "there is nothing at this path"});
     assert_eq!(answer.json(), expected);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
