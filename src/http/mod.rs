@@ -36,7 +36,7 @@ use crate::service::State;
 
 pub use context::ClientCertificate;
 pub use limits::MAX_BODY;
-pub use shell::Refusals;
+pub use shell::{Refusals, RequestIds};
 
 type Api = (native::Native, public::Public);
 
@@ -52,16 +52,16 @@ fn description() -> OpenApiService<Api, ()> {
 
 /// Every public route, inside the shell that gives each answer its shape.
 #[must_use]
-pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
+pub fn routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
     let (native, public) = api(state);
     let routes = Pages::new(|| public::pages(&description())).add_to(Routes::default().api(native).api(public));
-    Shell::new(routes, Arc::clone(state))
+    Shell::new(routes, Arc::clone(state), ids)
 }
 
 /// The operator's routes, in the same shell.
 #[must_use]
-pub fn ops_routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    Shell::new(ops::routes(state), Arc::clone(state))
+pub fn ops_routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
+    Shell::new(ops::routes(state), Arc::clone(state), ids)
 }
 
 /// The `OpenAPI` document.
