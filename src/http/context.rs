@@ -72,7 +72,8 @@ impl RequestContext {
     }
 
     pub(super) fn id(&self) -> &str {
-        self.0.id.to_str().unwrap_or_default()
+        #[expect(clippy::expect_used, reason = "a request id is visible ASCII, the caller's too")]
+        self.0.id.to_str().expect("visible ASCII")
     }
 
     pub(super) fn address(&self) -> &str {
