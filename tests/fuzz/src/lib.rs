@@ -140,8 +140,21 @@ claims = {CLAIMS:?}
     /// Asks `/token`, as a client of `peer`.
     #[must_use]
     pub fn ask(&self, peer: SocketAddr, method: Method, fields: Vec<(HeaderName, HeaderValue)>, body: &[u8]) -> Answer {
+        self.ask_at("/token", peer, method, fields, body)
+    }
+
+    /// Asks `path`, as a client of `peer`.
+    #[must_use]
+    pub fn ask_at(
+        &self,
+        path: &'static str,
+        peer: SocketAddr,
+        method: Method,
+        fields: Vec<(HeaderName, HeaderValue)>,
+        body: &[u8],
+    ) -> Answer {
         let mut head = poem::http::Request::new(()).into_parts().0;
-        (head.method, head.uri) = (method, Uri::from_static("/token"));
+        (head.method, head.uri) = (method, Uri::from_static(path));
         head.headers.insert(HOST, HeaderValue::from_static("tokens.example.com"));
         for (name, value) in fields {
             head.headers.append(name, value);
