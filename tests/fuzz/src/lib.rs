@@ -128,7 +128,11 @@ claims = {CLAIMS:?}
         let now = Timestamp::from_unix(NOW);
         let state = app::state(app::snapshot(&config, now).unwrap(), Clock::manual(now));
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        Self { snapshot: state.snapshot(), routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(), runtime }
+        Self {
+            snapshot: state.snapshot(),
+            routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(),
+            runtime,
+        }
     }
 
     /// What a token must agree with.

@@ -53,7 +53,10 @@ impl Asked {
             return None;
         }
         let all = |name: &'static str| {
-            parameters.iter().filter(move |(one, value)| one == name && !value.is_empty()).map(|(_, value)| value.as_str())
+            parameters
+                .iter()
+                .filter(move |(one, value)| one == name && !value.is_empty())
+                .map(|(_, value)| value.as_str())
         };
         let one = |name| all(name).next();
         let credentials = ["client_secret", "client_assertion", "client_assertion_type"];
@@ -69,7 +72,8 @@ impl Asked {
             return None;
         }
         let audience = if named.is_empty() { AUDIENCE.to_vec() } else { named };
-        let right = scope.iter().all(|token| SCOPE.contains(token)) && audience.iter().all(|one| AUDIENCE.contains(one));
+        let right =
+            scope.iter().all(|token| SCOPE.contains(token)) && audience.iter().all(|one| AUDIENCE.contains(one));
         let own = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect();
         right.then(|| Self { scope: own(scope), audience: own(audience) })
     }
