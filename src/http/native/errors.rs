@@ -9,10 +9,12 @@ use crate::token::{MAX_TOKEN, MintError, Rejection};
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let word = denied.word().unwrap_or_default();
-        let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word);
+        let word = denied.word();
+        #[expect(clippy::expect_used, reason = "only what the status says has no word, and needs none")]
+        let word = || word.expect("a word for the log");
+        let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word());
         match denied {
-            Denied::Client => Self::Unauthorized(Challenge::Basic, word),
+            Denied::Client => Self::Unauthorized(Challenge::Basic, word()),
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
             Denied::Policy(refusal) => refused(refusal),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
@@ -26,8 +28,8 @@ impl From<Denied> for Problem {
             Denied::Mint(MintError::TooLarge) => Self::bad(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope, audience or claims"
             )),
-            Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
-            Denied::Mint(MintError::NoRandomness) => Self::Internal(word),
+            Denied::Mint(MintError::NoKey) => Self::Unavailable(word()),
+            Denied::Mint(MintError::NoRandomness) => Self::Internal(word()),
         }
     }
 }
