@@ -91,10 +91,15 @@ impl Shell {
     fn tell(&self, context: &RequestContext, (method, route): (&str, &str), response: &Response, took: Duration) {
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (traceparent, certificate) = (context.traceparent(), context.certificate());
-        let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
+        let status = response.status().as_u16();
+        // What the service refused says more than what the answer is.
+        let (cause, refused) = match context.denied().filter(|_| status >= 400) {
+            Some((cause, refused)) => (Some(cause), refused),
+            None => (response.data().map(|Cause(cause)| *cause), None),
+        };
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         telemetry::answered(
-            telemetry::Request { id, method, route, address, client, traceparent, certificate },
+            telemetry::Request { id, method, route, address, client, refused, traceparent, certificate },
             status,
             micros,
             cause,

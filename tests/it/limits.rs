@@ -62,7 +62,7 @@ fn wrong_secrets_are_limited_and_right_ones_are_not() {
     let pair = app.create_from("192.0.2.2", "orders", SECRET);
     assert_eq!(app.inspect(&pair.text("value"), "").status, 200);
     assert_eq!(app.refresh(&pair.text("refresh"), "").status, 200);
-    assert!(app.metric("lingpai_refusals_total{reason=\"TooManyRequests\"}") >= 1);
+    assert!(app.metric("lingpai_refusals_total{reason=\"limited\"}") >= 1);
 }
 
 /// Ids that were never tried before are limited as well, whether there is such a client or not.

@@ -98,16 +98,14 @@ impl OAuthFailure {
             Denied::MissingScope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
             Denied::GrantType => {
                 let description = "this client may not use this grant; see its `grants` in the configuration";
-                Self::new("unauthorized_client", description, cause.unwrap_or("grant_not_allowed"))
+                Self::new("unauthorized_client", description, cause)
             }
             Denied::Malformed
             | Denied::Token(_)
             | Denied::Session(_)
             | Denied::OtherAudience
             | Denied::OtherDialect
-            | Denied::OtherClient => {
-                Self::new("invalid_grant", "the token is not accepted", cause.unwrap_or("invalid_grant"))
-            }
+            | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted", cause),
             Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
             )),
