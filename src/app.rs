@@ -17,10 +17,10 @@ use futures_util::FutureExt as _;
 use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, ConfigError, Listen, Text};
-use crate::crypto::Digester;
+use crate::crypto::{Digester, NoRandomness};
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
-use crate::http::{self, Refusals};
+use crate::http::{self, Refusals, RequestIds};
 use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Modes, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::service::{Snapshot, State, Warning};
@@ -69,6 +69,12 @@ impl From<std::io::Error> for StartError {
 impl From<ConfigError> for StartError {
     fn from(error: ConfigError) -> Self {
         Self::new(error.to_string())
+    }
+}
+
+impl From<NoRandomness> for StartError {
+    fn from(_: NoRandomness) -> Self {
+        Self::new("the system has no randomness")
     }
 }
 
@@ -386,9 +392,11 @@ pub fn transport(config: &Config) -> Transport {
 }
 
 /// Serves `state` on `listeners` until `stop` is done, and then until nothing is
-/// left to finish; meanwhile it says that it is not ready any more.
+/// left to finish; meanwhile it says that it is not ready any more. Requests without
+/// an id get one of `ids`.
 pub async fn serve(
     state: Arc<State>,
+    ids: RequestIds,
     listeners: Listeners,
     transport: Transport,
     tls: Option<Arc<Tls>>,
@@ -398,10 +406,11 @@ pub async fn serve(
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
     let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
-    let refusals = Refusals::new(&state);
+    let refusals = Refusals::new(&state, ids.clone());
+    let (public, ops) = (http::routes(&state, ids.clone()), http::ops_routes(&state, ids));
     tokio::join!(
-        server::serve(listeners.public, http::routes(&state), Some(refusals), transport, tls, stop.clone()),
-        server::serve(listeners.ops, http::ops_routes(&state), None, for_ops, None, stop),
+        server::serve(listeners.public, public, Some(refusals), transport, tls, stop.clone()),
+        server::serve(listeners.ops, ops, None, for_ops, None, stop),
     );
 }
 

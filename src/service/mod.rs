@@ -13,7 +13,7 @@ mod issue;
 mod snapshot;
 mod state;
 
-pub use call::{Call, Origin, TOKEN_ENDPOINT};
+pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
 pub use inspect::{Inspected, Rendered, Renderings};
 pub use issue::{Decision, Issued};
