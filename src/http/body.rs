@@ -228,7 +228,7 @@ pub(super) fn parse<T: JsonObject>(bytes: &[u8]) -> Result<T, String> {
         (Category::Data, At::Unknown(name)) => {
             let known: Vec<_> = T::MEMBERS.iter().map(|member| member.name).collect();
             let name = serde_json::Value::from(name);
-            format!("there is no member {name}; there is {}", known.join(", "))
+            format!("unknown member {name}; expected one of {}", known.join(", "))
         }
         _ => format!("the body is not valid JSON at line {}, column {}", error.line(), error.column()),
     })

@@ -53,7 +53,9 @@ spec.components.securitySchemes.oauth2 = {
   flows: { clientCredentials: { tokenUrl: spec.servers[0].url + '/oauth2/token', scopes: {} } },
 };
 get.security.push({ oauth2: [] });
-post.security = post.security.filter((scheme) => Object.keys(scheme).length > 0);
+for (const operation of Object.values(spec.paths).flatMap((path) => Object.values(path))) {
+  operation.security = operation.security.filter((scheme) => Object.keys(scheme).length > 0);
+}
 for (const { requestBody } of [post, put]) {
   const json = requestBody.content['application/json'];
   const schema = spec.components.schemas[json.schema.$ref.split('/').pop()];

@@ -84,7 +84,7 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
             }
             _ => {
                 refuse_credentials(uri)?;
-                return Err(Problem::bad("the query has an unknown or empty parameter; there is scope and audience"));
+                return Err(Problem::bad("the query has an unknown or empty parameter; expected scope or audience"));
             }
         }
     }

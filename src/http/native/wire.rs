@@ -362,7 +362,7 @@ mod tests {
             ("{} x", "the body is not valid JSON at line 1, column 4"),
             ("{\"scope\":[\"a\"],}", "the body is not valid JSON at line 1"),
             ("\u{feff}{}", "the body is not valid JSON at line 1"),
-            ("{\"scopes\":1}", "there is no member \"scopes\"; there is client_id, client_secret, scope, audience"),
+            ("{\"scopes\":1}", "unknown member \"scopes\"; expected one of client_id, client_secret, scope, audience"),
             ("{\"scope\":[\"a\"],\"scope\":[\"b\"]}", "duplicate member \"scope\""),
             ("{\"scope\":[\"a\"],\"sc\\u006fpe\":[\"b\"]}", "duplicate member \"scope\""),
             ("{\"scope\":null}", "scope must be an array of 1 to 64 scope tokens"),
@@ -388,7 +388,7 @@ mod tests {
         let said = parse::<CreateToken>(nested.as_bytes()).err().unwrap();
         assert!(said.starts_with("claims must be"), "{said}");
         assert!(parse::<CreateToken>(b"{\"scope\":[\"\xff\"]}").is_err());
-        assert!(parse::<RefreshToken>(b"{\"audience\":[\"a\"]}").err().unwrap().contains("there is scope"));
+        assert!(parse::<RefreshToken>(b"{\"audience\":[\"a\"]}").err().unwrap().contains("expected one of scope"));
     }
 
     #[test]
