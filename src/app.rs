@@ -22,7 +22,7 @@ use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::http::{self, Refusals, RequestIds};
 use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Modes, Plan};
-use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
+use crate::server::{self, Capacity, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
 use crate::service::{Snapshot, State, Warning};
 use crate::token::Cache;
 
@@ -30,8 +30,8 @@ use sight::Content;
 
 pub use reload::{Reloader, watch};
 
-/// The most connections of the operator at once.
-const OPS_CONNECTIONS: usize = 64;
+/// What the operator may hold at once.
+const OPS_CAPACITY: Capacity = Capacity { connections: 64, requests: 64, large_heads: 4 };
 
 /// Why the service does not start: one message that says what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -382,9 +382,13 @@ impl Listeners {
 #[must_use]
 pub fn transport(config: &Config) -> Transport {
     let seconds = |number: i64| Duration::from_secs(number.try_into().unwrap_or_default());
-    let configured = config.connections.and_then(|number| number.try_into().ok());
+    let limits = &config.limits;
+    let mut capacity = limits.memory.map_or_else(Capacity::of_this_process, Capacity::of);
+    capacity.connections = limits.connections.unwrap_or(capacity.connections);
+    capacity.requests = limits.requests.unwrap_or(capacity.requests);
     Transport {
-        connections: configured.unwrap_or_else(server::default_connections),
+        capacity,
+        connections_per_address: limits.connections_per_address,
         lame_duck: seconds(config.drain.lame_duck),
         drain: seconds(config.drain.limit),
         proxy_protocol: config.proxy_protocol,
@@ -405,7 +409,8 @@ pub async fn serve(
     let draining = Arc::clone(&state);
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
-    let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
+    let for_ops =
+        Transport { capacity: OPS_CAPACITY, connections_per_address: None, proxy_protocol: false, ..transport };
     let refusals = Refusals::new(&state, ids.clone());
     let (public, ops) = (http::routes(&state, ids.clone()), http::ops_routes(&state, ids));
     tokio::join!(

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
-use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
-use super::{Client, Clients, Config, Drain, Keys, Overrides, Tls, Token};
+use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Origin, Peer, Seconds};
+use super::{Client, Clients, Config, Drain, Keys, Limits, Overrides, Tls, Token};
 use crate::files::{self, ReadError};
 use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
@@ -99,7 +99,10 @@ struct DrainTable {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct LimitsTable {
+    memory: Option<Memory>,
     connections: Option<NonZeroU32>,
+    connections_per_address: Option<NonZeroU32>,
+    requests: Option<NonZeroU32>,
     failures: Option<u32>,
 }
 
@@ -252,7 +255,12 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
             client_ca: tls.client_ca.map(|path| beside.join(path)),
         }),
         drain: file.drain.into(),
-        connections: file.limits.connections.map(NonZeroU32::get),
+        limits: Limits {
+            memory: file.limits.memory.map(|memory| memory.0),
+            connections: file.limits.connections.map(NonZeroU32::get),
+            connections_per_address: file.limits.connections_per_address.map(NonZeroU32::get),
+            requests: file.limits.requests.map(NonZeroU32::get),
+        },
         failures: file.limits.failures.unwrap_or(DEFAULT_FAILURES),
         token: file.token.into(),
         anonymous: file.anonymous.map(|anonymous| anonymous.scope),
@@ -376,6 +384,9 @@ mod tests {
             ("[cors]\norigins = [\"https://a.example/\"]", "lingpai.toml:2:12: expected an origin such as"),
             ("forwarded_header = \"Via\"", "lingpai.toml:1:20: expected \"X-Forwarded-For\" or \"Forwarded\""),
             ("[limits]\nconnections = 0", "lingpai.toml:2:15: invalid value: integer `0`, expected an integer from 1"),
+            ("[limits]\nrequests = 0", "lingpai.toml:2:12: invalid value: integer `0`, expected an integer from 1"),
+            ("[limits]\nmemory = \"128\"", "lingpai.toml:2:10: expected memory of at least 16MiB, such as \"128MiB\""),
+            ("[limits]\nmemory = 128", "lingpai.toml:2:10: invalid type: integer `128`, expected memory"),
             ("[drain]\nlame_duck = \"11m\"", "lingpai.toml:2:13: expected a duration from 0s to 600s"),
             ("[ops]", "lingpai.toml:1:1: missing field `listen`"),
             ("[[clients]]\nsecrets = []", "lingpai.toml:1:1: missing field `id`"),

@@ -47,8 +47,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// `[drain]`.
     pub drain: Drain,
-    /// The most connections at once; absent: what the limit of open files leaves room for.
-    pub connections: Option<u32>,
+    /// `[limits]` of the transport.
+    pub limits: Limits,
     /// How many client authentications of one address may fail at once, before it is one a second; 0: any number.
     pub failures: u32,
     /// `[token]`.
@@ -104,6 +104,19 @@ pub struct Drain {
     pub lame_duck: i64,
     /// How long requests in flight then have to finish.
     pub limit: i64,
+}
+
+/// `[limits]`: how much the transport holds at once. What is absent follows the memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The memory that the process may use, in bytes; absent: its control group's limit, otherwise the machine's.
+    pub memory: Option<u64>,
+    /// Maximum open connections.
+    pub connections: Option<u32>,
+    /// Maximum open connections of one address (of IPv6, of one /64); absent: as many as there may be.
+    pub connections_per_address: Option<u32>,
+    /// Maximum requests in flight, over all connections.
+    pub requests: Option<u32>,
 }
 
 /// `[token]`.
@@ -225,7 +238,7 @@ impl Config {
             forwarding: Forwarding::default(),
             tls: None,
             drain: Drain::default(),
-            connections: None,
+            limits: Limits::default(),
             failures: file::DEFAULT_FAILURES,
             token: Token::default(),
             anonymous: Some(vec![source::text("guest")]),
