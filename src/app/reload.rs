@@ -20,9 +20,10 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 
+use super::error::StartError;
+use super::load::{KeySets, certificates, compile, identity, settings};
 use super::part::{Part, Watch, Watched};
 use super::sight::{Content, Pace};
-use super::{KeySets, StartError, certificates, compile, identity, settings};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Drain, Issuer, Listen, Overrides};
 use crate::keys::{Folder, Gravity, Kid};

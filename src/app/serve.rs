@@ -1,0 +1,55 @@
+//! Both listeners, served until the process is asked to end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+
+use super::listeners::Listeners;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::{self, Refusals};
+use crate::server::{self, Tls, Transport};
+use crate::service::{Snapshot, State};
+
+/// The most connections of the operator at once.
+const OPS_CONNECTIONS: usize = 64;
+
+/// What `config` says about connections.
+#[must_use]
+pub fn transport(config: &Config) -> Transport {
+    let seconds = |number: i64| Duration::from_secs(number.try_into().unwrap_or_default());
+    let configured = config.connections.and_then(|number| number.try_into().ok());
+    Transport {
+        connections: configured.unwrap_or_else(server::default_connections),
+        lame_duck: seconds(config.drain.lame_duck),
+        drain: seconds(config.drain.limit),
+        proxy_protocol: config.proxy_protocol,
+    }
+}
+
+/// Serves `state` on `listeners` until `stop` is done, and then until nothing is
+/// left to finish; meanwhile it says that it is not ready any more.
+pub async fn serve(
+    state: Arc<State>,
+    listeners: Listeners,
+    transport: Transport,
+    tls: Option<Arc<Tls>>,
+    stop: impl Future<Output = ()>,
+) {
+    let draining = Arc::clone(&state);
+    let stop = stop.map(move |()| draining.drain()).shared();
+    // The operator gets in when everybody else's connections are taken.
+    let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
+    let refusals = Refusals::new(&state);
+    tokio::join!(
+        server::serve(listeners.public, http::routes(&state), Some(refusals), transport, tls, stop.clone()),
+        server::serve(listeners.ops, http::ops_routes(&state), None, for_ops, None, stop),
+    );
+}
+
+/// The state of a service that begins with `snapshot`.
+#[must_use]
+pub fn state(snapshot: Snapshot, clock: Clock) -> Arc<State> {
+    Arc::new(State::new(snapshot, clock))
+}
