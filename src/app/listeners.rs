@@ -8,7 +8,7 @@ use crate::server::{Inherited, Listener};
 
 /// Every address that is to be opened.
 pub(super) fn addresses(config: &Config) -> impl Iterator<Item = &Listen> {
-    config.listen.iter().chain(config.ops.iter().flatten())
+    config.listen.iter().chain(config.ops.iter().flat_map(|ops| &ops.listen))
 }
 
 /// Refuses addresses that cannot be open at once.
@@ -69,7 +69,7 @@ impl Listeners {
             let opened = Listener::open(address, leaves_ipv4(address, config), &mut inherited);
             opened.map_err(|error| cannot_listen(address, &error))
         };
-        for address in config.ops.iter().flatten() {
+        for address in config.ops.iter().flat_map(|ops| &ops.listen) {
             listeners.ops.extend(open(address)?);
         }
         for address in &config.listen {

@@ -1,6 +1,6 @@
 //! Files become what requests are decided by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::StartError;
@@ -9,7 +9,6 @@ use super::warnings::warnings;
 use crate::clients::{Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError, Text};
-use crate::crypto::Digester;
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
@@ -110,7 +109,12 @@ pub(super) fn settings(path: Option<&Path>, content: &str, folder: &Folder, key_
         .collect()
 }
 
-pub(super) fn compile(config: &Config, folder: &Folder, mut key_sets: KeySets, now: Timestamp) -> Result<Snapshot, StartError> {
+pub(super) fn compile(
+    config: &Config,
+    folder: &Folder,
+    mut key_sets: KeySets,
+    now: Timestamp,
+) -> Result<Snapshot, StartError> {
     let mut used = BTreeMap::new();
     let registry = Registry::compile_with(config, |path| {
         let bytes = key_sets.get(path)?;
@@ -132,38 +136,15 @@ pub(super) fn compile(config: &Config, folder: &Folder, mut key_sets: KeySets, n
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
         warnings,
-        configuration_digest: digest(config, &registry),
-        forwarding: config.forwarding.clone(),
-        origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
+        configuration_digest: config.digest_with(registry.digest()),
+        forwarding: config.forwarding(),
+        origins: config.cors.origins.iter().map(|origin| origin.as_str().into()).collect(),
         inspected: Cache::new(config.token.cache),
-        failures: (config.failures > 0).then(|| Rate::per_second(1).with_burst(config.failures)),
+        failures: (config.limits.failures > 0).then(|| Rate::per_second(1).with_burst(config.limits.failures)),
         files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),
         key_sets: key_sets.0.into_keys().collect(),
         compiled: now,
         registry,
         keys,
     })
-}
-
-/// A digest of what the configuration means to those who ask: where a replica
-/// listens and keeps its files is its own affair, and secrets are nobody's.
-fn digest(config: &Config, registry: &Registry) -> [u8; 32] {
-    let mut all = Digester::default();
-    all.add(config.issuer.as_str().as_bytes());
-    all.add(&config.token.leeway.to_be_bytes());
-    all.add(&config.keys.jwks_max_age.to_be_bytes());
-    for kid in config.keys.revoked.iter().map(Text::get_ref).collect::<BTreeSet<_>>() {
-        all.add(kid.as_bytes());
-    }
-    // How long keys verify depends on these, though no client may have them.
-    let longest = registry.longest();
-    all.add(&longest.access.to_be_bytes());
-    all.add(&longest.refresh.to_be_bytes());
-    registry.digest(&mut all);
-    all.add(format!("{:?}", config.forwarding).as_bytes());
-    for origin in &config.origins {
-        all.add(origin.as_str().as_bytes());
-    }
-    all.add(&config.failures.to_be_bytes());
-    all.finish()
 }

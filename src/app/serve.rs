@@ -18,8 +18,9 @@ const OPS_CONNECTIONS: usize = 64;
 /// What `config` says about connections.
 #[must_use]
 pub fn transport(config: &Config) -> Transport {
-    let seconds = |number: i64| Duration::from_secs(number.try_into().unwrap_or_default());
-    let configured = config.connections.and_then(|number| number.try_into().ok());
+    // None of them is negative.
+    let seconds = |number: i64| Duration::from_secs(number.unsigned_abs());
+    let configured = config.limits.connections.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
     Transport {
         connections: configured.unwrap_or_else(server::default_connections),
         lame_duck: seconds(config.drain.lame_duck),

@@ -179,8 +179,8 @@ impl<'a> Place<'a> {
     }
 
     fn instant(&self, alg: Alg, when: When) -> Result<Timestamp, Refused> {
-        let Config { keys, token, reload_interval, .. } = &self.config;
-        let pace = Pace { jwks_max_age: keys.jwks_max_age, replicas: reload_interval + token.leeway };
+        let Config { keys, token, reload, .. } = &self.config;
+        let pace = Pace { jwks_max_age: keys.jwks_max_age, replicas: reload.interval + token.leeway };
         self.ring.instant(alg, when, pace, self.now).map_err(Refused::No)
     }
 

@@ -11,6 +11,9 @@ pub type Text = toml::Spanned<String>;
 /// An array of strings and its place in the file.
 pub type List = toml::Spanned<Vec<Text>>;
 
+/// A path and its place in the file.
+pub type PathText = toml::Spanned<PathBuf>;
+
 /// A [`Text`] that stands in no file.
 pub(super) fn text(value: &str) -> Text {
     Text::new(0..0, value.to_owned())

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::Call;
 use super::call::compact;
 use super::denied::Denied;
-use crate::clients::Client;
+use crate::clients::{Client, admit};
 use crate::telemetry::Event;
 use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, ScopeToken};
 
@@ -49,7 +49,7 @@ impl<'s> Call<'s> {
         } else {
             let verified = self.verify::<AccessClaims>(compact)?;
             // Known tokens need not be asked again: the cache falls with the snapshot.
-            self.snapshot.registry.admit(verified.claims())?;
+            admit(&self.snapshot.registry, verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
             self.snapshot.inspected.keep(fingerprint, verified, Renderings::default(), bytes)
         };
