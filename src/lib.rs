@@ -22,6 +22,7 @@
 //! | [`telemetry`] | the log and the metrics |
 //! | [`crypto`] | the crate that signs, digests, random bytes |
 //! | [`files`] | bounded reads, atomic writes |
+//! | [`peer`] | what a connection proves of its other end |
 //! | [`clock`] | the time, which everything else is told |
 //!
 //! `POST /token`: `http::native` decodes → `service` authenticates → `grants::native_create` decides
@@ -40,6 +41,7 @@ pub mod foreign;
 pub mod grants;
 pub mod http;
 pub mod keys;
+pub mod peer;
 pub mod server;
 pub mod service;
 pub mod telemetry;

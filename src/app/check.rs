@@ -19,7 +19,7 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     let folder = Folder::read(&config.keys.path)?;
     let mut new = load_with(config, &folder, now)?.snapshot;
     for address in addresses(config) {
-        server::can_open(address, leaves_ipv4(address, config)).map_err(|error| cannot_listen(address, &error))?;
+        server::can_open(address, leaves_ipv4(address, config)).map_err(|error| cannot_listen(address, error))?;
     }
     let mut findings = new.keys.doubts(now);
     match running {

@@ -1,23 +1,31 @@
 //! Why the service does not start.
 
-use std::fmt;
+use std::error::Error;
+use std::io;
 
 use crate::config::ConfigError;
 use crate::keys::KeyError;
 use crate::server::TlsError;
 
 /// Why the service does not start: one message that says what would be right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct StartError {
     message: String,
     /// Whether it may pass without a change of the files.
     pub(super) passing: bool,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl StartError {
     /// An error that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), passing: false }
+        Self { message: message.into(), passing: false, source: None }
+    }
+
+    /// An error that says `message`, because of `source`.
+    pub fn with_source(message: impl Into<String>, source: impl Error + Send + Sync + 'static) -> Self {
+        Self { source: Some(Box::new(source)), ..Self::new(message) }
     }
 
     pub(super) fn passing(self) -> Self {
@@ -25,34 +33,20 @@ impl StartError {
     }
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::with_source(format!("the file cannot be changed: {error}"), error)
     }
 }
 
-impl std::error::Error for StartError {}
-
-impl From<std::io::Error> for StartError {
-    fn from(error: std::io::Error) -> Self {
-        Self::new(format!("the file cannot be changed: {error}"))
-    }
+macro_rules! from {
+    ($($of:ty),*) => {$(
+        impl From<$of> for StartError {
+            fn from(error: $of) -> Self {
+                Self::with_source(error.to_string(), error)
+            }
+        }
+    )*};
 }
 
-impl From<ConfigError> for StartError {
-    fn from(error: ConfigError) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
-impl From<TlsError> for StartError {
-    fn from(error: TlsError) -> Self {
-        Self::new(error.to_string())
-    }
-}
-
-impl From<KeyError> for StartError {
-    fn from(error: KeyError) -> Self {
-        Self::new(error.to_string())
-    }
-}
+from!(ConfigError, TlsError, KeyError);

@@ -35,7 +35,7 @@ pub(super) fn leaves_ipv4(address: &Listen, config: &Config) -> bool {
     addresses(config).any(|other| address.leaves_ipv4_to(other))
 }
 
-pub(super) fn cannot_listen(address: &Listen, error: &io::Error) -> StartError {
+pub(super) fn cannot_listen(address: &Listen, error: io::Error) -> StartError {
     let hint = match (address, error.kind()) {
         (Listen::Unix(_) | Listen::Inherited(_), _) => "",
         (_, io::ErrorKind::AddrNotAvailable) => "; expected an address of this machine",
@@ -44,7 +44,7 @@ pub(super) fn cannot_listen(address: &Listen, error: &io::Error) -> StartError {
         }
         _ => "",
     };
-    StartError::new(format!("cannot listen on {address}: {error}{hint}"))
+    StartError::with_source(format!("cannot listen on {address}: {error}{hint}"), error)
 }
 
 /// What the service accepts connections on.
@@ -67,7 +67,7 @@ impl Listeners {
         let mut listeners = Self::default();
         let mut open = |address| {
             let opened = Listener::open(address, leaves_ipv4(address, config), &mut inherited);
-            opened.map_err(|error| cannot_listen(address, &error))
+            opened.map_err(|error| cannot_listen(address, error))
         };
         for address in config.ops.iter().flat_map(|ops| &ops.listen) {
             listeners.ops.extend(open(address)?);

@@ -85,13 +85,14 @@ fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result
 /// Reads the text of the file at `path`.
 pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
-    let unreadable = |error: std::io::Error| problem(&format!("cannot be read: {error}"));
     let mut contents = files::read(path, MAX_BYTES).map_err(|error| match error {
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
             problem("there is no such file; `lingpai init` writes one")
         }
-        ReadError::Io(error) => unreadable(error),
-        ReadError::NotRegular | ReadError::TooLarge(_) => problem("expected a regular file of at most 16 MiB"),
+        ReadError::Io(error) => ConfigError::unreadable(path, error),
+        ReadError::NotRegular | ReadError::TooLarge(_) => {
+            problem(&format!("expected a regular file of at most {} MiB", MAX_BYTES >> 20))
+        }
     })?;
     String::from_utf8(std::mem::take(&mut *contents.bytes)).map_err(|_| problem("is not UTF-8 text"))
 }
@@ -121,9 +122,8 @@ fn in_words(message: &str) -> String {
 /// `text` with no client's secret, and no digest of one.
 fn without_secrets(text: &str) -> String {
     ["lps_", "sha256:"].into_iter().fold(text.to_owned(), |text, mark| {
-        let mut parts = text.split(mark);
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |before, secret| {
+        let Some((first, rest)) = text.split_once(mark) else { return text };
+        rest.split(mark).fold(first.to_owned(), |before, secret| {
             let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-:".contains(c));
             before + "(a secret)" + after
         })

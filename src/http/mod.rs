@@ -34,7 +34,6 @@ use shell::Shell;
 
 use crate::service::State;
 
-pub use context::ClientCertificate;
 pub use shell::Refusals;
 
 /// Bodies over this many bytes are answered with 413.

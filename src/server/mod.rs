@@ -50,7 +50,8 @@ use listen::Accepted;
 use overload::Overload;
 use patience::{Answering, Limits, Patient};
 
-use crate::http::{ClientCertificate, Refusals};
+use crate::http::Refusals;
+use crate::peer::ClientCertificate;
 
 pub use listen::{Inherited, Listener, can_open};
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
