@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io;
 
 use crate::config::ConfigError;
+use crate::crypto::NoRandomness;
 use crate::keys::KeyError;
 use crate::server::TlsError;
 
@@ -36,6 +37,12 @@ impl StartError {
 impl From<io::Error> for StartError {
     fn from(error: io::Error) -> Self {
         Self::with_source(format!("the file cannot be changed: {error}"), error)
+    }
+}
+
+impl From<NoRandomness> for StartError {
+    fn from(_: NoRandomness) -> Self {
+        Self::new("the system has no randomness")
     }
 }
 

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use super::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{self, Refusals};
+use crate::http::{self, Refusals, RequestIds};
 use crate::server::{self, Tls, Transport};
 use crate::service::{Snapshot, State};
 
@@ -30,9 +30,11 @@ pub fn transport(config: &Config) -> Transport {
 }
 
 /// Serves `state` on `listeners` until `stop` is done, and then until nothing is
-/// left to finish; meanwhile it says that it is not ready any more.
+/// left to finish; meanwhile it says that it is not ready any more. Requests without
+/// an id get one of `ids`.
 pub async fn serve(
     state: Arc<State>,
+    ids: RequestIds,
     listeners: Listeners,
     transport: Transport,
     tls: Option<Arc<Tls>>,
@@ -42,10 +44,11 @@ pub async fn serve(
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
     let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
-    let refusals = Refusals::new(&state);
+    let refusals = Refusals::new(&state, ids.clone());
+    let (public, ops) = (http::routes(&state, ids.clone()), http::ops_routes(&state, ids));
     tokio::join!(
-        server::serve(listeners.public, http::routes(&state), Some(refusals), transport, tls, stop.clone()),
-        server::serve(listeners.ops, http::ops_routes(&state), None, for_ops, None, stop),
+        server::serve(listeners.public, public, Some(refusals), transport, tls, stop.clone()),
+        server::serve(listeners.ops, ops, None, for_ops, None, stop),
     );
 }
 

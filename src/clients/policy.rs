@@ -40,6 +40,32 @@ pub enum Refusal {
     Lifetime(i64),
 }
 
+impl Refusal {
+    /// One word for the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Scope(_) => "scope_not_allowed",
+            Self::Audience(_) => "audience_not_allowed",
+            Self::Subject(_) => "subject_not_allowed",
+            Self::Claim(_) => "claim_not_allowed",
+            Self::Anonymous(_) => "credentials_needed",
+            Self::Lifetime(_) => "lifetime_too_long",
+        }
+    }
+
+    /// The scope token, audience or subject that is refused.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Scope(token) => Some(token.as_str()),
+            Self::Audience(audience) => Some(audience.as_str()),
+            Self::Subject(subject) => Some(subject.as_str()),
+            Self::Claim(_) | Self::Anonymous(_) | Self::Lifetime(_) => None,
+        }
+    }
+}
+
 /// Decides what `client` gets of `order`: all of it, or nothing.
 ///
 /// # Errors

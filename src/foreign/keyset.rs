@@ -30,7 +30,7 @@ pub enum Owner {
     Issuer,
 }
 
-/// Keys ready to verify with, of which a token names one.
+/// Public keys, ready to verify with.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
@@ -274,8 +274,8 @@ fn ec(jwk: &Map<String, Value>, length: usize, curve: &'static agreement::Algori
     Ok(DecodingKey::from_ec_der(&point))
 }
 
-/// A key of low order accepts signatures that nobody made, and one with a second form has two thumbprints. (What is
-/// no point at all verifies nothing.)
+/// Under a key of low order anyone can make signatures, and a key with two encodings has two thumbprints. (An
+/// encoding of no point at all verifies nothing.)
 fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     let point = bytes_of_length(jwk, "x", 32)?;
     let y = big_endian_y(&point);

@@ -23,11 +23,11 @@ pub enum Rejected {
     WrongAlgorithm,
     /// Its signature is not the key's.
     BadSignature,
-    /// Another issuer made it.
+    /// Its `iss` is another issuer.
     WrongIssuer,
     /// It has expired.
     Expired,
-    /// It is good for longer than is believed.
+    /// Its lifetime is longer than the caller accepts.
     MaxAge,
     /// It is not valid yet, or was issued in the future.
     NotYetValid,

@@ -1,4 +1,4 @@
-//! Who signed a token, and whether what it says holds now and here.
+//! Checks a token's signature, then its claims against the caller's rules.
 
 use serde_json::{Map, Value};
 
@@ -24,7 +24,7 @@ pub struct Rules<'a> {
     pub now: Timestamp,
 }
 
-/// How long an assertion may be good, in seconds, to which the leeway is added.
+/// Maximum lifetime of an assertion in seconds, to which the leeway is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxAge {
     /// From now to `exp`, whatever `iat` says.
@@ -33,7 +33,7 @@ pub enum MaxAge {
     FromIssue(i64),
 }
 
-/// What somebody else signed and was checked. Only this room makes one.
+/// The claims of a token that passed every check. Only this room makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<C>(C);
 
@@ -51,7 +51,7 @@ impl<C> Verified<C> {
     }
 }
 
-/// An identity, for one audience and until an instant.
+/// The claims of an assertion: a subject, for one audience, until an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assertion {
     /// `iss`, if it says so.
@@ -82,8 +82,8 @@ pub fn verify(token: Unverified<'_>, keys: &KeySet, rules: Rules<'_>) -> Result<
     Ok(Verified(assertion))
 }
 
-/// Checks the signature alone, with the one key of the set that the token can mean. What it says is
-/// for the caller to judge.
+/// Checks the signature alone, with the one key of the set that the token can mean. The claims
+/// are left to the caller.
 ///
 /// # Errors
 /// There is no such key, or the signature is not its.

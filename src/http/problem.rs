@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use poem::Response;
@@ -10,7 +11,9 @@ use poem::http::{HeaderValue, StatusCode};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
+use serde_json::Value;
 
+use super::limits::{MAX_BODY, MAX_HEAD, MAX_TARGET};
 use super::native::ApiError;
 use super::oauth2;
 use crate::token::Dialect;
@@ -60,7 +63,15 @@ pub(super) enum Challenge {
 /// Status, name, what it says if nothing else is said, what it means.
 type Row = (StatusCode, &'static str, &'static str, &'static str);
 
-const fn row(problem: &Problem) -> Row {
+/// A sentence with a limit in it.
+macro_rules! sentence {
+    ($format:literal) => {{
+        static TEXT: LazyLock<String> = LazyLock::new(|| format!($format));
+        TEXT.as_str()
+    }};
+}
+
+fn row(problem: &Problem) -> Row {
     match problem {
         Problem::BadRequest(_) => (
             StatusCode::BAD_REQUEST,
@@ -96,14 +107,14 @@ const fn row(problem: &Problem) -> Row {
         Problem::PayloadTooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "PayloadTooLarge",
-            "the body is larger than 65536 bytes",
-            "The body is larger than 65536 bytes.",
+            sentence!("the body is larger than {MAX_BODY} bytes"),
+            sentence!("The body is larger than {MAX_BODY} bytes."),
         ),
         Problem::UriTooLong => (
             StatusCode::URI_TOO_LONG,
             "UriTooLong",
-            "the request target is longer than 8192 bytes",
-            "The request target is longer than 8192 bytes.",
+            sentence!("the request target is longer than {MAX_TARGET} bytes"),
+            sentence!("The request target is longer than {MAX_TARGET} bytes."),
         ),
         Problem::TooManyRequests(_) => (
             StatusCode::TOO_MANY_REQUESTS,
@@ -121,8 +132,8 @@ const fn row(problem: &Problem) -> Row {
         Problem::HeadersTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "HeadersTooLarge",
-            "the request head is larger than 16384 bytes",
-            "The request head is larger than 16384 bytes.",
+            sentence!("the request head is larger than {MAX_HEAD} bytes"),
+            sentence!("The request head is larger than {MAX_HEAD} bytes."),
         ),
         Problem::Internal(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -167,14 +178,34 @@ impl Problem {
     }
 
     fn native(self) -> Response {
-        let name = row(&self).1.to_owned();
-        let body = ApiError { name, message: self.message().into_owned(), stack: Vec::new() };
+        let body = self.body(self.message().into_owned());
         let mut response = self.head();
         response.headers_mut().insert(CONTENT_TYPE, JSON);
         response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
         #[expect(clippy::expect_used, reason = "strings")]
         response.set_body(serde_json::to_vec(&body).expect("JSON"));
         response
+    }
+
+    fn body(&self, message: String) -> ApiError {
+        ApiError { name: row(self).1.to_owned(), message, stack: Vec::new() }
+    }
+
+    /// An error with this status in the words of `dialect`, for the specification: with `message`, or with what such an
+    /// error always says.
+    pub(super) fn example(status: &str, message: Option<String>, dialect: Dialect) -> Option<Value> {
+        const ANY: &Problem = &Problem::Unavailable("");
+        let mut listed = WithBody::PROBLEMS.iter();
+        let problem = match status {
+            "5XX" => ANY,
+            status => listed.find(|problem| problem.status().as_str() == status)?,
+        };
+        let constant = Some(row(problem).2).filter(|constant| !constant.is_empty());
+        let message = message.or(constant.map(str::to_owned))?;
+        match dialect {
+            Dialect::Native => serde_json::to_value(problem.body(message)).ok(),
+            Dialect::OAuth2 => Some(oauth2::example(problem.status(), &message)),
+        }
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -228,9 +259,9 @@ impl Challenge {
             Self::InsufficientScope => ", error=\"insufficient_scope\"",
         };
         for scheme in ["Bearer", "Token"] {
-            if let Ok(value) = HeaderValue::from_str(&format!("{scheme} realm=\"lingpai\"{parameters}")) {
-                headers.append(WWW_AUTHENTICATE, value);
-            }
+            let challenge = format!("{scheme} realm=\"lingpai\"{parameters}");
+            #[expect(clippy::expect_used, reason = "the descriptions are visible ASCII")]
+            headers.append(WWW_AUTHENTICATE, HeaderValue::try_from(challenge).expect("a header's value"));
         }
     }
 }

@@ -21,15 +21,14 @@ use poem::{Body, Endpoint, Request, Response};
 
 use super::context::RequestContext;
 use super::cors::{self, Page};
+use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::routes::{self, Routes};
-use crate::crypto::{hex, random};
+use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
 
-const MAX_HEAD: usize = 16 << 10;
-const MAX_TARGET: usize = 8 << 10;
 /// The longest that a request may take from its head to its answer.
 const WHOLE: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,8 +50,8 @@ pub(super) struct Shell {
 
 impl Shell {
     /// The shell around `routes`.
-    pub(super) fn new(routes: Routes, state: Arc<State>) -> Self {
-        Self { routes, state, ids: RequestIds::new() }
+    pub(super) fn new(routes: Routes, state: Arc<State>, ids: RequestIds) -> Self {
+        Self { routes, state, ids }
     }
 
     /// Rejects or answers requests that no handler needs to see.
@@ -92,10 +91,15 @@ impl Shell {
     fn tell(&self, context: &RequestContext, (method, route): (&str, &str), response: &Response, took: Duration) {
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (traceparent, certificate) = (context.traceparent(), context.certificate());
-        let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
+        let status = response.status().as_u16();
+        // What the service refused says more than what the answer is.
+        let (cause, refused) = match context.denied().filter(|_| status >= 400) {
+            Some((cause, refused)) => (Some(cause), refused),
+            None => (response.data().map(|Cause(cause)| *cause), None),
+        };
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         telemetry::answered(
-            telemetry::Request { id, method, route, address, client, traceparent, certificate },
+            telemetry::Request { id, method, route, address, client, refused, traceparent, certificate },
             status,
             micros,
             cause,
@@ -168,8 +172,8 @@ pub struct Refusals {
 impl Refusals {
     /// Refusals that are counted in `state`.
     #[must_use]
-    pub fn new(state: &Arc<State>) -> Self {
-        Self { state: Arc::clone(state), ids: RequestIds::new() }
+    pub fn new(state: &Arc<State>, ids: RequestIds) -> Self {
+        Self { state: Arc::clone(state), ids }
     }
 
     /// The refusal of this request; None if it must be answered all the same.
@@ -274,17 +278,22 @@ fn head_length(request: &Request) -> usize {
     request.headers().iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
 }
 
-/// Request ids: the caller's if it is well formed, else one that no other
-/// process makes.
-struct RequestIds {
+/// Request ids: the caller's if it is well formed, otherwise one that no other process makes.
+/// Clones count together.
+#[derive(Debug, Clone)]
+pub struct RequestIds {
     /// Sixteen hexadecimal digits.
-    process: String,
-    count: AtomicU64,
+    process: Arc<str>,
+    count: Arc<AtomicU64>,
 }
 
 impl RequestIds {
-    fn new() -> Self {
-        Self { process: hex(&random::<8>().unwrap_or_default()), count: AtomicU64::new(0) }
+    /// The ids of this process.
+    ///
+    /// # Errors
+    /// Where the system has no randomness: two such processes could not be told apart.
+    pub fn new() -> Result<Self, NoRandomness> {
+        Ok(Self { process: hex(&random::<8>()?).into(), count: Arc::default() })
     }
 
     fn of(&self, headers: &HeaderMap) -> HeaderValue {
@@ -294,9 +303,24 @@ impl RequestIds {
             (Some(id), None) if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(allowed) => id.clone(),
             _ => {
                 let count = self.count.fetch_add(1, Ordering::Relaxed);
-                let text = format!("{}-{count:x}", self.process);
-                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
+                #[expect(clippy::expect_used, reason = "hexadecimal digits and a hyphen")]
+                HeaderValue::try_from(format!("{}-{count:x}", self.process)).expect("a header's value")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_across_processes_and_listeners() {
+        let (ids, other) = (RequestIds::new().unwrap(), RequestIds::new().unwrap());
+        let of = |ids: &RequestIds| ids.of(&HeaderMap::new()).to_str().unwrap().to_owned();
+        let (first, second, elsewhere) = (of(&ids), of(&ids.clone()), of(&other));
+        assert_eq!(first.split_once('-').unwrap().0, second.split_once('-').unwrap().0);
+        assert_eq!((&first[16..], &second[16..], &elsewhere[16..]), ("-0", "-1", "-0"));
+        assert_ne!(first, elsewhere);
     }
 }

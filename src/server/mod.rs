@@ -369,7 +369,7 @@ mod tests {
     async fn who_is_refused_keeps_the_connection() {
         let serving = Serving {
             endpoint: make_sync(|_| Response::default()),
-            refusals: Some(Refusals::new(&Arc::new(State::empty()))),
+            refusals: Some(Refusals::new(&Arc::new(State::empty()), crate::http::RequestIds::new().unwrap())),
             builder: builder(),
             room: Arc::new(Semaphore::new(1)),
             ending: AtomicBool::new(false),

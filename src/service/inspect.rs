@@ -53,6 +53,10 @@ impl<'s> Call<'s> {
         audience: Option<&Audience>,
         scope: &[ScopeToken],
     ) -> Result<Inspected<'s>, Denied> {
+        self.checked(text, audience, scope).map_err(|denied| self.note(denied))
+    }
+
+    fn checked(&self, text: &str, audience: Option<&Audience>, scope: &[ScopeToken]) -> Result<Inspected<'s>, Denied> {
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
         if audience.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {

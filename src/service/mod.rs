@@ -14,7 +14,7 @@ mod renderings;
 mod snapshot;
 mod state;
 
-pub use call::{Call, Origin, TOKEN_ENDPOINT};
+pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
 pub use inspect::Inspected;
 pub use issue::{Decision, Issued};
