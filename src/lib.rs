@@ -23,6 +23,7 @@
 //! | [`telemetry`] | the log and the metrics |
 //! | [`crypto`] | the crate that signs, digests, random bytes |
 //! | [`files`] | bounded reads, atomic writes |
+//! | [`peer`] | what a connection proves of its other end |
 //! | [`clock`] | the time, which everything else is told |
 //!
 //! `POST /token`: `http::native` decodes → `service` authenticates → `grants::native_create` decides
@@ -41,6 +42,7 @@ pub mod foreign;
 pub mod grants;
 pub mod http;
 pub mod keys;
+pub mod peer;
 pub mod revocation;
 pub mod server;
 pub mod service;

@@ -59,7 +59,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 /// Where plain HTTP is spoken: with the operator, or on a Unix socket, or by everybody.
 fn address(config: &Config) -> Result<Listen, StartError> {
     let is_plain = config.tls.is_none() && !config.proxy_protocol;
-    let ops = config.ops.iter().flatten().filter(|at| !matches!(at, Listen::Inherited(_)));
+    let ops = config.ops.iter().flat_map(|ops| &ops.listen).filter(|at| !matches!(at, Listen::Inherited(_)));
     let public = config.listen.iter().filter(|at| match at {
         Listen::Unix(_) => true,
         Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => is_plain,

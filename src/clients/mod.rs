@@ -14,6 +14,6 @@ mod secret;
 pub use credentials::ClientAuth;
 pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};
-pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
+pub use policy::{Ended, Order, Refusal, Renewal, admit, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
 pub use secret::{NewSecret, SecretDigest};

@@ -1,23 +1,18 @@
 //! The registry: what the configuration says about clients, compiled.
 
-use std::borrow::Borrow;
 use std::collections::BTreeSet;
-use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
-use indexmap::IndexSet;
-use indexmap::set::MutableValues as _;
-
 use super::credentials::{Credentials, MAX_SECRETS};
-use super::{Ended, GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
+use super::{GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
 use crate::files::{self, ReadError};
 use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::keys::Alg;
-use crate::token::{AccessClaims, Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
+use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
@@ -92,38 +87,15 @@ impl Client {
     }
 }
 
-/// A client is known by its id.
-#[derive(Debug)]
-struct ById(Client);
-
-impl Borrow<str> for ById {
-    fn borrow(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrow::<str>::borrow(self).hash(state);
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
-    }
-}
-
-impl Eq for ById {}
-
 /// Every client, and the anonymous one if there is one.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Side by side, and no longer than it needs to be: there may be ten thousand.
-    clients: IndexSet<ById>,
+    /// In the order of their ids, side by side and with no table beside them: there may be ten thousand.
+    clients: Box<[Client]>,
     anonymous: Option<Client>,
     longest: Lifetimes,
     algorithm: Alg,
+    digest: [u8; 32],
 }
 
 impl Registry {
@@ -156,20 +128,27 @@ impl Registry {
             refresh: config.token.refresh_lifetime,
             session: config.token.session_lifetime,
         };
-        let algorithm = algorithm(source, config.token.algorithm.as_ref())?.unwrap_or_default();
-        let mut clients = IndexSet::with_capacity(config.clients_len());
+        let algorithm = algorithm(source, &config.token.algorithm)?;
+        let mut clients = Vec::with_capacity(config.clients_len());
+        let mut digests = Vec::with_capacity(config.clients_len());
         for written in config.clients() {
             let written = written?;
             let client = client(&written, &service_audience, algorithm, service, &mut read)?;
-            if !clients.insert(ById(client)) {
-                return Err(written.source.error(&written.id, "another client has this id; ids must be unique"));
-            }
+            digests.push(digest(&written, &client));
+            clients.push(client);
+        }
+        clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+        if let Some(id) = clients.windows(2).find_map(|pair| match pair {
+            [one, other] if one.id == other.id => Some(one.id.as_str()),
+            _ => None,
+        }) {
+            return Err(repeated(config, id));
         }
         let anonymous = match &config.anonymous {
-            Some(written) => Some(Client {
+            Some(anonymous) => Some(Client {
                 id: ClientId::anonymous(),
                 credentials: Credentials::none(),
-                scope: scope(source, written)?,
+                scope: scope(source, &anonymous.scope)?,
                 audience: service_audience,
                 subjects: Box::default(),
                 claims: Box::default(),
@@ -182,12 +161,12 @@ impl Registry {
             }),
             None => None,
         };
-        let longest = clients.iter().map(|client| client.0.lifetimes).fold(service, |a, b| Lifetimes {
+        let longest = clients.iter().map(|client: &Client| client.lifetimes).fold(service, |a, b| Lifetimes {
             access: a.access.max(b.access),
             refresh: a.refresh.max(b.refresh),
             session: a.session.max(b.session),
         });
-        Ok(Self { clients, anonymous, longest, algorithm })
+        Ok(Self { clients: clients.into(), anonymous, longest, algorithm, digest: of_all(digests) })
     }
 
     /// The client with this id and secret. An unknown id takes the same time as
@@ -203,8 +182,7 @@ impl Registry {
     /// Takes over what the clients of `before` have used of their rates. A client whose rate is
     /// another begins anew.
     pub fn keep_limiters(&mut self, before: &Self) {
-        for index in 0..self.clients.len() {
-            let Some(ById(client)) = self.clients.get_index_mut2(index) else { continue };
+        for client in &mut self.clients {
             let Some(limiter) = &mut client.limiter else { continue };
             let used = before.named(client.id.as_str()).and_then(|client| client.limiter.as_ref());
             if let Some(used) = used.filter(|used| used.rate() == limiter.rate()) {
@@ -225,28 +203,17 @@ impl Registry {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
-    /// Whether the client of a token is still there, and the token is no older than the client's `not_before`.
-    ///
-    /// # Errors
-    /// Which of them is not so.
-    pub fn admit(&self, claims: &AccessClaims) -> Result<(), Ended> {
-        let client = self.client(&claims.client).ok_or(Ended::ClientGone)?;
-        match client.not_before {
-            Some(not_before) if claims.issued < not_before => Err(Ended::NotBefore),
-            _ => Ok(()),
-        }
-    }
-
     /// The client with this id, which need not have shown its secret.
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Client> {
-        self.clients.get(id).map(|client| &client.0)
+        let found = self.clients.binary_search_by(|client| client.id.as_str().cmp(id)).ok()?;
+        self.clients.get(found)
     }
 
     /// Whether `name` is the id of a client, which nobody else may be called.
     #[must_use]
     pub fn is_client(&self, name: &str) -> bool {
-        name == ClientId::ANONYMOUS || self.clients.contains(name)
+        name == ClientId::ANONYMOUS || self.named(name).is_some()
     }
 
     /// The longest lifetimes over the service and all clients.
@@ -264,43 +231,26 @@ impl Registry {
     /// Whether some client authenticates by a secret, and whether one does by an assertion.
     #[must_use]
     pub fn methods(&self) -> (bool, bool) {
-        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.0.credentials));
+        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
         (any(|credentials| credentials.secrets_len() > 0), any(|credentials| credentials.keys.is_some()))
     }
 
     /// Every grant that some client may use at the OAuth token endpoint.
     #[must_use]
     pub fn grants(&self) -> GrantTypes {
-        self.clients.iter().fold(GrantTypes::default(), |all, client| all.union(client.0.grants))
+        self.clients.iter().fold(GrantTypes::default(), |all, client| all.union(client.grants))
     }
 
     /// Every algorithm that some token is signed with.
     #[must_use]
     pub fn algorithms(&self) -> BTreeSet<Alg> {
-        self.clients.iter().map(|client| client.0.algorithm).chain([self.algorithm]).collect()
+        self.clients.iter().map(|client| client.algorithm).chain([self.algorithm]).collect()
     }
 
-    /// Adds all that clients may have, but not their secrets, of which only the
-    /// number is told.
-    pub fn digest(&self, all: &mut Digester) {
-        let mut clients: Vec<_> = self.clients.iter().map(|client| &client.0).chain(&self.anonymous).collect();
-        clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-        for client in clients {
-            let secrets = client.credentials.secrets_len();
-            let Lifetimes { access, refresh, session } = client.lifetimes;
-            let numbers = [secrets.to_string(), access.to_string(), refresh.to_string(), session.to_string()];
-            all.add(client.id.as_str().as_bytes());
-            all.add(numbers.join(" ").as_bytes());
-            all.add(client.scope.as_str().as_bytes());
-            all.add(client.audience.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").as_bytes());
-            all.add(client.subjects.as_bytes());
-            all.add(client.claims.as_bytes());
-            all.add(client.algorithm.name().as_bytes());
-            let rate = client.limiter.as_ref().map(|limiter| limiter.rate().count());
-            let keys = client.keys().map(KeySet::len);
-            all.add(format!("{:?} {:?} {rate:?} {keys:?}", client.grants, client.accepts).as_bytes());
-            all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
-        }
+    /// A digest of what replicas must agree in about clients.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// How many clients there are.
@@ -314,6 +264,34 @@ impl Registry {
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
+}
+
+/// The error about the second client of this id.
+fn repeated(config: &Config, id: &str) -> ConfigError {
+    let same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id).nth(1);
+    let message = "another client has this id; ids must be unique";
+    same.map_or_else(|| config.source.error_in_file(message), |client| client.source.error(&client.id, message))
+}
+
+/// A digest of what replicas must agree in about one client.
+fn digest(written: &config::Client, client: &Client) -> [u8; 32] {
+    let mut all = Digester::default();
+    written.digest(&mut all, &|_, all| {
+        if let Some(keys) = client.keys() {
+            keys.digest(all);
+        }
+    });
+    all.finish()
+}
+
+/// A digest of them all, whatever their order.
+fn of_all(mut clients: Vec<[u8; 32]>) -> [u8; 32] {
+    clients.sort_unstable();
+    let mut all = Digester::default();
+    for client in &clients {
+        all.add(client);
+    }
+    all.finish()
 }
 
 fn client(
@@ -338,7 +316,10 @@ fn client(
         },
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
-        algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
+        algorithm: match &written.algorithm {
+            Some(own) => algorithm(source, own)?,
+            None => service_algorithm,
+        },
         grants: grants(source, written.grants.as_deref())?,
         accepts: accepts(source, &written.accepts)?,
         limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
@@ -357,9 +338,9 @@ fn credentials(
     written: &config::Client,
     read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
 ) -> Result<Credentials, ConfigError> {
-    let secrets = written.secrets.get_ref();
-    if secrets.len() > MAX_SECRETS {
-        return Err(source.error(&written.secrets, "expected one secret, or two while one is being replaced"));
+    let secrets = written.secrets();
+    if let Some(too_many) = written.secrets.as_ref().filter(|_| secrets.len() > MAX_SECRETS) {
+        return Err(source.error(too_many, "expected one secret, or two while one is being replaced"));
     }
     if secrets.is_empty() && written.jwks.is_none() {
         let expected = "nobody can authenticate as this client; expected `secrets` with one secret, or a `jwks` file";
@@ -380,10 +361,9 @@ fn credentials(
     Ok(Credentials::of(secrets, keys.transpose()?))
 }
 
-fn algorithm(source: &Source, written: Option<&Text>) -> Result<Option<Alg>, ConfigError> {
+fn algorithm(source: &Source, name: &Text) -> Result<Alg, ConfigError> {
     let expected = "expected an algorithm: \"ES256\", \"EdDSA\" or \"RS256\"";
-    let read = |name: &Text| Alg::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected));
-    written.map(read).transpose()
+    Alg::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected))
 }
 
 fn grants(source: &Source, written: Option<&[Text]>) -> Result<GrantTypes, ConfigError> {

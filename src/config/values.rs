@@ -44,6 +44,12 @@ impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Seconds<MIN, MAX>
     }
 }
 
+impl<const MIN: i64, const MAX: i64> From<Seconds<MIN, MAX>> for i64 {
+    fn from(seconds: Seconds<MIN, MAX>) -> Self {
+        seconds.0
+    }
+}
+
 fn written(seconds: i64) -> String {
     match seconds {
         s if s != 0 && s % 86_400 == 0 => format!("{}d", s / 86_400),
@@ -66,6 +72,12 @@ impl FromStr for Memory {
         };
         let bytes = unit("MiB", 20).or_else(|| unit("GiB", 30)).filter(|bytes| *bytes >= 16 << 20);
         bytes.map(Self).ok_or_else(|| "expected memory of at least 16MiB, such as \"128MiB\" or \"2GiB\"".to_owned())
+    }
+}
+
+impl From<Memory> for u64 {
+    fn from(memory: Memory) -> Self {
+        memory.0
     }
 }
 
@@ -113,6 +125,12 @@ impl<'de> Deserialize<'de> for Instant {
             }
         }
         deserializer.deserialize_any(Written)
+    }
+}
+
+impl From<Instant> for Timestamp {
+    fn from(instant: Instant) -> Self {
+        instant.0
     }
 }
 
@@ -179,6 +197,17 @@ impl<'de> Deserialize<'de> for Issuer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed::new("an https URL"))
     }
+}
+
+/// Settings from the command line or the environment, which win over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `LINGPAI_ISSUER` or `--issuer`.
+    pub issuer: Option<Issuer>,
+    /// `LINGPAI_LISTEN` or `--listen`; empty if neither was given.
+    pub listen: Vec<Listen>,
+    /// `LINGPAI_KEYS` or `--keys`.
+    pub keys: Option<PathBuf>,
 }
 
 /// An address to accept connections on.
@@ -392,8 +421,8 @@ impl Forwarding {
 }
 
 /// `X-Forwarded-For` or `Forwarded`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ForwardedHeader {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardedHeader {
     pub(super) is_rfc7239: bool,
 }
 
@@ -445,6 +474,12 @@ impl<'de> Deserialize<'de> for Addresses {
             }
         }
         deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl From<Addresses> for Vec<Listen> {
+    fn from(addresses: Addresses) -> Self {
+        addresses.0
     }
 }
 

@@ -4,12 +4,12 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
 
 use super::unverified::{Jws, algorithm};
 use super::{Rejected, json, provider};
-use crate::crypto::{self, agreement};
+use crate::crypto::{self, Digester, agreement};
 
 /// Maximum number of keys in a set, usable or not.
 pub const MAX_KEYS: usize = 100;
@@ -158,6 +158,20 @@ impl KeySet {
     #[must_use]
     pub fn passed_over(&self) -> &[(usize, Unusable)] {
         &self.passed_over
+    }
+
+    /// Adds what verifies with the set: each key, what a token may call it, and its algorithms.
+    pub fn digest(&self, all: &mut Digester) {
+        for PublicKey { kid, algorithms, key } in &self.keys {
+            all.add(format!("{kid:?} {algorithms:?}").as_bytes());
+            match key.kind() {
+                DecodingKeyKind::SecretOrDer(point) => all.add(point),
+                DecodingKeyKind::RsaModulusExponent { n, e } => {
+                    all.add(n);
+                    all.add(e);
+                }
+            }
+        }
     }
 
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {

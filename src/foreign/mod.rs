@@ -22,11 +22,13 @@
 mod json;
 mod keyset;
 mod provider;
+mod rejected;
 mod unverified;
 mod verify;
 #[cfg(test)]
 mod wycheproof;
 
 pub use keyset::{KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, Owner, Unusable};
+pub use rejected::Rejected;
 pub use unverified::{HeaderPolicy, MAX_TOKEN, Unverified};
-pub use verify::{Assertion, MaxAge, Rejected, Rules, Verified, verify, verify_signature};
+pub use verify::{Assertion, MaxAge, Rules, Verified, verify, verify_signature};

@@ -9,14 +9,10 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use super::caller::Caller;
 use crate::clock::Timestamp;
 use crate::crypto::hex;
+use crate::peer::ClientCertificate;
 use crate::service::{Call, Notes as Said, Origin, Snapshot, State};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// The SHA-256 of the certificate that a client has proved to hold (RFC 8705 §3.1).
-/// The transport puts it on the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientCertificate(pub [u8; 32]);
 
 /// The context of one request. It rides on the request, and the shell keeps a copy.
 #[derive(Debug, Clone)]

@@ -10,6 +10,7 @@ mod caller;
 mod context;
 mod cors;
 mod credentials;
+mod dialects;
 mod docs;
 mod limits;
 mod native;
@@ -35,7 +36,6 @@ use shell::Shell;
 
 use crate::service::State;
 
-pub use context::ClientCertificate;
 pub use limits::MAX_BODY;
 pub use shell::{Refusals, RequestIds};
 

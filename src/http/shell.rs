@@ -24,10 +24,11 @@ use poem::{Body, Endpoint, Request, Response};
 use super::caller::Caller;
 use super::context::RequestContext;
 use super::cors::{self, Page};
+use super::dialects;
 use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
-use super::routes::{self, Routes};
+use super::routes::Routes;
 use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
@@ -121,7 +122,7 @@ impl Shell {
             Ok(Admitted::Answered(response)) => Ok(response),
             Err(problem) => Err(problem),
         };
-        let response = answer.unwrap_or_else(|problem| problem.respond(routes::dialect(uri.path())));
+        let response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
         self.tell(&context, self.words(&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }
@@ -195,7 +196,7 @@ impl Refusals {
     pub fn exhausted<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
-        let refusal = Problem::Unavailable("overload").respond(routes::dialect(request.uri().path()));
+        let refusal = dialects::respond(Problem::Unavailable("overload"), request.uri().path());
         frame.around(refusal, &self.state.snapshot())
     }
 

@@ -70,7 +70,8 @@ use shares::{Caller, Pool};
 use slots::{Slot, Slots};
 use turns::{Lane, Turns};
 
-use crate::http::{ClientCertificate, Refusals};
+use crate::http::Refusals;
+use crate::peer::ClientCertificate;
 
 pub use listen::{Inherited, Listener, can_open};
 pub use memory::Capacity;
