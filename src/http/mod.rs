@@ -21,6 +21,8 @@ mod public;
 mod query;
 mod reply;
 mod routes;
+
+mod shape;
 mod shell;
 mod spec;
 

@@ -11,12 +11,9 @@ use poem::http::{HeaderValue, StatusCode};
 use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
-use serde_json::Value;
 
 use super::limits::{MAX_BODY, MAX_HEAD, MAX_TARGET};
 use super::native::ApiError;
-use super::oauth2;
-use crate::token::Dialect;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -169,15 +166,8 @@ impl Problem {
 }
 
 impl Problem {
-    /// The answer, as `dialect` says it.
-    pub(super) fn respond(self, dialect: Dialect) -> Response {
-        match dialect {
-            Dialect::Native => self.native(),
-            Dialect::OAuth2 => oauth2::shape(self),
-        }
-    }
-
-    fn native(self) -> Response {
+    /// The answer in the native dialect.
+    pub(super) fn native(self) -> Response {
         let body = self.body(self.message().into_owned());
         let mut response = self.head();
         response.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -187,13 +177,13 @@ impl Problem {
         response
     }
 
-    fn body(&self, message: String) -> ApiError {
+    /// What the native dialect's body says.
+    pub(super) fn body(&self, message: String) -> ApiError {
         ApiError { name: row(self).1.to_owned(), message, stack: Vec::new() }
     }
 
-    /// An error with this status in the words of `dialect`, for the specification: with `message`, or with what such an
-    /// error always says.
-    pub(super) fn example(status: &str, message: Option<String>, dialect: Dialect) -> Option<Value> {
+    /// An error with this status, for the specification; and `message`, or what such an error always says.
+    pub(super) fn example(status: &str, message: Option<String>) -> Option<(&'static Self, String)> {
         const ANY: &Problem = &Problem::Unavailable("");
         let mut listed = WithBody::PROBLEMS.iter();
         let problem = match status {
@@ -201,11 +191,7 @@ impl Problem {
             status => listed.find(|problem| problem.status().as_str() == status)?,
         };
         let constant = Some(row(problem).2).filter(|constant| !constant.is_empty());
-        let message = message.or(constant.map(str::to_owned))?;
-        match dialect {
-            Dialect::Native => serde_json::to_value(problem.body(message)).ok(),
-            Dialect::OAuth2 => Some(oauth2::example(problem.status(), &message)),
-        }
+        Some((problem, message.or(constant.map(str::to_owned))?))
     }
 
     pub(super) fn status(&self) -> StatusCode {

@@ -25,6 +25,7 @@ use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
 use super::routes::{self, Routes};
+use super::shape::respond;
 use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
@@ -118,7 +119,7 @@ impl Shell {
             Ok(Admitted::Answered(response)) => Ok(response),
             Err(problem) => Err(problem),
         };
-        let response = answer.unwrap_or_else(|problem| problem.respond(routes::dialect(uri.path())));
+        let response = answer.unwrap_or_else(|problem| respond(problem, routes::dialect(uri.path())));
         self.tell(&context, self.words(&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }
@@ -185,7 +186,7 @@ impl Refusals {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
         Some(frame.around(
-            Problem::Unavailable("overload").respond(routes::dialect(request.uri().path())),
+            respond(Problem::Unavailable("overload"), routes::dialect(request.uri().path())),
             &self.state.snapshot(),
         ))
     }

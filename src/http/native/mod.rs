@@ -1,5 +1,6 @@
 //! The native dialect: `/token`.
 
+mod api_error;
 mod errors;
 mod wire;
 
@@ -20,7 +21,7 @@ use crate::grants::{self, NativeCreate, NativeRefresh};
 use crate::service::{Rendered, State};
 use crate::token::{AccessClaims, Dialect};
 
-pub(super) use wire::ApiError;
+pub(super) use api_error::ApiError;
 use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");

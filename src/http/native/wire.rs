@@ -19,17 +19,6 @@ use crate::http::reply::Answer;
 use crate::service::Issued;
 use crate::token::{AccessClaims, Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
 
-/// What went wrong.
-#[derive(Debug, Object, Serialize)]
-pub(in crate::http) struct ApiError {
-    /// The kind of error, for programs: `BadRequest`, `Unauthorized`, `Forbidden`, …
-    pub(in crate::http) name: String,
-    /// What is wrong and what would be right, for people.
-    pub(in crate::http) message: String,
-    /// Always empty: internals stay in the server's log.
-    pub(in crate::http) stack: Vec<String>,
-}
-
 /// An access token and what continues it.
 #[derive(Debug, Object)]
 pub(super) struct TokenPair {
