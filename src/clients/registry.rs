@@ -16,6 +16,8 @@ use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, S
 
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
+/// Maximum length of a subject in bytes, and of a claim's name in characters.
+const MAX_NAME: usize = 255;
 const NUL: char = '\0';
 
 /// Seconds that tokens and sessions live.
@@ -399,13 +401,14 @@ fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
 
 fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> {
     let all = at_most(source, written.get_ref(), Audiences::MAX, "audiences", audience)?;
-    Audiences::collect(all)
-        .ok_or_else(|| source.error(written, "expected 1 to 8 audiences; leave the line out for the default"))
+    Audiences::collect(all).ok_or_else(|| {
+        source.error(written, format!("expected 1 to {} audiences; leave the line out for the default", Audiences::MAX))
+    })
 }
 
 fn pattern(text: &str) -> Result<String, String> {
     let fixed = text.strip_suffix('*').unwrap_or(text);
-    let right = fixed.len() <= 255 && fixed.bytes().all(|b| b.is_ascii_graphic() && b != b'*') && !text.is_empty();
+    let right = fixed.len() <= MAX_NAME && fixed.bytes().all(|b| b.is_ascii_graphic() && b != b'*') && !text.is_empty();
     let expected = "expected a subject such as \"user:7\" or a pattern such as \"user:*\": visible ASCII, with `*` only \
                     at the end";
     if right { Ok(text.to_owned()) } else { Err(expected.into()) }
@@ -415,8 +418,8 @@ fn claim_name(text: &str) -> Result<String, String> {
     if RESERVED.contains(&text) {
         return Err(format!("`{text}` is a reserved claim, which no client may set; choose another name"));
     }
-    if text.is_empty() || text.chars().count() > 255 || text.contains(NUL) {
-        return Err("expected a claim's name: 1 to 255 characters, none of them NUL".into());
+    if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(NUL) {
+        return Err(format!("expected a claim's name: 1 to {MAX_NAME} characters, none of them NUL"));
     }
     Ok(text.into())
 }

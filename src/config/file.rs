@@ -106,8 +106,8 @@ fn in_words(message: &str) -> String {
     });
     let message = without_secrets(unquoted.as_deref().unwrap_or(message))
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
-        .replace("expected a nonzero u32", "expected an integer from 1 to 4294967295")
-        .replace("expected u32", "expected an integer from 0 to 4294967295");
+        .replace("expected a nonzero u32", &format!("expected an integer from 1 to {}", u32::MAX))
+        .replace("expected u32", &format!("expected an integer from 0 to {}", u32::MAX));
     let mut line = String::with_capacity(message.len());
     for c in message.chars() {
         match c {

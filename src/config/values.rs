@@ -11,6 +11,11 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::clock::Timestamp;
 
+/// Maximum length of an issuer, in bytes.
+const MAX_ISSUER: usize = 255;
+/// Maximum number of addresses in one setting.
+const MAX_ADDRESSES: usize = 16;
+
 /// A duration written `<integer><s|m|h|d>`, between `MIN` and `MAX` seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds<const MIN: i64, const MAX: i64>(pub i64);
@@ -160,8 +165,8 @@ impl FromStr for Issuer {
         let wrong =
             |why: &str| Err(format!("the issuer {why}; expected an https URL such as \"https://tokens.example.com\""));
         // It is the default audience too.
-        if text.len() > 255 {
-            return wrong("is longer than 255 bytes");
+        if text.len() > MAX_ISSUER {
+            return wrong(&format!("is longer than {MAX_ISSUER} bytes"));
         }
         if !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
             return wrong("has a character that a URL has not");
@@ -467,8 +472,8 @@ impl<'de> Deserialize<'de> for Addresses {
                 while let Some(item) = items.next_element()? {
                     all.push(item);
                 }
-                if all.is_empty() || all.len() > 16 {
-                    return Err(de::Error::custom("expected 1 to 16 addresses"));
+                if all.is_empty() || all.len() > MAX_ADDRESSES {
+                    return Err(de::Error::custom(format_args!("expected 1 to {MAX_ADDRESSES} addresses")));
                 }
                 Ok(Addresses(all))
             }

@@ -22,6 +22,7 @@ mod public;
 mod query;
 mod reply;
 mod routes;
+
 mod shell;
 mod spec;
 
