@@ -563,8 +563,9 @@ fn with_signer(forges: &[&Forge]) -> TestApp {
     let file = folder.path().join("signer.json");
     std::fs::write(&file, json!({"keys": keys}).to_string()).unwrap();
     let more = format!(
-        "[[clients]]\nid = \"signer\"\njwks = {file:?}\nscope = [\"s\"]\naccepts = [\"https://orders.example.com\"]\n\
-         grants = [\"client_credentials\", \"refresh_token\"]\n"
+        "[[clients]]\nid = \"signer\"\njwks = \"{}\"\nscope = [\"s\"]\naccepts = [\"https://orders.example.com\"]\n\
+         grants = [\"client_credentials\", \"refresh_token\"]\n",
+        file.display()
     );
     TestApp::with(&(standard() + &more), &["2026-01-01T00-00-00Z.es256.pem"])
 }
@@ -582,8 +583,8 @@ fn with_assertion(app: &TestApp, assertion: &str, more: &str) -> Answer {
     app.form("/oauth2/token", &[], &form)
 }
 
-/// "`private_key_jwt` (RFC 7523): `client_assertion` is signed by a key of the client's `jwks` file with ES256, EdDSA
-/// (also named Ed25519; a key of either `alg` matches both names), PS256 or RS256; `iss` = `sub` = the client; `aud` is
+/// "`private_key_jwt` (RFC 7523): `client_assertion` is signed by a key of the client's `jwks` file with `ES256`,
+/// `EdDSA` (also named Ed25519; a key of either `alg` matches both names), PS256 or RS256; `iss` = `sub` = the client; `aud` is
 /// the issuer or the token endpoint's URL, alone or in an array of one."
 #[test]
 fn a_client_signs_its_assertions() {
@@ -676,7 +677,8 @@ fn wrong_assertions() {
         ("nbf", json!("x")),
         ("iat", json!(1.5)),
     ];
-    wrong.extend(payloads.iter().map(|change| assertion(forge, &header, &client_payload(&[change.clone()]))));
+    wrong
+        .extend(payloads.iter().map(|change| assertion(forge, &header, &client_payload(std::slice::from_ref(change)))));
     let other_key = assertion(other, &header, &client_payload(&[]));
     wrong.extend([
         other_key,
@@ -731,7 +733,8 @@ fn metadata_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("signer.json");
     std::fs::write(&file, json!({"keys": [jwk(&Forge::es256())]}).to_string()).unwrap();
-    let config = format!("issuer = \"{ISSUER}\"\n[[clients]]\nid = \"signer\"\njwks = {file:?}\n");
+    let file = file.display();
+    let config = format!("issuer = \"{ISSUER}\"\n[[clients]]\nid = \"signer\"\njwks = \"{file}\"\n");
     let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
     let document = app.send("GET", "/.well-known/oauth-authorization-server", &[], "").json();
     assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
@@ -753,7 +756,7 @@ fn key_sets_are_reloaded() {
         std::fs::rename(&aside, &file).unwrap();
     };
     write(json!([jwk(&forges[0])]));
-    let config = standard() + &format!("[[clients]]\nid = \"signer\"\njwks = {file:?}\n");
+    let config = standard() + &format!("[[clients]]\nid = \"signer\"\njwks = \"{}\"\n", file.display());
     let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
     let signed = |forge: &Forge| {
         let header = json!({"alg": forge.alg, "kid": forge.kid}).to_string();
