@@ -733,7 +733,8 @@ fn metadata_without_secrets() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("signer.json");
     std::fs::write(&file, json!({"keys": [jwk(&Forge::es256())]}).to_string()).unwrap();
-    let config = format!("issuer = \"{ISSUER}\"\n[[clients]]\nid = \"signer\"\njwks = {file:?}\n");
+    let file = file.display();
+    let config = format!("issuer = \"{ISSUER}\"\n[[clients]]\nid = \"signer\"\njwks = \"{file}\"\n");
     let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
     let document = app.send("GET", "/.well-known/oauth-authorization-server", &[], "").json();
     assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));

@@ -71,7 +71,7 @@ def authlib() -> None:
         narrow = one.fetch_token(token_endpoint, grant_type="client_credentials", scope=READ, resource=ORDERS)
         equal(narrow["scope"], READ)
         equal(one.refresh_token(token_endpoint, whole["refresh_token"], scope=READ)["scope"], READ)
-        told = one.introspect_token(introspection, narrow["access_token"]).json()
+        told = one.introspect_token(introspection, narrow["access_token"], token_type_hint="access_token").json()
         equal((told["active"], told["scope"], told["aud"]), (True, READ, ORDERS))
         say(library, f"{name}: a token, scope and resource narrowed, refresh, introspection")
 
