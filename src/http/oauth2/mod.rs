@@ -52,7 +52,8 @@ impl OAuth2 {
     /// Get a token (OAuth 2.0)
     ///
     /// Issues an access token by `client_credentials`, and continues a session by `refresh_token` (RFC 6749). The
-    /// client authenticates by HTTP Basic or by `client_id` and `client_secret` in the form.
+    /// client authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
+    /// (`private_key_jwt`, RFC 7523).
     #[oai(path = "/oauth2/token", method = "post", operation_id = "oauthToken")]
     async fn token(
         &self,
