@@ -9,20 +9,24 @@ use super::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{self, Refusals, RequestIds};
-use crate::server::{self, Tls, Transport};
+use crate::server::{self, Capacity, Tls, Transport};
 use crate::service::{Snapshot, State};
 
-/// The most connections of the operator at once.
-const OPS_CONNECTIONS: usize = 64;
+/// What the operator may hold at once.
+const OPS_CAPACITY: Capacity = Capacity { connections: 64, requests: 64, large_heads: 4 };
 
 /// What `config` says about connections.
 #[must_use]
 pub fn transport(config: &Config) -> Transport {
     // None of them is negative.
     let seconds = |number: i64| Duration::from_secs(number.unsigned_abs());
-    let configured = config.limits.connections.map(|number| usize::try_from(number).unwrap_or(usize::MAX));
+    let limits = &config.limits;
+    let mut capacity = limits.memory.map_or_else(Capacity::of_this_process, Capacity::of);
+    capacity.connections = limits.connections.unwrap_or(capacity.connections);
+    capacity.requests = limits.requests.unwrap_or(capacity.requests);
     Transport {
-        connections: configured.unwrap_or_else(server::default_connections),
+        capacity,
+        connections_per_address: limits.connections_per_address,
         lame_duck: seconds(config.drain.lame_duck),
         drain: seconds(config.drain.limit),
         proxy_protocol: config.proxy_protocol,
@@ -43,7 +47,8 @@ pub async fn serve(
     let draining = Arc::clone(&state);
     let stop = stop.map(move |()| draining.drain()).shared();
     // The operator gets in when everybody else's connections are taken.
-    let for_ops = Transport { connections: OPS_CONNECTIONS, proxy_protocol: false, ..transport };
+    let for_ops =
+        Transport { capacity: OPS_CAPACITY, connections_per_address: None, proxy_protocol: false, ..transport };
     let refusals = Refusals::new(&state, ids.clone());
     let (public, ops) = (http::routes(&state, ids.clone()), http::ops_routes(&state, ids));
     tokio::join!(

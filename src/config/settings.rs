@@ -10,7 +10,7 @@ use super::setting::{
     value, value_type, written,
 };
 use super::source::{List, PathText, Source, Text};
-use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
+use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Origin, Peer, Seconds};
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
 use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
@@ -95,8 +95,14 @@ settings! {
     Limits, written as LimitsTable, at "limits." {
         failures: u32 | 60 | replicated | reload
             | "Burst of failed client authentications from one address (IPv6: one /64); it refills at one per second. `0`: no limit. A correct secret is never refused. Behind a proxy set `trusted_proxies`; otherwise all its callers count as one address.";
-        connections: NonZeroU32 as u32 | ("the limit of open files less 32, at most 10,000") | local | restart
-            | "Maximum concurrent connections. Further connections wait.";
+        memory: Memory as u64 | ("what the control group allows, otherwise the machine's") | local | restart
+            | "The memory that the defaults of the next two follow, such as `\"128MiB\"` or `\"2GiB\"`, so that floods stay below half of it.";
+        connections: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 945), at most 10,000 and the limit of open files less 32") | local | restart
+            | "Maximum concurrent connections. A further one displaces the longest idle one, or waits.";
+        requests: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 245), at most 4,096") | local | restart
+            | "Maximum requests in flight, over all connections. One address gets half of what others leave. Beyond it: 503, over HTTP/2 `REFUSED_STREAM`.";
+        connections_per_address: NonZeroU32 as u32 | ("no limit") | local | restart
+            | "Maximum concurrent connections of one address (IPv6: one /64), except those of `trusted_proxies`.";
     }
 
     /// `[token]`.

@@ -63,6 +63,35 @@ fn written(seconds: i64) -> String {
     }
 }
 
+/// An amount of memory in bytes, written as an integer and MiB or GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory(pub(super) u64);
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit = |name: &str, shift: u32| {
+            let number = text.strip_suffix(name).filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))?;
+            number.parse::<u64>().ok()?.checked_mul(1 << shift)
+        };
+        let bytes = unit("MiB", 20).or_else(|| unit("GiB", 30)).filter(|bytes| *bytes >= 16 << 20);
+        bytes.map(Self).ok_or_else(|| "expected memory of at least 16MiB, such as \"128MiB\" or \"2GiB\"".to_owned())
+    }
+}
+
+impl From<Memory> for u64 {
+    fn from(memory: Memory) -> Self {
+        memory.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("memory such as \"128MiB\""))
+    }
+}
+
 /// An RFC 3339 instant in UTC, written as a string or in TOML's own form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Instant(pub(super) Timestamp);
@@ -495,6 +524,18 @@ mod tests {
         assert_eq!(read("24h"), Ok(86_400));
         assert_eq!(read("1d"), Ok(86_400));
         for wrong in ["", "s", "10", "10 m", "-1s", "+1s", "1.5h", "0s", "2d", "1w", "99999999999999999999s", "９s"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn memory() {
+        let read = |text: &str| text.parse::<Memory>().map(|memory| memory.0);
+        assert_eq!(read("128MiB"), Ok(128 << 20));
+        assert_eq!(read("2GiB"), Ok(2 << 30));
+        for wrong in
+            ["", "MiB", "128", "128 MiB", "+128MiB", "1MiB", "128MB", "99999999999999999999GiB", "17592186044416GiB"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

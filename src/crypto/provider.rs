@@ -42,7 +42,7 @@ pub fn is_point(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
     let Ok(own) = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new()) else { return false };
     let point = agreement::UnparsedPublicKey::new(curve, point);
     #[cfg(feature = "aws-lc")]
-    return agreement::agree_ephemeral(own, &point, (), |_| Ok(())).is_ok();
+    return agreement::agree_ephemeral(own, point, (), |_| Ok(())).is_ok();
     #[cfg(not(feature = "aws-lc"))]
     agreement::agree_ephemeral(own, &point, |_| ()).is_ok()
 }

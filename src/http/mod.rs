@@ -10,6 +10,7 @@ mod caller;
 mod context;
 mod cors;
 mod credentials;
+mod dialects;
 mod docs;
 mod limits;
 mod native;
@@ -22,7 +23,6 @@ mod query;
 mod reply;
 mod routes;
 
-mod shape;
 mod shell;
 mod spec;
 

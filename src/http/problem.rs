@@ -8,15 +8,26 @@ use std::time::Duration;
 use poem::Response;
 use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderValue, StatusCode};
-use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Object};
+use serde::Serialize;
 
 use super::limits::{MAX_BODY, MAX_HEAD, MAX_TARGET};
-use super::native::ApiError;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// What went wrong.
+#[derive(Debug, Object, Serialize)]
+pub(super) struct ApiError {
+    /// The kind of error, for programs: `BadRequest`, `Unauthorized`, `Forbidden`, …
+    name: String,
+    /// What is wrong and what would be right, for people.
+    message: String,
+    /// Always empty: internals stay in the server's log.
+    stack: Vec<String>,
+}
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,7 +177,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// The answer in the native dialect.
+    /// The answer in the native shape.
     pub(super) fn native(self) -> Response {
         let body = self.body(self.message().into_owned());
         let mut response = self.head();
@@ -177,13 +188,13 @@ impl Problem {
         response
     }
 
-    /// What the native dialect's body says.
+    /// The body in the native shape.
     pub(super) fn body(&self, message: String) -> ApiError {
         ApiError { name: row(self).1.to_owned(), message, stack: Vec::new() }
     }
 
-    /// An error with this status, for the specification; and `message`, or what such an error always says.
-    pub(super) fn example(status: &str, message: Option<String>) -> Option<(&'static Self, String)> {
+    /// The error that has this status in the specification, and what it says: `message`, or what it always says.
+    pub(super) fn listed(status: &str, message: Option<String>) -> Option<(&'static Self, String)> {
         const ANY: &Problem = &Problem::Unavailable("");
         let mut listed = WithBody::PROBLEMS.iter();
         let problem = match status {

@@ -4,6 +4,7 @@
 //! contract lists what is refused first. Whatever happens inside, an answer
 //! leaves with a request id, and an error in the one shape.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,15 +18,17 @@ use poem::http::header::{
 };
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use poem::web::RemoteAddr;
 use poem::{Body, Endpoint, Request, Response};
 
+use super::caller::Caller;
 use super::context::RequestContext;
 use super::cors::{self, Page};
+use super::dialects;
 use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
-use super::routes::{self, Routes};
-use super::shape::respond;
+use super::routes::Routes;
 use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
@@ -119,7 +122,7 @@ impl Shell {
             Ok(Admitted::Answered(response)) => Ok(response),
             Err(problem) => Err(problem),
         };
-        let response = answer.unwrap_or_else(|problem| respond(problem, routes::dialect(uri.path())));
+        let response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
         self.tell(&context, self.words(&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }
@@ -160,35 +163,64 @@ impl Endpoint for Shell {
     }
 }
 
-/// What is answered whatever there is to do: whether the service lives, and its keys.
+/// What is answered even when there is too much to do: whether the service lives, its keys, and preflights, which a
+/// refusal would hide from a page.
 const SPARED: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
+/// So many of them in a second: as many as probes and verifiers ask for, and no flood.
+const SPARED_EACH_SECOND: u64 = 100;
 
 /// What is said when more requests come than can be answered, at as little cost as can be: the log has a line when that
 /// begins, and one when it ends.
 pub struct Refusals {
     state: Arc<State>,
     ids: RequestIds,
+    begun: Instant,
+    /// The second since then, and how many were spared in it: one number, so that both change together.
+    spared: AtomicU64,
 }
 
 impl Refusals {
     /// Refusals that are counted in `state`.
     #[must_use]
     pub fn new(state: &Arc<State>, ids: RequestIds) -> Self {
-        Self { state: Arc::clone(state), ids }
+        Self { state: Arc::clone(state), ids, begun: Instant::now(), spared: AtomicU64::new(0) }
     }
 
-    /// The refusal of this request; None if it must be answered all the same.
+    /// The refusal of this request; None if it is to be answered all the same.
     pub fn of<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Option<Response> {
-        // A preflight that is refused would hide from a page that it was 503.
-        if request.method() == Method::OPTIONS || SPARED.contains(&request.uri().path()) {
-            return None;
-        }
+        let may_be_spared = request.method() == Method::OPTIONS || SPARED.contains(&request.uri().path());
+        (!may_be_spared || !self.spares_one()).then(|| self.exhausted(request, is_secure))
+    }
+
+    /// The refusal of this request, whatever it asks.
+    pub fn exhausted<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
-        Some(frame.around(
-            respond(Problem::Unavailable("overload"), routes::dialect(request.uri().path())),
-            &self.state.snapshot(),
-        ))
+        let refusal = dialects::respond(Problem::Unavailable("overload"), request.uri().path());
+        frame.around(refusal, &self.state.snapshot())
+    }
+
+    fn spares_one(&self) -> bool {
+        const COUNT: u32 = 16;
+        let second = self.begun.elapsed().as_secs() << COUNT;
+        let next = |last: u64| {
+            let last = last.max(second);
+            (last - second < SPARED_EACH_SECOND).then_some(last + 1)
+        };
+        self.spared.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// The address prefix that a limit takes for one caller, of a request that came from `peer` with these `headers`.
+    #[must_use]
+    pub fn limit_prefix(&self, peer: &RemoteAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        Caller::of(&peer.0, headers, &self.state.snapshot().forwarding).limit_prefix()
+    }
+
+    /// Whether `peer` is a proxy that names the callers.
+    #[must_use]
+    pub fn speaks_for_others(&self, peer: &RemoteAddr) -> bool {
+        let snapshot = self.state.snapshot();
+        Caller::of(&peer.0, &HeaderMap::new(), &snapshot.forwarding).is_trusted(&snapshot.forwarding)
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use super::shape;
+use super::dialects;
 use crate::token::{Dialect, Scope};
 
 const DESCRIPTION: &str = "\
@@ -201,7 +201,7 @@ fn error_example(response: &Value, status: &str, message: Option<String>) -> Opt
         "OAuthError" => Dialect::OAuth2,
         _ => return None,
     };
-    shape::example(status, message, dialect)
+    dialects::example(status, message, dialect)
 }
 
 /// What a request has and its schema does not is refused. Responses may gain members.

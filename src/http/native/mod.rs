@@ -1,6 +1,5 @@
 //! The native dialect: `/token`.
 
-mod api_error;
 mod errors;
 mod wire;
 
@@ -21,7 +20,6 @@ use crate::grants::{self, NativeCreate, NativeRefresh};
 use crate::service::{Rendered, State};
 use crate::token::{AccessClaims, Dialect};
 
-pub(super) use api_error::ApiError;
 use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");

@@ -242,3 +242,30 @@ impl ApiResponse for OAuthFailure {
         OAuthError::register(registry);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status, `Retry-After` and body.
+    fn said(problem: Problem) -> (u16, Option<String>, serde_json::Value) {
+        let response = shape(problem);
+        let status = response.status().as_u16();
+        let wait = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(response.into_body().into_vec()).unwrap();
+        (status, wait, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_is_for_the_log() {
+        let (status, wait, body) = said(Problem::Internal("the cause"));
+        assert_eq!((status, wait), (500, None));
+        assert_eq!(body["error"], "server_error");
+        assert!(!body.to_string().contains("the cause"), "{body}");
+        let (status, wait, body) = said(Problem::Unavailable("the cause"));
+        assert_eq!((status, wait.as_deref()), (503, Some("1")));
+        assert_eq!(body["error"], "temporarily_unavailable");
+        assert!(!body.to_string().contains("the cause"), "{body}");
+    }
+}
