@@ -119,12 +119,20 @@ impl<S> Patient<S> {
         }
     }
 
+    /// Gives back what a head was granted, once it has become a request.
+    fn settle(&mut self) {
+        let asked = self.shared.open.asked();
+        if self.asked != asked {
+            (self.asked, self.unasked, self.large) = (asked, 0, None);
+        }
+    }
+
     /// Takes note of so many bytes that have arrived. False if they are too many for what others leave.
     fn has_room(&mut self, arrived: usize) -> bool {
-        let asked = self.shared.open.asked();
-        // The body of HTTP/1 has a limit elsewhere.
-        if self.asked != asked || !self.is_http2 && self.shared.open.is_answering() {
-            (self.asked, self.unasked, self.large) = (asked, 0, None);
+        self.settle();
+        // They are a body's, or wait behind one: requests in flight have a limit of their own.
+        if self.shared.open.is_answering() {
+            return true;
         }
         self.unasked = self.unasked.saturating_add(arrived);
         if self.unasked > SMALL && self.large.is_none() {
@@ -190,6 +198,7 @@ impl<S> Patient<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.settle();
         if this.unsent.is_some() {
             this.held_back = Some(cx.waker().clone());
             return Poll::Pending;
@@ -218,6 +227,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.settle();
         self.look_at_writing();
         let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.unless_stalled(cx, polled)
@@ -241,6 +251,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.settle();
         self.look_at_writing();
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.unless_stalled(cx, polled)
@@ -407,13 +418,13 @@ mod tests {
         for (client, _) in &mut ends {
             client.write_all(&large).await.unwrap();
         }
-        let [(client, first), (_, second)] = &mut ends;
+        let [(_client, first), (_, second)] = &mut ends;
         first.read_exact(&mut large).await.unwrap();
         let read = second.read_exact(&mut large).await;
         assert!(matches!(read, Err(error) if error.kind() == io::ErrorKind::QuotaExceeded));
+        assert!(heads.take(Caller::default()).is_none());
         drop(opens[0].one());
-        client.write_all(b"G").await.unwrap();
-        first.read_exact(&mut large[..1]).await.unwrap();
+        first.write_all(b"the answer").await.unwrap();
         assert!(heads.take(Caller::default()).is_some());
     }
 }
