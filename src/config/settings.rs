@@ -98,7 +98,7 @@ settings! {
         memory: Memory as u64 | ("what the control group allows, otherwise the machine's") | local | restart
             | "The memory that the defaults of the next two follow, such as `\"128MiB\"` or `\"2GiB\"`, so that floods stay below half of it.";
         connections: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 945), at most 10,000 and the limit of open files less 32") | local | restart
-            | "Maximum concurrent connections. A further one displaces the longest idle one, or waits.";
+            | "Maximum concurrent connections. A further one displaces the longest idle one, or one of whoever has most, or waits.";
         requests: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 245), at most 4,096") | local | restart
             | "Maximum requests in flight, over all connections. One address gets half of what others leave. Beyond it: 503, over HTTP/2 `REFUSED_STREAM`.";
         connections_per_address: NonZeroU32 as u32 | ("no limit") | local | restart

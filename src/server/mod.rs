@@ -256,11 +256,11 @@ where
                 // Whose it is may still come.
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
                 // One waits here; others in the kernel's queue, where they cost nothing.
-                let Some(room) = serving.slots.room(caller).await else { return };
+                let Some(room) = serving.slots.room(caller).await else { continue };
                 tokio::spawn(tcp(stream, local, remote, room, Arc::clone(&serving), graceful.watcher()));
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
-                let Some(room) = serving.slots.room(None).await else { return };
+                let Some(room) = serving.slots.room(None).await else { continue };
                 let Some(slot) = serving.slots.enter(room, None) else { continue };
                 let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
                 tokio::spawn(connection(stream, local, remote, Security::None, slot, serving, watcher));
@@ -298,7 +298,11 @@ async fn tcp<E>(
     };
     // In a box, so that a connection without TLS does not hold the room for it.
     let accepting = Box::pin(tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)));
-    if let Ok(Ok(stream)) = accepting.await {
+    let accepted = tokio::select! {
+        accepted = accepting => accepted,
+        () = slot.open.unwanted() => return,
+    };
+    if let Ok(Ok(stream)) = accepted {
         let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
         Box::pin(connection(stream, local, remote, security, slot, serving, watcher)).await;
     }

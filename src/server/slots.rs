@@ -4,11 +4,14 @@
 //! that keeps it can open another. A caller with fewer connections is not displaced by one with
 //! more. Where none is idle, a caller that has more than twice as many as the new one's gives one
 //! up: first one on which nothing has been asked yet, otherwise one that closes behind its answer.
-//! Where nobody leaves, who is new waits.
+//! Otherwise its own oldest, on which nothing has been asked yet, leaves. Where nobody leaves, who is
+//! new waits if it has no connection, and nobody waits behind one that has many.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -19,6 +22,8 @@ use super::shares::{Caller, Counts};
 
 /// How long is waited for the room of who was asked to leave, before another is.
 const AGAIN: Duration = Duration::from_millis(20);
+/// More than one of so many places are many for one caller.
+const MANY: u32 = 8;
 /// Nothing has been asked on it yet.
 const SILENT: u64 = 0;
 /// Something is being asked or answered.
@@ -122,6 +127,14 @@ impl Open {
         self.reader.register(waker);
     }
 
+    /// Until it is unwanted. Nothing else may read meanwhile.
+    pub(super) fn unwanted(&self) -> impl Future<Output = ()> {
+        poll_fn(|cx| {
+            self.wake_when_unwanted(cx.waker());
+            if self.is_unwanted() { Poll::Ready(()) } else { Poll::Pending }
+        })
+    }
+
     fn end(&self) {
         self.unwanted.store(true, Ordering::Relaxed);
         self.reader.wake();
@@ -144,6 +157,7 @@ impl Drop for One {
 #[derive(Debug)]
 pub(super) struct Slots {
     room: Arc<Semaphore>,
+    total: u32,
     /// Maximum connections of one caller.
     of_one: Option<u32>,
     open: Mutex<HashMap<u64, Arc<Open>>>,
@@ -158,6 +172,7 @@ impl Slots {
         let room = usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             room: Arc::new(Semaphore::new(room)),
+            total: connections,
             of_one,
             open: Mutex::default(),
             by_caller: Counts::default(),
@@ -171,16 +186,22 @@ impl Slots {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for a connection of `caller`, as soon as there is some; None at the end.
+    /// Room for a connection of `caller`, as soon as there is some; None if there is none for one who
+    /// has others.
     pub(super) async fn room(&self, caller: Option<Caller>) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
             return Some(permit);
         }
         loop {
-            self.make_room(caller);
+            let has = self.count(caller);
+            if !self.make_room(caller) && has > self.total / MANY {
+                return None;
+            }
             // Where nobody could leave, somebody may have become idle since.
-            if let Ok(permit) = tokio::time::timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
-                return permit.ok();
+            match tokio::time::timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
+                Ok(permit) => return permit.ok(),
+                Err(_) if has > 0 => return None,
+                Err(_) => {}
             }
         }
     }
@@ -219,20 +240,25 @@ impl Slots {
     }
 
     /// Ends a connection for one of `newcomer`, if there is one to end.
-    fn make_room(&self, newcomer: Option<Caller>) {
+    fn make_room(&self, newcomer: Option<Caller>) -> bool {
         let has = self.count(newcomer);
         if self.end_longest_idle(|of| of.is_none() || of == newcomer || self.count(of) >= has) {
-            return;
+            return true;
         }
         let open = self.open();
-        let greedy = open.values().filter(|one| !one.is_unwanted()).filter_map(|one| {
+        let all = || open.iter().filter(|(_, one)| !one.is_unwanted());
+        let is_silent = |one: &Open| one.idle.load(Ordering::Relaxed) == SILENT;
+        let greedy = all().filter_map(|(_, one)| {
             let count = self.count(one.caller);
-            let is_silent = one.idle.load(Ordering::Relaxed) == SILENT;
-            (count > 2 * (has + 1)).then_some(((count, is_silent), one))
+            (count > 2 * (has + 1)).then_some(((count, is_silent(one)), one))
         });
-        if let Some((_, one)) = greedy.max_by_key(|(rank, _)| *rank) {
+        let greediest = greedy.max_by_key(|(rank, _)| *rank).map(|(_, one)| one);
+        let own = || all().filter(|(_, one)| newcomer.is_some() && one.caller == newcomer && is_silent(one));
+        let leaves = greediest.or_else(|| own().min_by_key(|(number, _)| **number).map(|(_, one)| one));
+        if let Some(one) = leaves {
             one.end();
         }
+        leaves.is_some()
     }
 }
 
@@ -257,6 +283,8 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
+
+    use futures_util::FutureExt as _;
 
     use super::*;
 
@@ -297,14 +325,28 @@ mod tests {
     async fn where_none_is_idle_the_greedy_leaves() {
         let slots = Slots::new(4, None);
         let all = [(); 4].map(|()| entered(&slots, 1).unwrap());
+        let unwanted = || all.each_ref().map(|slot| slot.open.is_unwanted());
         all[0].open.is_busy();
-        slots.make_room(caller(1));
-        assert!(all.iter().all(|slot| !slot.open.is_unwanted()));
-        slots.make_room(caller(2));
-        assert!(!all[0].open.is_unwanted());
-        assert_eq!(all.iter().filter(|slot| slot.open.is_unwanted()).count(), 1);
+        assert!(slots.make_room(caller(2)));
+        assert!(!unwanted()[0]);
+        assert_eq!(unwanted().iter().filter(|is| **is).count(), 1);
         drop(all);
         assert!(slots.open().is_empty() && slots.count(caller(1)) == 0 && slots.room.available_permits() == 4);
+    }
+
+    /// Whoever has many does not wait in front of others.
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_makes_room_for_its_own() {
+        let slots = Slots::new(3, None);
+        let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
+        let unwanted = || all.each_ref().map(|slot| slot.open.is_unwanted());
+        all[0].open.is_busy();
+        assert!(slots.make_room(caller(1)));
+        assert_eq!(unwanted(), [false, true, false]);
+        assert!(slots.make_room(caller(1)));
+        assert_eq!(unwanted(), [false, true, true]);
+        assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
+        assert!(slots.room(caller(2)).now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]

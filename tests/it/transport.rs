@@ -141,7 +141,7 @@ fn asked_twice_it_ends_at_once() {
 }
 
 #[test]
-fn who_comes_when_all_connections_are_taken_waits() {
+fn whoever_takes_all_connections_displaces_its_own() {
     let home = Home::standard();
     home.write("lingpai.toml", &(standard() + "[limits]\nconnections = 4"));
     let server = home.serve(&[]);
@@ -149,13 +149,11 @@ fn who_comes_when_all_connections_are_taken_waits() {
     for stream in &mut taken {
         stream.write_all(b"GET").unwrap();
     }
-    let mut waiting = server.connect();
-    waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-    waiting.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
-    assert!(waiting.read(&mut [0; 1]).is_err(), "it was answered");
-    taken.pop();
-    waiting.set_read_timeout(Some(LIMIT)).unwrap();
-    assert_eq!(crate::app::read_answer(&mut waiting).status, 200);
+    assert_eq!(server.send("GET", "/healthz", "", "").status, 200);
+    taken[0].set_read_timeout(Some(LIMIT)).unwrap();
+    assert_eq!(taken[0].read(&mut [0; 1]).unwrap(), 0, "the oldest is closed");
+    taken[3].write_all(b" /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    assert_eq!(crate::app::read_answer(&mut taken[3]).status, 200);
 }
 
 /// The default leaves room for files: a flood of silent connections keeps nobody from reloading, nor the process busy.
