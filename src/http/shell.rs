@@ -70,6 +70,11 @@ impl Shell {
         if route.method(request.method()).is_none() {
             return Err(Problem::MethodNotAllowed(route.allow.clone()));
         }
+        one_message(request)?;
+        // The handlers that take a body look at the query themselves, after it.
+        if !matches!(*request.method(), Method::POST | Method::PUT) {
+            query::refuse_credentials(request.uri())?;
+        }
         if request.method() == Method::OPTIONS {
             let mut response = Response::default();
             response.set_status(StatusCode::NO_CONTENT);
@@ -79,11 +84,6 @@ impl Shell {
                 response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, cors::ANY_ORIGIN);
             }
             return Ok(Admitted::Answered(response));
-        }
-        one_message(request)?;
-        // The handlers that take a body look at the query themselves, after it.
-        if !matches!(*request.method(), Method::POST | Method::PUT) {
-            query::refuse_credentials(request.uri())?;
         }
         if request.method() == Method::HEAD {
             request.set_method(Method::GET);
