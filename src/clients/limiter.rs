@@ -204,10 +204,11 @@ impl FailureLimiter {
     }
 
     fn record_at(&self, prefix: Option<IpAddr>, rate: Rate, now: u64) -> Result<(), Duration> {
-        // No IPv6 network is what IPv4 is mapped to, and nothing sends from all ones.
+        // No IPv6 network is what IPv4 is mapped to, and nothing sends from all ones. The last bit
+        // says that a place has an owner: the network of ::1 has no other.
         let prefix = prefix.map_or(u128::MAX, |address| match address {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(address) => address.to_bits(),
+            IpAddr::V6(address) => address.to_bits() | 1,
         });
         let set = usize::try_from(self.hasher.hash_one(prefix) % SETS as u64).unwrap_or_default();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
@@ -340,7 +341,7 @@ mod tests {
         let now = rate.ticks(SECOND);
         let v4 = (0..100_000_u32).map(|number| Some(Ipv4Addr::from_bits(number).into()));
         let v6 = (0..100_000_u128).map(|number| Some(Ipv6Addr::from_bits(0x2001_0db8 << 96 | number << 64).into()));
-        for prefix in v4.chain(v6).chain([None]) {
+        for prefix in v4.chain(v6).chain([None, Some(Ipv6Addr::UNSPECIFIED.into())]) {
             assert_eq!(failures.record_at(prefix, rate, now), Ok(()), "{prefix:?}");
             assert_eq!(failures.record_at(prefix, rate, now), Err(SECOND), "{prefix:?}");
         }
