@@ -265,6 +265,31 @@ fn forms() {
     app.send("POST", "/token", &[&good, FORM], CLIENT_CREDENTIALS).assert_says(415, "UnsupportedMediaType", "");
 }
 
+/// "413, then 415, then 400 of form; 401; then policy."
+#[test]
+fn what_is_wrong_first_speaks() {
+    let app = start();
+    let wrong = [&*basic("orders", &SECRET.replace('A', "B"))];
+    for (path, form, error) in [
+        ("/oauth2/token", "", "invalid_request"),
+        ("/oauth2/token", "grant_type=password", "unsupported_grant_type"),
+        ("/oauth2/token", "grant_type=refresh_token", "invalid_request"),
+        ("/oauth2/token", "grant_type=client_credentials&scope=%22", "invalid_scope"),
+        ("/oauth2/token", "grant_type=client_credentials&resource=%00", "invalid_target"),
+        ("/oauth2/token", "grant_type=client_credentials&client_id=billing", "invalid_request"),
+        ("/oauth2/introspect", "", "invalid_request"),
+    ] {
+        app.form(path, &wrong, form).assert_oauth(400, error);
+    }
+    for (path, form) in [
+        ("/oauth2/token", "grant_type=client_credentials&scope=not:granted"),
+        ("/oauth2/token", "grant_type=refresh_token&refresh_token=x"),
+        ("/oauth2/introspect", "token=x"),
+    ] {
+        app.form(path, &wrong, form).assert_invalid_client(true);
+    }
+}
+
 /// "a grant outside the client's `grants` is `unauthorized_client`."
 #[test]
 fn grants_are_the_client_s() {
@@ -692,11 +717,8 @@ fn wrong_assertions() {
     ]);
     for wrong in &wrong {
         let answer = with_assertion(&app, wrong, "");
-        // A failure over the limit is 429; the limit is not what is asked about here.
-        if answer.status != 429 {
-            answer.assert_invalid_client(false);
-        }
-        assert!(matches!(answer.status, 401 | 429), "{wrong}");
+        assert_eq!(answer.status, 401, "{wrong}");
+        answer.assert_invalid_client(false);
     }
     with_assertion(&app, &good, "&client_id=orders").assert_oauth(401, "invalid_client");
     // "Two methods are `invalid_request`."

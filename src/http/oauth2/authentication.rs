@@ -43,6 +43,9 @@ impl Presented {
             (BasicAuth::Absent, None, (Some(_), None)) => return invalid("client_assertion_type is missing"),
             (BasicAuth::Absent, None, (None, Some(_))) => return invalid("client_assertion is missing"),
             (BasicAuth::Basic(id, secret), None, (None, None)) => match (decoded(id.as_bytes()), decoded(&secret)) {
+                (Some(id), _) if client_id.as_ref().is_some_and(|named| *named != id) => {
+                    return invalid("client_id is not the client that authenticates");
+                }
                 (Some(id), Some(secret)) => ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec())),
                 _ => ClientAuth::nobody(),
             },
@@ -60,13 +63,10 @@ impl Presented {
         }
         let client = call.authenticate(&self.auth).map_err(|denied| OAuthFailure::of(denied, self.in_header))?;
         match &self.client_id {
-            Some(id) if id.as_str() != client.id.as_str() => match self.auth {
-                ClientAuth::Assertion(_) => {
-                    let denied = call.note(Denied::Client(Unauthenticated::AssertionSubject));
-                    Err(OAuthFailure::of(denied, self.in_header))
-                }
-                _ => Err(OAuthFailure::invalid_request("client_id is not the client that authenticates")),
-            },
+            Some(id) if id.as_str() != client.id.as_str() => {
+                let denied = call.note(Denied::Client(Unauthenticated::AssertionSubject));
+                Err(OAuthFailure::of(denied, self.in_header))
+            }
             _ => Ok(client),
         }
     }

@@ -24,7 +24,7 @@ use errors::OAuthFailure;
 use form::FormBody;
 use introspection::{INACTIVE, Introspected, IntrospectionRequest, IntrospectionSchema};
 use metadata::{Kind, Metadata};
-use token::{TokenRequest, TokenResponse};
+use token::{Asked, TokenRequest, TokenResponse};
 
 pub(super) use errors::{example, shape};
 pub(super) use metadata::add_to as add_metadata_to;
@@ -63,8 +63,9 @@ impl OAuth2 {
     ) -> Result<Reply<TokenResponse>, OAuthFailure> {
         let call = context.call(&self.state);
         let mut form = body.form;
-        let client = Presented::take(header, &mut form)?.client(&call)?;
-        let issued = token::issue(&call, client, form)?;
+        let presented = Presented::take(header, &mut form)?;
+        let asked = Asked::read(&mut form)?;
+        let issued = asked.issue(&call, presented.client(&call)?)?;
         Ok(Reply::secret(TokenResponse::new(issued, call.now).json().into()))
     }
 
@@ -81,9 +82,9 @@ impl OAuth2 {
     ) -> Result<Reply<IntrospectionSchema>, OAuthFailure> {
         let call = context.call(&self.state);
         let mut form = body.form;
-        let client = Presented::take(header, &mut form)?.client(&call)?;
+        let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
-        Ok(match call.introspect(client, &token) {
+        Ok(match call.introspect(presented.client(&call)?, &token) {
             Ok(inspected) => Reply::secret(inspected.rendered::<Introspected>().0.clone().into()),
             Err(_) => Reply::secret(INACTIVE.into()),
         })

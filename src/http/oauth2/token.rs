@@ -2,6 +2,7 @@
 
 use poem_openapi::Object;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
 use super::form::{Described, Form};
@@ -79,25 +80,40 @@ impl TokenResponse {
     }
 }
 
-/// Issues what `form` asks for `client`.
-pub(super) fn issue<'s>(call: &Call<'s>, client: &'s Client, mut form: Form) -> Result<Issued<'s>, OAuthFailure> {
-    let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
-    let issued = match GrantType::from_name(&asked) {
-        Some(GrantType::ClientCredentials) => {
-            let order = Order { scope: scope(&mut form)?, audience: audience(&form)?, ..Order::default() };
-            grants::issue(call, ClientCredentials { client, order })
+/// What a request asks for.
+pub(super) enum Asked {
+    ClientCredentials(Order),
+    RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>),
+}
+
+impl Asked {
+    /// Reads `form`, whoever sends it.
+    pub(super) fn read(form: &mut Form) -> Result<Self, OAuthFailure> {
+        let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
+        match GrantType::from_name(&asked) {
+            Some(GrantType::ClientCredentials) => {
+                let order = Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() };
+                Ok(Self::ClientCredentials(order))
+            }
+            Some(GrantType::RefreshToken) => {
+                let missing = || OAuthFailure::invalid_request("refresh_token is missing");
+                Ok(Self::RefreshToken(form.take("refresh_token").ok_or_else(missing)?, scope(form)?))
+            }
+            None => {
+                let known = GrantType::ALL.map(GrantType::name).join(" or ");
+                Err(OAuthFailure::unsupported_grant_type(format!("grant_type must be {known}")))
+            }
         }
-        Some(GrantType::RefreshToken) => {
-            let missing = || OAuthFailure::invalid_request("refresh_token is missing");
-            let token = form.take("refresh_token").ok_or_else(missing)?;
-            grants::issue(call, RefreshToken { client, token: &token, scope: scope(&mut form)? })
-        }
-        None => {
-            let known = GrantType::ALL.map(GrantType::name).join(" or ");
-            return Err(OAuthFailure::unsupported_grant_type(format!("grant_type must be {known}")));
-        }
-    };
-    issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
+    }
+
+    /// Issues it to `client`.
+    pub(super) fn issue<'s>(self, call: &Call<'s>, client: &'s Client) -> Result<Issued<'s>, OAuthFailure> {
+        let issued = match self {
+            Self::ClientCredentials(order) => grants::issue(call, ClientCredentials { client, order }),
+            Self::RefreshToken(token, scope) => grants::issue(call, RefreshToken { client, token: &token, scope }),
+        };
+        issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
+    }
 }
 
 /// `scope`: scope tokens with one space between (RFC 6749 §3.3). Duplicates collapse.
