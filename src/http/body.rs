@@ -125,7 +125,7 @@ impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
         Some(MetaRequest {
             description: Some(T::PURPOSE),
             content: vec![MetaMediaType {
-                content_type: "application/json",
+                content_type: MEDIA_TYPE,
                 schema: MetaSchemaRef::Reference(T::NAME.to_owned()),
             }],
             required: false,
@@ -142,7 +142,7 @@ impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
             query::refuse_credentials(request.uri())?;
             return Ok(Self(T::default()));
         }
-        if !is_json(request.headers()) {
+        if !is_media_type(request.headers(), MEDIA_TYPE) {
             return Err(Problem::UnsupportedMediaType.into());
         }
         query::refuse_credentials(request.uri())?;
@@ -186,9 +186,9 @@ async fn collect(mut body: Limited<BoxBody<Bytes, io::Error>>) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// Whether the body is `application/json`, not encoded: its `charset` is UTF-8 or absent, and other
-/// parameters have no meaning (RFC 9110 §8.3.1).
-fn is_json(headers: &HeaderMap) -> bool {
+/// Whether the body is of the media type `expected`, not encoded: its `charset` is UTF-8 or absent,
+/// and other parameters have no meaning (RFC 9110 §8.3.1).
+pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(written), None) = (types.next(), types.next()) else { return false };
     let written = written.as_bytes();
@@ -201,8 +201,11 @@ fn is_json(headers: &HeaderMap) -> bool {
         (Some((_, charset)), None) => charset.eq_ignore_ascii_case(b"utf-8"),
         _ => false,
     };
-    media.trim_ascii().eq_ignore_ascii_case(b"application/json") && is_utf8 && !headers.contains_key(CONTENT_ENCODING)
+    media.trim_ascii().eq_ignore_ascii_case(expected.as_bytes()) && is_utf8 && !headers.contains_key(CONTENT_ENCODING)
 }
+
+/// The media type, as the specification names it.
+const MEDIA_TYPE: &str = "application/json";
 
 /// Where reading stands, so that an error can name the member.
 enum At {
@@ -306,6 +309,7 @@ mod tests {
             }
             headers
         };
+        let is_json = |headers: &HeaderMap| is_media_type(headers, MEDIA_TYPE);
         for right in [
             "application/json",
             "APPLICATION/JSON",

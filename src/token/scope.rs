@@ -11,7 +11,7 @@ use std::borrow::Borrow;
 checked_string!(
     /// One element of a scope.
     ScopeToken,
-    "1 to 128 visible ASCII characters without \" and \\",
+    "1 to 128 visible ASCII characters without quotation mark and backslash",
     |text| {
         (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
     }

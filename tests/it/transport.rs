@@ -6,7 +6,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use crate::app::{SECRET, TestApp, answers, basic, read_answer, standard};
 use crate::home::{Home, LIMIT, Server, signal, until, watch};

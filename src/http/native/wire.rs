@@ -385,7 +385,7 @@ mod tests {
         let said = |body: &str| parse::<CreateToken>(body.as_bytes()).err().unwrap();
         assert_eq!(
             said("{\"scope\":0}"),
-            "scope must be an array of 1 to 64 scope tokens, each 1 to 128 visible ASCII characters without \" and \\"
+            "scope must be an array of 1 to 64 scope tokens, each 1 to 128 visible ASCII characters without quotation mark and backslash"
         );
         assert_eq!(
             said("{\"audience\":0}"),

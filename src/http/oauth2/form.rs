@@ -2,15 +2,13 @@
 
 use std::borrow::Cow;
 
-use poem::http::HeaderMap;
-use poem::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, types};
 use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
-use crate::http::body::receive;
+use crate::http::body::{is_media_type, receive};
 use crate::http::problem::Problem;
 use crate::http::query::{decode, pairs};
 
@@ -92,7 +90,7 @@ impl<'a, T: Described> ApiExtractor<'a> for FormBody<T> {
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
         let bytes = Zeroizing::new(receive(request.headers(), body).await?);
-        if !bytes.is_empty() && !is_form(request.headers()) {
+        if !bytes.is_empty() && !is_media_type(request.headers(), MEDIA_TYPE) {
             return Err(Problem::UnsupportedMediaType.into());
         }
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
@@ -104,25 +102,11 @@ impl<'a, T: Described> ApiExtractor<'a> for FormBody<T> {
     }
 }
 
-/// The one media type; `charset`, if there, is UTF-8; not encoded.
-fn is_form(headers: &HeaderMap) -> bool {
-    let mut types = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(written), None) = (types.next(), types.next()) else { return false };
-    let Ok(written) = written.to_str() else { return false };
-    let mut parts = written.split(';').map(str::trim);
-    let is_utf8 = |parameter: &str| match parameter.split_once('=') {
-        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        }
-        _ => true,
-    };
-    parts.next().is_some_and(|media| media.eq_ignore_ascii_case(MEDIA_TYPE))
-        && parts.all(is_utf8)
-        && !headers.contains_key(CONTENT_ENCODING)
-}
-
 #[cfg(test)]
 mod tests {
+    use poem::http::HeaderMap;
+    use poem::http::header::CONTENT_TYPE;
+
     use super::*;
 
     #[test]
@@ -144,12 +128,18 @@ mod tests {
 
     #[test]
     fn media_types() {
+        let is_form = |headers: &HeaderMap| is_media_type(headers, MEDIA_TYPE);
         let with = |value: &str| HeaderMap::from_iter([(CONTENT_TYPE, value.parse().unwrap())]);
-        for right in ["", ";charset=utf-8", "; charset=UTF-8", "; charset=\"Utf-8\"", "; a=b", ";"] {
+        for right in
+            ["", ";charset=utf-8", "; charset=UTF-8", "; charset=\"Utf-8\"", "; a=b", ";", "; a=\"b;charset=latin1\""]
+        {
             assert!(is_form(&with(&format!("{MEDIA_TYPE}{right}"))), "{right}");
         }
         assert!(is_form(&with("Application/X-WWW-Form-Urlencoded")));
-        for wrong in ["application/json", "text/plain", &format!("{MEDIA_TYPE}; charset=latin1"), ""] {
+        for wrong in ["; charset=latin1", "; charset", "; charset=\"\"utf-8\"\"", "; @@, text/html", ", text/html"] {
+            assert!(!is_form(&with(&format!("{MEDIA_TYPE}{wrong}"))), "{wrong}");
+        }
+        for wrong in ["application/json", "text/plain", ""] {
             assert!(!is_form(&with(wrong)), "{wrong}");
         }
         assert!(!is_form(&HeaderMap::new()));
