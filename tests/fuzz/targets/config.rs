@@ -7,7 +7,8 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use lingpai::app;
 use lingpai::clients::Registry;
-use lingpai::token::{ACCESS_CAP, Client, Config, ConfigError, LEEWAY_CAP, Overrides, REFRESH_CAP, SESSION_CAP};
+use lingpai::config::{Client, Config, ConfigError, Overrides};
+use lingpai::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
 const PATH: &str = "/etc/lingpai.toml";
 
