@@ -6,6 +6,7 @@
 //! a scope or a client id *is* must not enter: those strings leave here with
 //! their place in the file ([`Text`]) and are compiled by the room that knows.
 
+pub mod edit;
 mod file;
 mod sections;
 mod source;
