@@ -20,6 +20,7 @@
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
 //! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
 //! | [`telemetry`] | the log and the metrics |
+//! | [`fetch`] | one HTTP exchange as a client |
 //! | [`crypto`] | the crate that signs, digests, random bytes |
 //! | [`files`] | bounded reads, atomic writes |
 //! | [`clock`] | the time, which everything else is told |
@@ -35,6 +36,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod fetch;
 pub mod files;
 pub mod foreign;
 pub mod grants;
