@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::sections;
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
 use super::{Client, Clients, Config, Drain, Keys, Overrides, Tls, Token};
+use super::{sections, suggest};
 use crate::files::{self, ReadError};
 use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
@@ -300,7 +300,7 @@ fn in_words(message: &str) -> String {
         let (_, expected) = rest.rsplit_once("\", expected ")?;
         Some(format!("{kind} string, expected {expected}"))
     });
-    let message = without_secrets(unquoted.as_deref().unwrap_or(message))
+    let message = without_secrets(&suggest::nearest(unquoted.as_deref().unwrap_or(message)))
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
         .replace("expected a nonzero u32", "expected an integer from 1 to 4294967295")
         .replace("expected u32", "expected an integer from 0 to 4294967295");
@@ -396,7 +396,7 @@ mod tests {
                 "lingpai.toml:4:2: invalid type: map, expected an array",
             ),
             ("clients = []\n[[clients]]\nid = \"a\"", "lingpai.toml:2:1: `clients` is written in another form too"),
-            ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`, expected `scope`"),
+            ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`; did you mean `scope`?"),
             ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),
             ("issuer = \"https://t.example\"\nissuer = \"https://t.example\"", "lingpai.toml:2:1: duplicate key"),

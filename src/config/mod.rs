@@ -8,8 +8,10 @@
 
 pub mod edit;
 mod file;
+mod problems;
 mod sections;
 mod source;
+mod suggest;
 mod values;
 
 use std::ops::Range;
@@ -18,6 +20,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Timestamp;
 use crate::keys::Modes;
 
+pub use problems::problems;
 pub use source::{ConfigError, List, Source, Text};
 pub use values::{Forwarding, Issuer, Listen, Origin, Peer, Seconds};
 
