@@ -79,6 +79,12 @@ impl Client {
         self.credentials.keys.as_ref()
     }
 
+    /// How many secrets it has.
+    #[must_use]
+    pub fn secrets_len(&self) -> usize {
+        self.credentials.secrets_len()
+    }
+
     /// Whether it serves one of `audience`, so that it may introspect tokens for it.
     #[must_use]
     pub fn accepts_any(&self, audience: &Audiences) -> bool {
@@ -141,7 +147,29 @@ impl Registry {
     /// The first value that is not as it should be, with its place.
     pub fn compile_with(
         config: &Config,
+        read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Self, ConfigError> {
+        Self::build(config, read, Err)
+    }
+
+    /// Everything that keeps `config` from being compiled: of each client the first problem.
+    #[must_use]
+    pub fn problems(config: &Config) -> Vec<ConfigError> {
+        let mut all = Vec::new();
+        let read = |path: &Path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec());
+        let built = Self::build(config, read, |problem| {
+            all.push(problem);
+            Ok(())
+        });
+        all.extend(built.err());
+        all
+    }
+
+    /// Compiles, and leaves out each client whose problem `report` does not return.
+    fn build(
+        config: &Config,
         mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+        mut report: impl FnMut(ConfigError) -> Result<(), ConfigError>,
     ) -> Result<Self, ConfigError> {
         let source = &config.source;
         let service_audience =
@@ -159,10 +187,14 @@ impl Registry {
         let algorithm = algorithm(source, config.token.algorithm.as_ref())?.unwrap_or_default();
         let mut clients = IndexSet::with_capacity(config.clients_len());
         for written in config.clients() {
-            let written = written?;
-            let client = client(&written, &service_audience, algorithm, service, &mut read)?;
-            if !clients.insert(ById(client)) {
-                return Err(written.source.error(&written.id, "another client has this id; ids must be unique"));
+            let compiled = written.and_then(|written| {
+                let client = client(&written, &service_audience, algorithm, service, &mut read)?;
+                let is_new = clients.insert(ById(client));
+                let twice = || written.source.error(&written.id, "another client has this id; ids must be unique");
+                is_new.then_some(()).ok_or_else(twice)
+            });
+            if let Err(problem) = compiled {
+                report(problem)?;
             }
         }
         let anonymous = match &config.anonymous {
@@ -241,6 +273,11 @@ impl Registry {
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Client> {
         self.clients.get(id).map(|client| &client.0)
+    }
+
+    /// Each client, in the order of the file. The anonymous one is not among them.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.clients.iter().map(|client| &client.0)
     }
 
     /// Whether `name` is the id of a client, which nobody else may be called.
