@@ -1,6 +1,8 @@
 //! The composition root: a [`Config`] becomes what runs. The only place that
 //! knows every room.
 
+mod development;
+mod lint;
 mod part;
 mod reload;
 mod sight;
@@ -28,6 +30,8 @@ use crate::token::Cache;
 
 use sight::Content;
 
+pub use development::{Development, development, refuse_public_address};
+pub use lint::problems;
 pub use reload::{Reloader, watch};
 
 /// The most connections of the operator at once.
@@ -295,6 +299,8 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
         breaks.push(format!("the issuer changes from {old}: every token that has been issued is refused at once"));
     }
+    let lint = lint::warnings(config, &new.registry, &new.keys, now);
+    new.warnings.extend(lint.into_iter().map(Warning::standing));
     new.warnings.retain(|warning| !breaks.contains(&warning.message));
     Ok((new, breaks))
 }
