@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use lingpai::clock::Clock;
 use lingpai::keys::{self, Alg};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::app::{ISSUER, standard, vectors};
+use crate::app::{ISSUER, quiet, standard, vectors};
 use crate::home::{Home, RECENT, Ran};
 
 #[test]
@@ -15,7 +15,7 @@ fn check() {
     let home = Home::standard();
     let ran = home.run(&["check"]);
     assert_eq!(ran.assert(0).err, "");
-    assert_eq!(ran.out, format!("good: issuer {ISSUER}, 2 clients and 1 key, signing with {}\n", *RECENT));
+    assert_eq!(ran.out, format!("ok: issuer {ISSUER}, 2 clients and 1 key, signing with {}\n", *RECENT));
     let said = home.run(&["check", "--json"]).assert(0).json();
     let expected = json!({"issuer": ISSUER, "clients": 2, "keys": 1, "signing": *RECENT, "warnings": [], "breaks": []});
     for (member, value) in expected.as_object().unwrap() {
@@ -25,7 +25,7 @@ fn check() {
         assert_eq!(said[digest].as_str().unwrap().len(), 64, "{said}");
     }
 
-    home.write("lingpai.toml", &standard().replace("[token]", "[token]\nsession_lifetime = \"1h\""));
+    home.write("lingpai.toml", &quiet().replace("[token]", "[token]\nsession_lifetime = \"1h\""));
     let ran = home.run(&["check"]);
     assert!(ran.assert(0).err.starts_with("lingpai: warning: refresh_lifetime is longer"), "{ran:?}");
     assert_eq!(home.run(&["check", "--json"]).assert(0).json()["warnings"].as_array().unwrap().len(), 1);
@@ -56,7 +56,7 @@ fn messages_are_one_visible_line() {
 /// The configuration of most tests with this certificate and this key, and what `check` says of it.
 fn check_tls(cert: &[u8], key: &[u8], mode: u32) -> Ran {
     let home = Home::standard();
-    home.write("lingpai.toml", &(standard() + "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"));
+    home.write("lingpai.toml", &(quiet() + "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"));
     fs::write(home.path("cert.pem"), cert).unwrap();
     fs::write(home.path("key.pem"), key).unwrap();
     fs::set_permissions(home.path("key.pem"), fs::Permissions::from_mode(mode)).unwrap();
@@ -117,7 +117,73 @@ fn tls_files_in_any_lax_form() {
 #[test]
 fn a_generated_folder_is_read_by_every_command() {
     let home = Home::new();
-    home.write("lingpai.toml", &standard());
+    home.write("lingpai.toml", &quiet());
     keys::generate(&home.path("keys"), Alg::Es256, Clock::system().now().plus(-1)).unwrap();
     home.run(&["check"]).assert(0);
+}
+
+/// All of them at once, so that a file is mended in one go.
+#[test]
+fn every_problem_of_a_file_is_said() {
+    let home = Home::standard();
+    let bad = quiet().replace("\"orders:read\"", "\"a b\"").replace("\"bills\"", "\"\"").replace("[token]", "[tokn]");
+    for (text, lines) in [
+        (
+            bad.replace("[tokn]", "[token]"),
+            vec!["lingpai.toml:10:10: expected a scope token", "lingpai.toml:17:10: expected a scope token"],
+        ),
+        (
+            bad.replace("subjects", "subject"),
+            vec![
+                "lingpai.toml:3:2: unknown field `tokn`",
+                "lingpai.toml:12:1: unknown field `subject`",
+                "lingpai.toml:18:1: unknown",
+            ],
+        ),
+        (quiet().replace("billing", "orders"), vec!["lingpai.toml:15:6: another client has this id"]),
+    ] {
+        home.write("lingpai.toml", &text);
+        let ran = home.run(&["check"]);
+        assert_eq!(ran.assert(2).err.lines().count(), lines.len(), "{ran:?}");
+        for (said, line) in ran.err.lines().zip(&lines) {
+            assert!(said.starts_with(&format!("lingpai: {line}")), "{said}\nwant: {line}");
+        }
+        // A start says the first.
+        let first = home.run(&["serve", "--listen", "127.0.0.1:0"]);
+        first.assert_refused(2, &[lines[0]]);
+    }
+    home.write("lingpai.toml", &quiet().replace("\"bills\"", "\"\""));
+    home.write("keys/x.pem", "");
+    let ran = home.run(&["check", "--json"]);
+    let errors: Vec<Value> = ran.assert(2).err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(errors[0]["error"].as_str().unwrap().contains("expected a scope token"), "{ran:?}");
+    assert!(errors[1]["error"].as_str().unwrap().contains("keys/x.pem"), "{ran:?}");
+}
+
+/// What is allowed, but gives away more than was probably meant.
+#[test]
+fn check_warns_of_a_lax_policy() {
+    let home = Home::standard();
+    let year = 2_000 + 100;
+    let text = standard().replace("scope = [\"bills\"]\n", &format!("not_before = \"{year}-01-01T00:00:00Z\"\n"));
+    home.write("lingpai.toml", &text);
+    let ran = home.run(&["check"]);
+    for warning in [
+        "client billing: subjects = [\"*\"]",
+        "client billing: no scope",
+        "client billing: not_before is in the future",
+        "client orders: several audiences",
+    ] {
+        assert!(
+            ran.assert(0).err.contains(&format!("lingpai: warning: {warning}")),
+            "{warning} is not in\n{}",
+            ran.err
+        );
+    }
+    let server = home.serve(&[]);
+    assert!(!server.stop("TERM").err.contains("several audiences"), "a start says only what it must");
+    let client = |n: usize| format!("[[clients]]\nid = \"c{n}\"\nsecrets = [\"sha256:{}\"]\n", "a1".repeat(32));
+    let many = (0..9).map(client).collect::<Vec<_>>().concat();
+    home.write("lingpai.toml", &(standard() + &many));
+    assert!(home.run(&["check"]).assert(0).err.contains("clients c0, c1, c2, c3, c4 and 4 more: no scope"));
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use lingpai::clients::SecretDigest;
 use serde_json::json;
 
-use crate::app::{ISSUER, SECRET, segment, standard};
+use crate::app::{ISSUER, SECRET, quiet, segment};
 use crate::home::Home;
 
 /// Adds a client to `before`, and asserts that all of it still stands before what was added.
@@ -34,27 +34,27 @@ fn assert_appended(before: &str) {
 
 #[test]
 fn client_add_keeps_the_file() {
-    assert_appended(&standard());
-    assert_appended(standard().trim_end());
+    assert_appended(&quiet());
+    assert_appended(quiet().trim_end());
     assert_appended(&format!("issuer = '{ISSUER}' # no client yet\n"));
-    let commented = standard().replace("[anonymous]", "  # guests\n[ anonymous ]  # why\t\n");
+    let commented = quiet().replace("[anonymous]", "  # guests\n[ anonymous ]  # why\t\n");
     assert_appended(&format!("# first line\n\n{}", commented.replace("\"bills\"", "\n  \"bills\", # all\n")));
 }
 
 #[test]
 fn client_add_comes_after_the_last_comment() {
-    assert_appended(&(standard() + "\n# the last word\n"));
+    assert_appended(&(quiet() + "\n# the last word\n"));
 }
 
 #[test]
 fn client_add_comes_after_the_last_table() {
-    assert_appended(&(standard() + "[reload]\ninterval = \"3s\" # after the clients\n"));
+    assert_appended(&(quiet() + "[reload]\ninterval = \"3s\" # after the clients\n"));
 }
 
 #[test]
 fn client_add_keeps_the_ends_of_lines() {
     let home = Home::standard();
-    let before = standard().replace('\n', "\r\n");
+    let before = quiet().replace('\n', "\r\n");
     home.write("lingpai.toml", &before);
     home.run(&["client", "add", "shop"]).assert(0);
     assert!(home.text("lingpai.toml").starts_with(before.trim_end()), "{:?}", home.text("lingpai.toml"));
@@ -92,13 +92,13 @@ fn client_add_refuses() {
         (&["shop", "--claim", "iss"], 2, "`iss` is a reserved claim"),
     ] {
         home.run(&[&["client", "add"], arguments].concat()).assert_refused(code, &[expected]);
-        assert_eq!(home.text("lingpai.toml"), standard(), "{arguments:?}");
+        assert_eq!(home.text("lingpai.toml"), quiet(), "{arguments:?}");
         assert_eq!(home.names("."), ["elsewhere.toml", "keys", "lingpai.toml"], "{arguments:?}");
     }
     // What is wrong already is said with its own place, and is not made worse.
-    home.write("elsewhere.toml", &standard().replace("\"bills\"", "\"\""));
+    home.write("elsewhere.toml", &quiet().replace("\"bills\"", "\"\""));
     home.run(&["client", "add", "shop"]).assert_refused(2, &["lingpai.toml:17:10: expected a scope token"]);
-    home.write("elsewhere.toml", &standard());
+    home.write("elsewhere.toml", &quiet());
     // The link stays a link, and the file behind it has the client.
     home.run(&["client", "add", "shop"]).assert(0);
     assert_eq!(fs::read_link(home.path("lingpai.toml")).unwrap(), Path::new("elsewhere.toml"));

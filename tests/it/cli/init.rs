@@ -93,3 +93,30 @@ fn what_init_writes_for_an_issuer_with_a_quotation_mark_can_be_read() {
         home.run(&["check"]).assert(0);
     }
 }
+
+/// What the flags say is what is written, so that `serve` without them does the same.
+#[test]
+fn init_writes_what_its_flags_say() {
+    let home = Home::new();
+    let flags = ["--config", "etc/a.toml", "--keys", "secret/keys", "--listen", "127.0.0.1:9000,:9001"];
+    home.run(&[&["init"], &flags[..]].concat()).assert(0);
+    assert_eq!(
+        (home.names("."), home.names("etc")),
+        (vec!["etc".to_owned(), "secret".to_owned()], vec!["a.toml".to_owned()])
+    );
+    assert_eq!(home.names("secret/keys").len(), 1);
+    let written = home.text("etc/a.toml");
+    for line in ["issuer = \"http://127.0.0.1:9000\"", "listen = [\"127.0.0.1:9000\", \":9001\"]", "revoked = []"] {
+        assert!(written.contains(line), "{written}");
+    }
+    home.run(&["check", "--config", "etc/a.toml", "--listen", "127.0.0.1:0"]).assert(0);
+    // Beside the file, it is named as the file sees it.
+    home.run(&["init", "--config", "b/b.toml", "--keys", "b/k"]).assert(0);
+    assert!(home.text("b/b.toml").contains("path    = \"k\""), "{}", home.text("b/b.toml"));
+    home.run(&["check", "--config", "b/b.toml"]).assert(0);
+    home.run(&["init", "c", "--config", "c/c.toml"])
+        .assert_refused(2, &["say where to write once: c or --config c/c.toml"]);
+    assert!(!home.path("c").exists());
+    home.run_in(&["init"], &[("LINGPAI_CONFIG", "d/d.toml")]).assert(0);
+    assert_eq!(home.names("d"), ["d.toml", "keys"]);
+}

@@ -2,10 +2,15 @@
 
 mod check;
 mod client;
+mod clients;
+mod explain;
+mod get;
 mod healthcheck;
 mod init;
 mod log;
 mod output;
+mod revoke;
 mod serve;
 mod settings;
+mod suggest;
 mod token;

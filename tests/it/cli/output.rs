@@ -109,13 +109,20 @@ fn an_answer_that_cannot_be_written_is_an_error() {
         &["token", "inspect", "token"],
         &["token", "inspect", "token", "--json"],
         &["client", "add", "shop"],
+        &["client", "list"],
+        &["client", "rotate", "orders"],
+        &["client", "retire", "orders"],
+        &["client", "remove", "billing"],
+        &["explain", "orders"],
+        &["keys", "list", "--wide"],
         &["init", "a"],
         &["healthcheck", "--at", &address],
     ] {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let ran = ended(home.command(arguments, &[]).stdout(full).spawn().unwrap());
         assert_eq!(ran.code, Some(2), "{arguments:?} {ran:?}");
-        assert!(ran.err.starts_with("lingpai: ") && ran.err.lines().count() == 1, "{arguments:?} {ran:?}");
+        let begin = if arguments.contains(&"--json") { "{\"error\":" } else { "lingpai: " };
+        assert!(ran.err.starts_with(begin) && ran.err.lines().count() == 1, "{arguments:?} {ran:?}");
         assert!(ran.err.contains("No space left on device"), "{arguments:?} {ran:?}");
     }
     ready.join().unwrap();

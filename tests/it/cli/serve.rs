@@ -15,7 +15,7 @@ fn development() {
     let home = Home::new();
     let server = home.serve(&[]);
     let demo = secret_in(&server.line("-u 'demo:"));
-    server.line("-X PUT");
+    server.line("lingpai init");
     let anybody = server.send("POST", "/token", "", "");
     assert_eq!(anybody.status, 200);
     let claims = segment(&anybody.text("value"), 1);

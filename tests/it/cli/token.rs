@@ -82,6 +82,35 @@ fn token_inspect() {
     assert!(inspect(&[], &value).assert(1).out.contains("no key here writes this header"));
 }
 
+/// What somebody has at hand is taken as it is, and it is said of which kind the token is.
+#[test]
+fn token_inspect_takes_headers_and_answers() {
+    let home = Home::standard();
+    let server = home.serve(&[]);
+    let pair = server.create("orders", SECRET);
+    assert_eq!(server.stop("TERM").code, Some(0));
+    let (value, refresh) = (pair.text("value"), pair.text("refresh"));
+    let access = json!({"access_token": value, "token_type": "Bearer", "expires_in": 600}).to_string();
+    for (input, kind, named) in [
+        (value.clone(), "access", "an access token\n"),
+        (format!("Bearer {value}"), "access", "an access token\n"),
+        (format!("token  {value}\n"), "access", "an access token\n"),
+        (format!("Authorization: Toekn {value}\r\n"), "access", "an access token\n"),
+        (format!("Token {refresh}"), "refresh", "a refresh token\n"),
+        (pair.body.clone(), "access", "an access token\n"),
+        (access, "access", "an access token\n"),
+        (json!({"refresh_token": refresh}).to_string(), "refresh", "a refresh token\n"),
+    ] {
+        let ran = home.run_with_input(&["token", "inspect"], input.as_bytes());
+        assert!(ran.assert(0).out.starts_with(named) && ran.out.ends_with("\nvalid\n"), "{ran:?}");
+        let said = home.run_with_input(&["token", "inspect", "--json"], input.as_bytes()).assert(0).json();
+        assert_eq!((&said["kind"], &said["valid"]), (&json!(kind), &json!(true)));
+    }
+    for input in ["Bearer", "Basic b3JkZXJzOng=", "{\"value\":7}", "{}", "Bearer a b"] {
+        home.run_with_input(&["token", "inspect"], input.as_bytes()).assert_refused(1, &["this is not a token"]);
+    }
+}
+
 #[test]
 fn token_inspect_refuses() {
     let home = Home::standard();
