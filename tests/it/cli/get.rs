@@ -109,7 +109,7 @@ fn a_secret_goes_nowhere_in_the_clear() {
 #[test]
 fn certificates_are_verified() {
     let home = Home::standard();
-    let (cert, key) = (vectors("tls").join("v3.crt"), vectors("tls").join("key.pem"));
+    let (cert, key) = (vectors("tls").join("leaf.crt"), vectors("tls").join("key.pem"));
     fs::copy(&cert, home.path("cert.pem")).unwrap();
     fs::copy(key, home.path("key.pem")).unwrap();
     home.write("lingpai.toml", &(standard() + "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"));
@@ -123,9 +123,12 @@ fn certificates_are_verified() {
         let mut command = home.command(&["token", "get", "--client", "orders", "--url", &url], &environment);
         ended(command.stdin(Stdio::null()).spawn().unwrap())
     };
-    home.write("other.pem", &fs::read_to_string(vectors("tls").join("v1.crt")).unwrap());
+    fs::copy(vectors("tls").join("first.crt"), home.path("other.pem")).unwrap();
     home.write("empty.pem", "");
-    run("other.pem", "localhost").assert_refused(1, &["cannot be reached"]);
+    let ran = run("cert.pem", "localhost");
+    assert_eq!(segment(ran.assert(0).out.trim(), 1)["sub"], "orders");
+    run("cert.pem", "127.0.0.1").assert_refused(1, &["certificate not valid for name"]);
+    run("other.pem", "localhost").assert_refused(1, &["cannot be reached: invalid peer certificate"]);
     run("empty.pem", "localhost").assert_refused(1, &["no certificates to trust"]);
     // The same server asks itself whatever its certificate says.
     let listen = format!("127.0.0.1:{port}");
