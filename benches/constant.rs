@@ -2,7 +2,7 @@
 //! `benches/compare` and `benches/overload` compare lingpai with. No router, no time-outs,
 //! no work but what is asked for, and one thread.
 //!
-//! `constant FILE [sign|verify [SHARE]]`, where FILE holds an HTTP/1.1 answer as `curl -i`
+//! `constant FILE [sign|verify|both [SHARE]]`, where FILE holds an HTTP/1.1 answer as `curl -i`
 //! writes it; with `sign` or `verify` ring makes or checks exactly one ES256 signature
 //! for each request, but for a SHARE of them (0 to 1), which get the shortest 503.
 //! Prints where it listens: a port of its own on 127.0.0.1.
@@ -39,6 +39,8 @@ enum Work {
     Nothing,
     Sign(EcdsaKeyPair, SystemRandom),
     Verify(UnparsedPublicKey<Vec<u8>>, Signature),
+    /// A verification, then a signature.
+    Both(Box<Self>, Box<Self>),
 }
 
 impl Work {
@@ -54,6 +56,7 @@ impl Work {
                 let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, pair.public_key().as_ref().to_vec());
                 Some(Self::Verify(public, pair.sign(&random, MESSAGE).unwrap()))
             }
+            Some("both") => Some(Self::Both(Self::named(Some("verify"))?.into(), Self::named(Some("sign"))?.into())),
             Some(_) => None,
         }
     }
@@ -64,11 +67,12 @@ impl Work {
             Self::Nothing => true,
             Self::Sign(pair, random) => pair.sign(random, MESSAGE).is_ok(),
             Self::Verify(public, signature) => public.verify(MESSAGE, signature.as_ref()).is_ok(),
+            Self::Both(first, second) => first.done() && second.done(),
         }
     }
 }
 
-const USAGE: &str = "usage: constant FILE [sign|verify [SHARE]]";
+const USAGE: &str = "usage: constant FILE [sign|verify|both [SHARE]]";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -67,6 +67,14 @@ fn serve(
         let listener = socket.listen(1024).unwrap();
         listens(listener.local_addr().unwrap());
         let listeners = Listeners { public: vec![Listener::Tcp(listener)], ops: Vec::new() };
-        app::serve(Arc::clone(state), listeners, *transport, None, pending()).await;
+        app::serve(
+            Arc::clone(state),
+            lingpai::http::RequestIds::new().unwrap(),
+            listeners,
+            *transport,
+            None,
+            pending(),
+        )
+        .await;
     });
 }

@@ -53,8 +53,10 @@ impl Timestamp {
 
     /// Writes `2026-11-22T00:00:00Z`.
     #[must_use]
+    #[expect(clippy::missing_panics_doc, clippy::expect_used, reason = "an instant is within 1970 and 9999")]
     pub fn rfc3339(self) -> String {
-        OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|at| at.format(&Rfc3339).ok()).unwrap_or_default()
+        let written = OffsetDateTime::from_unix_timestamp(self.0).ok().and_then(|at| at.format(&Rfc3339).ok());
+        written.expect("a year of four digits")
     }
 
     /// Writes `2026-11-22T00:00:00.000Z`, the form of JavaScript's

@@ -39,7 +39,7 @@ pub enum FetchError {
     #[error("cannot be reached: {0}")]
     Connect(#[source] io::Error),
     /// The answer is not HTTP, or ends too early, or is too long.
-    #[error("the answer is not HTTP, is cut off, or is longer than 1 MiB")]
+    #[error("the answer is not HTTP, is cut off, or is longer than {} MiB", MAX_BODY >> 20)]
     Answer,
     /// Nothing came in time.
     #[error("does not answer within {} s", .0.as_secs())]

@@ -15,6 +15,7 @@
 //! | [`grants`] | one file per grant: what to issue |
 //! | [`service`] | what every dialect does: state, snapshot, authenticate, issue, inspect |
 //! | [`clients`] | who may ask for what: registry, credentials, policy |
+//! | [`revocation`] | the list of what has ended before its time: grammar, look-up |
 //! | [`foreign`] | tokens that others signed: their form, their issuers' keys |
 //! | [`config`] | settings: file and environment become typed parts |
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
@@ -23,6 +24,7 @@
 //! | [`fetch`] | one HTTP exchange as a client |
 //! | [`crypto`] | the crate that signs, digests, random bytes |
 //! | [`files`] | bounded reads, atomic writes |
+//! | [`peer`] | what a connection proves of its other end |
 //! | [`clock`] | the time, which everything else is told |
 //!
 //! `POST /token`: `http::native` decodes → `service` authenticates → `grants::native_create` decides
@@ -42,6 +44,8 @@ pub mod foreign;
 pub mod grants;
 pub mod http;
 pub mod keys;
+pub mod peer;
+pub mod revocation;
 pub mod server;
 pub mod service;
 pub mod telemetry;

@@ -1,6 +1,6 @@
 -- For wrk, from compare.py: METHOD REQUESTS START ANSWERS [SAMPLES].
 --
---   REQUESTS  a file: an Authorization value a line, and after a tab a form, if one is to be sent. They are sent in
+--   REQUESTS  a file: an Authorization value or none a line, and after a tab a form, if one is to be sent. They are sent in
 --             turn, from the line START on (from 0), and again from the first one after the last.
 --   ANSWERS   a file: every line is a right body, or a Lua pattern for one, if it begins with ^.
 --   SAMPLES   a file for every 500th body of this run.
@@ -20,7 +20,7 @@ end
 function init(args)
   for line in io.lines(args[2]) do
     local authorization, form = line:match("^([^\t]*)\t?(.*)$")
-    local headers = { Host = wrk.headers["Host"], Authorization = authorization }
+    local headers = { Host = wrk.headers["Host"], Authorization = authorization ~= "" and authorization or nil }
     if form ~= "" then
       headers["Content-Type"] = "application/x-www-form-urlencoded"
     end

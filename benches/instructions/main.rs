@@ -76,7 +76,7 @@ audience = ["https://orders.example.com"]
         let client = snapshot.registry.named(CLIENT).unwrap();
         let session = decide(&snapshot.registry, client, Order::default(), now()).unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        Self { snapshot, routes: http::routes(&state).boxed(), runtime, session }
+        Self { snapshot, routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(), runtime, session }
     }
 
     fn mint(&self) -> Pair {

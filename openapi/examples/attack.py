@@ -82,9 +82,13 @@ def expect(what, status, token, scheme="Bearer "):
         failures.append(f"{what}: {problem}")
 
 
-def expect_fetches(what, number, within):
-    """So many fetches by now, if not so many seconds have passed since the last that was expected."""
-    if len(fetched) >= number and time.monotonic() > fetched[number - 1] + within:
+def sleep_until(instant):
+    time.sleep(max(0, instant - time.monotonic()))
+
+
+def expect_fetches(what, number, end):
+    """So many fetches by now, where that is before the end of a time in which there is no other."""
+    if time.monotonic() > end:
         raise Late
     if len(fetched) != number:
         failures.append(f"{what}: the keys were fetched {len(fetched)} times, not {number}")
@@ -93,6 +97,8 @@ def expect_fetches(what, number, within):
 def attack():
     global broken
     now = int(time.time())
+    # What it fetches it asks for after this, and has when it answers.
+    asked = time.monotonic()
     expect("good", 200, forge())
     expect("bearer in small letters", 200, forge(), "bearer ")
     expect("an audience of several", 200, forge(aud=["https://x.example.com", AUDIENCE]))
@@ -123,21 +129,24 @@ def attack():
     expect("no key id", 401, forge(head={"kid": None}))
     for number in range(20):
         expect("unknown key", 401, forge("never", head={"kid": f"k{number}"}))
-    expect_fetches("unknown keys in the first seconds", 1, PAUSE)
+    expect_fetches("unknown keys in the first seconds", 1, asked + PAUSE)
 
     published[:] = ["new"]
-    time.sleep(max(0, fetched[0] + PAUSE + 0.3 - time.monotonic()))
+    sleep_until((fetched or [asked])[0] + PAUSE + 0.3)
+    asked = time.monotonic()
     expect("a key that came later", 200, forge("new"))
+    answered = time.monotonic()
     expect("a key that is gone", 401, forge("old"))
-    expect_fetches("a new key", 2, PAUSE)
-    time.sleep(4)
+    expect_fetches("a new key", 2, asked + PAUSE)
+    sleep_until(asked + MAX_AGE - 2)
     expect("within max-age", 200, forge("new"))
-    expect_fetches("within max-age", 2, MAX_AGE)
+    expect_fetches("within max-age", 2, asked + MAX_AGE)
     broken = True
-    time.sleep(2.5)
+    sleep_until(answered + MAX_AGE + 0.5)
+    asked = time.monotonic()
     expect("after max-age, without keys", 503, forge("new"))
     expect("again", 503, forge("new"))
-    expect_fetches("after max-age", 3, PAUSE)
+    expect_fetches("after max-age", 3, asked + PAUSE)
 
 
 issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)

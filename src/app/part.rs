@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::StartError;
+use super::error::StartError;
 use super::sight::{self, Content, Pace, Sight};
 use crate::clock::Timestamp;
 use crate::service::State;

@@ -20,11 +20,12 @@ use std::time::Duration;
 use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 
+use super::error::StartError;
+use super::load::{KeySets, certificates, compile, identity, settings};
 use super::part::{Part, Watch, Watched};
 use super::sight::{Content, Pace};
-use super::{KeySets, StartError, certificates, compile, identity, settings};
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Drain, Issuer, Listen, Overrides};
+use crate::config::{self, Config, Overrides};
 use crate::keys::{Folder, Gravity, Kid};
 use crate::server::{Identity, Tls, TlsFiles, manager};
 use crate::service::{Snapshot, State, Warning};
@@ -46,7 +47,8 @@ pub struct Reloader {
 #[derive(Debug)]
 struct Settings {
     origin: Origin,
-    fixed: Fixed,
+    /// What was said at the start, for what only a restart changes.
+    running: Config,
     interval: Duration,
     state: Arc<State>,
 }
@@ -66,38 +68,16 @@ enum Origin {
     Development(Box<Config>),
 }
 
-/// What only a restart changes.
-#[derive(Debug)]
-struct Fixed {
-    issuer: Issuer,
-    listen: Vec<Listen>,
-    ops: Option<Vec<Listen>>,
-    drain: Drain,
-    connections: Option<u32>,
-    proxy_protocol: bool,
-    tls: Option<config::Tls>,
-    keys: PathBuf,
-}
-
 impl Reloader {
     /// Keeps `state`, which began with `config`, in step with the files.
     /// `overrides` are what won over the file.
     #[must_use]
     pub fn new(config: Config, overrides: Overrides, state: Arc<State>, tls: Option<Arc<Tls>>) -> Self {
-        let interval = seconds(config.reload_interval);
+        let interval = seconds(config.reload.interval);
         let pace = pace(false, interval, state.clock());
         let pair = config.tls.clone().zip(tls).map(|(paths, tls)| Watched::new(Pair { paths, tls }, pace));
         let settings = Settings {
-            fixed: Fixed {
-                issuer: config.issuer.clone(),
-                listen: config.listen.clone(),
-                ops: config.ops.clone(),
-                drain: config.drain,
-                connections: config.connections,
-                proxy_protocol: config.proxy_protocol,
-                tls: config.tls.clone(),
-                keys: config.keys.path.clone(),
-            },
+            running: config.without_clients(),
             interval,
             origin: match config.source.path() {
                 Some(path) => Origin::File(path.to_owned(), overrides),
@@ -184,7 +164,7 @@ impl Part for Settings {
             Origin::Development(_) => String::new(),
         };
         let key_sets = KeySets::read(&self.state.snapshot().key_sets);
-        Ok((content, Folder::read(&self.fixed.keys)?, key_sets))
+        Ok((content, Folder::read(&self.running.keys.path)?, key_sets))
     }
 
     fn files(&self, (content, folder, key_sets): &Self::Read) -> Vec<Content> {
@@ -209,12 +189,14 @@ impl Part for Settings {
             Origin::File(path, overrides) => Config::parse(path, content, overrides.clone())?,
             Origin::Development(config) => Config::clone(config),
         };
-        let mut warnings = self.fixed.hold(&mut config);
+        let restart = |what| format!("restart needed: `{what}` has changed, and the old value is in force");
+        let changed = config.hold_back(&self.running).into_iter();
+        let mut warnings: Vec<_> = changed.map(|what| Warning::standing(restart(what))).collect();
         let mut snapshot = compile(&config, &folder, key_sets, now)?;
         let before = self.state.snapshot();
         for finding in snapshot.keys.replacing(&before.keys, before.jwks_max_age, now) {
             if finding.gravity == Gravity::Refused {
-                return Err(StartError::new(format!("{}: {finding}", self.fixed.keys.display())).passing());
+                return Err(StartError::new(format!("{}: {finding}", self.running.keys.path.display())).passing());
             }
             warnings.push(Warning { message: finding.message, until: finding.until });
         }
@@ -222,7 +204,7 @@ impl Part for Settings {
         snapshot.registry.keep_limiters(&before.registry);
         warnings.append(&mut snapshot.warnings);
         snapshot.warnings = warnings;
-        Ok((snapshot, seconds(config.reload_interval)))
+        Ok((snapshot, seconds(config.reload.interval)))
     }
 
     fn doubt(&self, (snapshot, _): &Self::Ready) -> Option<String> {
@@ -280,27 +262,6 @@ impl Part for Pair {
     fn put(&mut self, identity: Self::Ready) {
         self.tls.swap(identity);
         tracing::info!(part = Self::NAME, "reloaded");
-    }
-}
-
-impl Fixed {
-    /// Keeps what only a restart changes, and says so.
-    fn hold(&self, config: &mut Config) -> Vec<Warning> {
-        let changed = [
-            ("issuer", config.issuer != self.issuer),
-            ("listen", config.listen != self.listen),
-            ("ops.listen", config.ops != self.ops),
-            ("drain", config.drain != self.drain),
-            ("limits.connections", config.connections != self.connections),
-            ("proxy_protocol", config.proxy_protocol != self.proxy_protocol),
-            ("tls", config.tls != self.tls),
-            ("keys.path", config.keys.path != self.keys),
-        ];
-        // The rest of it is not looked at again.
-        config.issuer = self.issuer.clone();
-        config.keys.path.clone_from(&self.keys);
-        let restart = |what| format!("restart needed: `{what}` has changed, and the old value is in force");
-        changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| Warning::standing(restart(what))).collect()
     }
 }
 

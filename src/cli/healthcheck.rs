@@ -62,7 +62,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 
 /// Where to ask, and whether by TLS: the ops listener, or a Unix socket, or whatever address needs no PROXY protocol.
 fn address(config: &Config) -> Result<(Listen, bool), StartError> {
-    let ops = config.ops.iter().flatten().filter(|at| !matches!(at, Listen::Inherited(_)));
+    let ops = config.ops.iter().flat_map(|ops| &ops.listen).filter(|at| !matches!(at, Listen::Inherited(_)));
     let ops = ops.map(|at| (at.clone(), false));
     let public = config.listen.iter().filter_map(|at| match at {
         Listen::Unix(_) => Some((at.clone(), false)),

@@ -209,9 +209,9 @@ impl<'a> Place<'a> {
     }
 
     fn instant(&self, alg: Alg, when: When) -> Result<Timestamp, Refused> {
-        let Config { keys, token, reload_interval, .. } = &self.config;
-        let pace = Pace { jwks_max_age: keys.jwks_max_age, replicas: reload_interval + token.leeway };
-        self.ring.instant(alg, when, pace, self.now).map_err(Refused::No)
+        let Config { keys, token, reload, .. } = &self.config;
+        let pace = Pace { jwks_max_age: keys.jwks_max_age, replicas: reload.interval + token.leeway };
+        self.ring.instant(alg, when, pace, self.now).map_err(|why| Refused::No(why.to_string()))
     }
 
     fn add(&self, alg: Alg, when: When, make: impl FnOnce(Timestamp) -> Result<Key, KeyError>) -> Done {
@@ -361,7 +361,7 @@ impl<'a> Place<'a> {
         let mut rows = Vec::new();
         for key in keys {
             let (name, kid) = (key.name(), key.kid().as_str());
-            let pem = key.public_pem().map_err(StartError::new)?;
+            let pem = key.public_pem().map_err(|why| StartError::new(why.to_string()))?;
             rows.push(json!({"kid": kid, "alg": name.alg.name(), "from": name.from.rfc3339(), "pem": pem}));
             if self.settings.json {
                 continue;

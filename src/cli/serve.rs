@@ -8,6 +8,7 @@ use super::{Answer, Settings, complain, say};
 use crate::app::{self, Development, Listeners, Loaded, Reloader, StartError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Issuer;
+use crate::http::RequestIds;
 use crate::server::{Listener, Tls, manager};
 use crate::service::Snapshot;
 use crate::telemetry;
@@ -31,6 +32,7 @@ async fn serve(settings: &Settings) -> Answer {
     } else {
         Some(app::load(&config, clock.now())?)
     };
+    let ids = RequestIds::new().map_err(StartError::from)?;
     let listeners = Listeners::open(&config)?;
     let addresses: Vec<_> = listeners.public.iter().map(Listener::to_string).collect();
     let first = addresses.first().cloned().unwrap_or_default();
@@ -69,7 +71,7 @@ async fn serve(settings: &Settings) -> Answer {
     }
     manager::ready();
     tokio::spawn(async move {
-        app::serve(state, listeners, transport, tls, stop).await;
+        app::serve(state, ids, listeners, transport, tls, stop).await;
         tracing::info!("stopped");
         drop(logs);
         // The main thread may be reading from a file system that does not answer.

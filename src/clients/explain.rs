@@ -150,7 +150,7 @@ pub fn explain(
 
 fn written(config: &Config, client: &Client) -> Result<Written, ConfigError> {
     if client.id.is_anonymous() {
-        let scope = config.anonymous.clone().unwrap_or_default();
+        let scope = config.anonymous.as_ref().map(|anonymous| anonymous.scope.clone()).unwrap_or_default();
         let (source, none) = (config.source.clone(), Vec::new);
         return Ok(Written { source, id: None, scope, audience: none(), subjects: none() });
     }

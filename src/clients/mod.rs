@@ -16,6 +16,6 @@ pub use credentials::ClientAuth;
 pub use explain::{Finding, Question, explain};
 pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};
-pub use policy::{Ended, Order, Refusal, Renewal, decide, renew};
+pub use policy::{Ended, Order, Refusal, Renewal, admit, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
 pub use secret::{NewSecret, SecretDigest};

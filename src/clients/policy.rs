@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use super::{Client, Registry};
 use crate::clock::Timestamp;
-use crate::token::{Audience, Audiences, Dialect, ExtraClaims, Grant, LEEWAY_CAP, Scope, ScopeToken, Session, Subject};
+use crate::token::{
+    AccessClaims, Audience, Audiences, Dialect, ExtraClaims, Grant, LEEWAY_CAP, Scope, ScopeToken, Session, Subject,
+};
 
 /// What a request asks for. What is `None` was not said.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +40,32 @@ pub enum Refusal {
     Lifetime(i64),
 }
 
+impl Refusal {
+    /// One word for the log.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Scope(_) => "scope_not_allowed",
+            Self::Audience(_) => "audience_not_allowed",
+            Self::Subject(_) => "subject_not_allowed",
+            Self::Claim(_) => "claim_not_allowed",
+            Self::Anonymous(_) => "credentials_needed",
+            Self::Lifetime(_) => "lifetime_too_long",
+        }
+    }
+
+    /// The scope token, audience or subject that is refused.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        match self {
+            Self::Scope(token) => Some(token.as_str()),
+            Self::Audience(audience) => Some(audience.as_str()),
+            Self::Subject(subject) => Some(subject.as_str()),
+            Self::Claim(_) | Self::Anonymous(_) | Self::Lifetime(_) => None,
+        }
+    }
+}
+
 /// Decides what `client` gets of `order`: all of it, or nothing.
 ///
 /// # Errors
@@ -59,8 +87,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
             if let Some(refused) = asked.iter().find(|token| !client.scope.contains(token.as_str())) {
                 return Err(Refusal::Scope(refused.clone()));
             }
-            // A subset of a scope that has at most 64 tokens.
-            Scope::collect(asked).unwrap_or_default()
+            subset(asked)
         }
     };
     let audience = match order.audience {
@@ -69,6 +96,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
             if let Some(refused) = asked.iter().find(|one| !client.audience.contains(one.as_str())) {
                 return Err(Refusal::Audience(refused.clone()));
             }
+            // A part of the client's, or none at all, which says nothing.
             Audiences::collect(asked).unwrap_or_else(|| client.audience.clone())
         }
     };
@@ -152,7 +180,7 @@ impl Renewal<'_> {
         if let Some(refused) = asked.iter().find(|token| !self.scope.contains(token.as_str())) {
             return Err(Refusal::Scope(refused.clone()));
         }
-        self.scope = Scope::collect(asked).unwrap_or_default();
+        self.scope = subset(asked);
         Ok(())
     }
 
@@ -205,6 +233,24 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
         client,
         session,
     })
+}
+
+/// These tokens of a scope.
+#[expect(clippy::expect_used, reason = "all of them are of one scope, which has at most as many as a scope may have")]
+fn subset(tokens: Vec<ScopeToken>) -> Scope {
+    Scope::collect(tokens).expect("a part of a scope")
+}
+
+/// Whether the client of a token is still there, and the token is no older than the client's `not_before`.
+///
+/// # Errors
+/// Which of them is not so.
+pub fn admit(registry: &Registry, claims: &AccessClaims) -> Result<(), Ended> {
+    let client = registry.client(&claims.client).ok_or(Ended::ClientGone)?;
+    match client.not_before {
+        Some(not_before) if claims.issued < not_before => Err(Ended::NotBefore),
+        _ => Ok(()),
+    }
 }
 
 fn may_be_about(registry: &Registry, client: &Client, subject: &Subject) -> bool {

@@ -1,26 +1,23 @@
 //! The registry: what the configuration says about clients, compiled.
 
-use std::borrow::Borrow;
 use std::collections::BTreeSet;
-use std::hash::{Hash, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
-use indexmap::IndexSet;
-use indexmap::set::MutableValues as _;
-
 use super::credentials::{Credentials, MAX_SECRETS};
-use super::{Ended, GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
+use super::{GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
 use crate::files::{self, ReadError};
 use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::keys::Alg;
-use crate::token::{AccessClaims, Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
+use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
 
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
+/// Maximum length of a subject in bytes, and of a claim's name in characters.
+const MAX_NAME: usize = 255;
 const NUL: char = '\0';
 
 /// Seconds that tokens and sessions live.
@@ -98,38 +95,15 @@ impl Client {
     }
 }
 
-/// A client is known by its id.
-#[derive(Debug)]
-struct ById(Client);
-
-impl Borrow<str> for ById {
-    fn borrow(&self) -> &str {
-        self.0.id.as_str()
-    }
-}
-
-impl Hash for ById {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Borrow::<str>::borrow(self).hash(state);
-    }
-}
-
-impl PartialEq for ById {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.id == other.0.id
-    }
-}
-
-impl Eq for ById {}
-
 /// Every client, and the anonymous one if there is one.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// Side by side, and no longer than it needs to be: there may be ten thousand.
-    clients: IndexSet<ById>,
+    /// In the order of their ids, side by side and with no table beside them: there may be ten thousand.
+    clients: Box<[Client]>,
     anonymous: Option<Client>,
     longest: Lifetimes,
     algorithm: Alg,
+    digest: [u8; 32],
 }
 
 impl Registry {
@@ -184,24 +158,32 @@ impl Registry {
             refresh: config.token.refresh_lifetime,
             session: config.token.session_lifetime,
         };
-        let algorithm = algorithm(source, config.token.algorithm.as_ref())?.unwrap_or_default();
-        let mut clients = IndexSet::with_capacity(config.clients_len());
+        let algorithm = algorithm(source, &config.token.algorithm)?;
+        let mut clients = Vec::with_capacity(config.clients_len());
+        let mut digests = Vec::with_capacity(config.clients_len());
         for written in config.clients() {
             let compiled = written.and_then(|written| {
                 let client = client(&written, &service_audience, algorithm, service, &mut read)?;
-                let is_new = clients.insert(ById(client));
-                let twice = || written.source.error(&written.id, "another client has this id; ids must be unique");
-                is_new.then_some(()).ok_or_else(twice)
+                digests.push(digest(&written, &client));
+                clients.push(client);
+                Ok(())
             });
-            if let Err(problem) = compiled {
-                report(problem)?;
+            compiled.or_else(&mut report)?;
+        }
+        clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
+        let mut same = 0;
+        for pair in clients.windows(2) {
+            let [one, other] = pair else { continue };
+            same = if one.id == other.id { same + 1 } else { 0 };
+            if same > 0 {
+                report(repeated(config, one.id.as_str(), same))?;
             }
         }
         let anonymous = match &config.anonymous {
-            Some(written) => Some(Client {
+            Some(anonymous) => Some(Client {
                 id: ClientId::anonymous(),
                 credentials: Credentials::none(),
-                scope: scope(source, written)?,
+                scope: scope(source, &anonymous.scope)?,
                 audience: service_audience,
                 subjects: Box::default(),
                 claims: Box::default(),
@@ -214,12 +196,12 @@ impl Registry {
             }),
             None => None,
         };
-        let longest = clients.iter().map(|client| client.0.lifetimes).fold(service, |a, b| Lifetimes {
+        let longest = clients.iter().map(|client: &Client| client.lifetimes).fold(service, |a, b| Lifetimes {
             access: a.access.max(b.access),
             refresh: a.refresh.max(b.refresh),
             session: a.session.max(b.session),
         });
-        Ok(Self { clients, anonymous, longest, algorithm })
+        Ok(Self { clients: clients.into(), anonymous, longest, algorithm, digest: of_all(digests) })
     }
 
     /// The client with this id and secret. An unknown id takes the same time as
@@ -235,8 +217,7 @@ impl Registry {
     /// Takes over what the clients of `before` have used of their rates. A client whose rate is
     /// another begins anew.
     pub fn keep_limiters(&mut self, before: &Self) {
-        for index in 0..self.clients.len() {
-            let Some(ById(client)) = self.clients.get_index_mut2(index) else { continue };
+        for client in &mut self.clients {
             let Some(limiter) = &mut client.limiter else { continue };
             let used = before.named(client.id.as_str()).and_then(|client| client.limiter.as_ref());
             if let Some(used) = used.filter(|used| used.rate() == limiter.rate()) {
@@ -257,33 +238,22 @@ impl Registry {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
-    /// Whether the client of a token is still there, and the token is no older than the client's `not_before`.
-    ///
-    /// # Errors
-    /// Which of them is not so.
-    pub fn admit(&self, claims: &AccessClaims) -> Result<(), Ended> {
-        let client = self.client(&claims.client).ok_or(Ended::ClientGone)?;
-        match client.not_before {
-            Some(not_before) if claims.issued < not_before => Err(Ended::NotBefore),
-            _ => Ok(()),
-        }
-    }
-
     /// The client with this id, which need not have shown its secret.
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Client> {
-        self.clients.get(id).map(|client| &client.0)
+        let found = self.clients.binary_search_by(|client| client.id.as_str().cmp(id)).ok()?;
+        self.clients.get(found)
     }
 
-    /// Each client, in the order of the file. The anonymous one is not among them.
+    /// Each client, in the order of their ids. The anonymous one is not among them.
     pub fn clients(&self) -> impl Iterator<Item = &Client> {
-        self.clients.iter().map(|client| &client.0)
+        self.clients.iter()
     }
 
     /// Whether `name` is the id of a client, which nobody else may be called.
     #[must_use]
     pub fn is_client(&self, name: &str) -> bool {
-        name == ClientId::ANONYMOUS || self.clients.contains(name)
+        name == ClientId::ANONYMOUS || self.named(name).is_some()
     }
 
     /// The longest lifetimes over the service and all clients.
@@ -301,43 +271,26 @@ impl Registry {
     /// Whether some client authenticates by a secret, and whether one does by an assertion.
     #[must_use]
     pub fn methods(&self) -> (bool, bool) {
-        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.0.credentials));
+        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
         (any(|credentials| credentials.secrets_len() > 0), any(|credentials| credentials.keys.is_some()))
     }
 
     /// Every grant that some client may use at the OAuth token endpoint.
     #[must_use]
     pub fn grants(&self) -> GrantTypes {
-        self.clients.iter().fold(GrantTypes::default(), |all, client| all.union(client.0.grants))
+        self.clients.iter().fold(GrantTypes::default(), |all, client| all.union(client.grants))
     }
 
     /// Every algorithm that some token is signed with.
     #[must_use]
     pub fn algorithms(&self) -> BTreeSet<Alg> {
-        self.clients.iter().map(|client| client.0.algorithm).chain([self.algorithm]).collect()
+        self.clients.iter().map(|client| client.algorithm).chain([self.algorithm]).collect()
     }
 
-    /// Adds all that clients may have, but not their secrets, of which only the
-    /// number is told.
-    pub fn digest(&self, all: &mut Digester) {
-        let mut clients: Vec<_> = self.clients.iter().map(|client| &client.0).chain(&self.anonymous).collect();
-        clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-        for client in clients {
-            let secrets = client.credentials.secrets_len();
-            let Lifetimes { access, refresh, session } = client.lifetimes;
-            let numbers = [secrets.to_string(), access.to_string(), refresh.to_string(), session.to_string()];
-            all.add(client.id.as_str().as_bytes());
-            all.add(numbers.join(" ").as_bytes());
-            all.add(client.scope.as_str().as_bytes());
-            all.add(client.audience.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").as_bytes());
-            all.add(client.subjects.as_bytes());
-            all.add(client.claims.as_bytes());
-            all.add(client.algorithm.name().as_bytes());
-            let rate = client.limiter.as_ref().map(|limiter| limiter.rate().count());
-            let keys = client.keys().map(KeySet::len);
-            all.add(format!("{:?} {:?} {rate:?} {keys:?}", client.grants, client.accepts).as_bytes());
-            all.add(client.not_before.map(Timestamp::rfc3339).unwrap_or_default().as_bytes());
-        }
+    /// A digest of what replicas must agree in about clients.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// How many clients there are.
@@ -351,6 +304,34 @@ impl Registry {
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
+}
+
+/// The error about a client of this id after `before` others.
+fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
+    let same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id).nth(before);
+    let message = "another client has this id; ids must be unique";
+    same.map_or_else(|| config.source.error_in_file(message), |client| client.source.error(&client.id, message))
+}
+
+/// A digest of what replicas must agree in about one client.
+fn digest(written: &config::Client, client: &Client) -> [u8; 32] {
+    let mut all = Digester::default();
+    written.digest(&mut all, &|_, all| {
+        if let Some(keys) = client.keys() {
+            keys.digest(all);
+        }
+    });
+    all.finish()
+}
+
+/// A digest of them all, whatever their order.
+fn of_all(mut clients: Vec<[u8; 32]>) -> [u8; 32] {
+    clients.sort_unstable();
+    let mut all = Digester::default();
+    for client in &clients {
+        all.add(client);
+    }
+    all.finish()
 }
 
 fn client(
@@ -375,7 +356,10 @@ fn client(
         },
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
-        algorithm: algorithm(source, written.algorithm.as_ref())?.unwrap_or(service_algorithm),
+        algorithm: match &written.algorithm {
+            Some(own) => algorithm(source, own)?,
+            None => service_algorithm,
+        },
         grants: grants(source, written.grants.as_deref())?,
         accepts: accepts(source, &written.accepts)?,
         limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
@@ -394,9 +378,9 @@ fn credentials(
     written: &config::Client,
     read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
 ) -> Result<Credentials, ConfigError> {
-    let secrets = written.secrets.get_ref();
-    if secrets.len() > MAX_SECRETS {
-        return Err(source.error(&written.secrets, "expected one secret, or two while one is being replaced"));
+    let secrets = written.secrets();
+    if let Some(too_many) = written.secrets.as_ref().filter(|_| secrets.len() > MAX_SECRETS) {
+        return Err(source.error(too_many, "expected one secret, or two while one is being replaced"));
     }
     if secrets.is_empty() && written.jwks.is_none() {
         let expected = "nobody can authenticate as this client; expected `secrets` with one secret, or a `jwks` file";
@@ -417,10 +401,9 @@ fn credentials(
     Ok(Credentials::of(secrets, keys.transpose()?))
 }
 
-fn algorithm(source: &Source, written: Option<&Text>) -> Result<Option<Alg>, ConfigError> {
+fn algorithm(source: &Source, name: &Text) -> Result<Alg, ConfigError> {
     let expected = "expected an algorithm: \"ES256\", \"EdDSA\" or \"RS256\"";
-    let read = |name: &Text| Alg::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected));
-    written.map(read).transpose()
+    Alg::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected))
 }
 
 fn grants(source: &Source, written: Option<&[Text]>) -> Result<GrantTypes, ConfigError> {
@@ -456,13 +439,14 @@ fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
 
 fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> {
     let all = at_most(source, written.get_ref(), Audiences::MAX, "audiences", audience)?;
-    Audiences::collect(all)
-        .ok_or_else(|| source.error(written, "expected 1 to 8 audiences; leave the line out for the default"))
+    Audiences::collect(all).ok_or_else(|| {
+        source.error(written, format!("expected 1 to {} audiences; leave the line out for the default", Audiences::MAX))
+    })
 }
 
 fn pattern(text: &str) -> Result<String, String> {
     let fixed = text.strip_suffix('*').unwrap_or(text);
-    let right = fixed.len() <= 255 && fixed.bytes().all(|b| b.is_ascii_graphic() && b != b'*') && !text.is_empty();
+    let right = fixed.len() <= MAX_NAME && fixed.bytes().all(|b| b.is_ascii_graphic() && b != b'*') && !text.is_empty();
     let expected = "expected a subject such as \"user:7\" or a pattern such as \"user:*\": visible ASCII, with `*` only \
                     at the end";
     if right { Ok(text.to_owned()) } else { Err(expected.into()) }
@@ -472,8 +456,8 @@ fn claim_name(text: &str) -> Result<String, String> {
     if RESERVED.contains(&text) {
         return Err(format!("`{text}` is a reserved claim, which no client may set; choose another name"));
     }
-    if text.is_empty() || text.chars().count() > 255 || text.contains(NUL) {
-        return Err("expected a claim's name: 1 to 255 characters, none of them NUL".into());
+    if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(NUL) {
+        return Err(format!("expected a claim's name: 1 to {MAX_NAME} characters, none of them NUL"));
     }
     Ok(text.into())
 }

@@ -1,212 +1,19 @@
-//! The file's shape, and how it becomes a [`Config`].
+//! How a file becomes a [`Config`].
 
 use std::fmt::Write as _;
-use std::num::NonZeroU32;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
-use super::source::{ConfigError, List, Source, Text};
-use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
-use super::{Client, Clients, Config, Drain, Keys, Overrides, Tls, Token};
+use super::setting::{Missing, empty};
+use super::settings::{Client, ClientTable, ClientTables, Config, File, Tls};
+use super::source::{ConfigError, Source};
+use super::values::{Addresses, Overrides};
 use super::{sections, suggest};
 use crate::files::{self, ReadError};
-use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
-pub(super) const DEFAULT_KEYS: &str = "keys";
-pub(super) const DEFAULT_RELOAD: i64 = 2;
-pub(super) const DEFAULT_FAILURES: u32 = 60;
 const MAX_BYTES: u64 = 16 << 20;
-
-type Access = Seconds<1, ACCESS_CAP>;
-type Refresh = Seconds<1, REFRESH_CAP>;
-type Session = Seconds<1, SESSION_CAP>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    issuer: Option<Issuer>,
-    listen: Option<Addresses>,
-    #[serde(default)]
-    proxy_protocol: bool,
-    #[serde(default)]
-    trusted_proxies: Vec<Peer>,
-    #[serde(default)]
-    forwarded_header: ForwardedHeader,
-    #[serde(default)]
-    keys: KeysTable,
-    #[serde(default)]
-    reload: ReloadTable,
-    ops: Option<OpsTable>,
-    tls: Option<TlsTable>,
-    #[serde(default)]
-    cors: CorsTable,
-    #[serde(default)]
-    drain: DrainTable,
-    #[serde(default)]
-    limits: LimitsTable,
-    #[serde(default)]
-    token: TokenTable,
-    anonymous: Option<AnonymousTable>,
-    clients: Option<Vec<ClientTable>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct KeysTable {
-    path: Option<PathBuf>,
-    jwks_max_age: Option<Seconds<0, 86_400>>,
-    #[serde(default)]
-    revoked: Vec<Text>,
-    check_modes: Option<bool>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct ReloadTable {
-    interval: Option<Seconds<1, 3_600>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OpsTable {
-    listen: Addresses,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TlsTable {
-    cert: PathBuf,
-    key: PathBuf,
-    client_ca: Option<PathBuf>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct CorsTable {
-    #[serde(default)]
-    origins: Vec<Origin>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct DrainTable {
-    lame_duck: Option<Seconds<0, 600>>,
-    limit: Option<Seconds<1, 600>>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct LimitsTable {
-    connections: Option<NonZeroU32>,
-    failures: Option<u32>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct TokenTable {
-    algorithm: Option<Text>,
-    audience: Option<List>,
-    access_lifetime: Option<Access>,
-    refresh_lifetime: Option<Refresh>,
-    session_lifetime: Option<Session>,
-    leeway: Option<Seconds<0, LEEWAY_CAP>>,
-    cache: Option<u32>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct AnonymousTable {
-    #[serde(default)]
-    scope: Vec<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ClientTable {
-    id: Text,
-    secrets: Option<List>,
-    jwks: Option<toml::Spanned<PathBuf>>,
-    #[serde(default)]
-    scope: Vec<Text>,
-    audience: Option<List>,
-    #[serde(default)]
-    subjects: Vec<Text>,
-    #[serde(default)]
-    claims: Vec<Text>,
-    algorithm: Option<Text>,
-    grants: Option<Vec<Text>>,
-    #[serde(default)]
-    accepts: Vec<Text>,
-    rate: Option<NonZeroU32>,
-    access_lifetime: Option<Access>,
-    refresh_lifetime: Option<Refresh>,
-    session_lifetime: Option<Session>,
-    not_before: Option<Instant>,
-}
-
-impl Default for Keys {
-    fn default() -> Self {
-        Self { path: PathBuf::from(DEFAULT_KEYS), jwks_max_age: 300, revoked: Vec::new(), check_modes: true }
-    }
-}
-
-impl Default for Drain {
-    fn default() -> Self {
-        DrainTable::default().into()
-    }
-}
-
-impl From<DrainTable> for Drain {
-    fn from(table: DrainTable) -> Self {
-        Self { lame_duck: table.lame_duck.map_or(0, |s| s.0), limit: table.limit.map_or(10, |s| s.0) }
-    }
-}
-
-impl Default for Token {
-    fn default() -> Self {
-        TokenTable::default().into()
-    }
-}
-
-impl From<TokenTable> for Token {
-    fn from(table: TokenTable) -> Self {
-        Self {
-            algorithm: table.algorithm,
-            audience: table.audience,
-            access_lifetime: table.access_lifetime.map_or(600, |s| s.0),
-            refresh_lifetime: table.refresh_lifetime.map_or(86_400, |s| s.0),
-            session_lifetime: table.session_lifetime.map_or(30 * 86_400, |s| s.0),
-            leeway: table.leeway.map_or(5, |s| s.0),
-            cache: table.cache.unwrap_or(10_000),
-        }
-    }
-}
-
-impl ClientTable {
-    fn client(self, source: Source) -> Client {
-        let table = self;
-        Client {
-            source,
-            id: table.id,
-            secrets: table.secrets.unwrap_or_else(|| List::new(0..0, Vec::new())),
-            jwks: table.jwks,
-            scope: table.scope,
-            audience: table.audience,
-            subjects: table.subjects,
-            claims: table.claims,
-            algorithm: table.algorithm,
-            grants: table.grants,
-            accepts: table.accepts,
-            rate: table.rate.map(NonZeroU32::get),
-            access_lifetime: table.access_lifetime.map(|s| s.0),
-            refresh_lifetime: table.refresh_lifetime.map(|s| s.0),
-            session_lifetime: table.session_lifetime.map(|s| s.0),
-            not_before: table.not_before.map(|at| at.0),
-        }
-    }
-}
 
 /// Parses the content of the file at `path`; `overrides` win over what it says.
 pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Config, ConfigError> {
@@ -221,47 +28,38 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
         let expected = "`clients` is written in another form too; write each client as [[clients]]";
         return Err(source.error_at(table.clone(), expected));
     }
+    config(file, &rest, tables, overrides)
+}
 
-    let issuer = overrides.issuer.or(file.issuer).ok_or_else(|| {
-        source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"")
-    })?;
-    let listen = match (overrides.listen, file.listen) {
-        (flag, _) if !flag.is_empty() => flag,
-        (_, Some(Addresses(written))) => written,
-        _ => vec![Listen::default()],
-    };
-    let beside = path.parent().unwrap_or(Path::new(""));
-    let folder = beside.join(file.keys.path.unwrap_or_else(|| DEFAULT_KEYS.into()));
-    Ok(Config {
-        issuer,
-        listen,
-        keys: Keys {
-            path: overrides.keys.unwrap_or(folder),
-            jwks_max_age: file.keys.jwks_max_age.map_or(Keys::default().jwks_max_age, |s| s.0),
-            revoked: file.keys.revoked,
-            check_modes: file.keys.check_modes.unwrap_or(true),
-        },
-        reload_interval: file.reload.interval.map_or(DEFAULT_RELOAD, |s| s.0),
-        ops: file.ops.map(|ops| ops.listen.0),
-        proxy_protocol: file.proxy_protocol,
-        origins: file.cors.origins,
-        forwarding: Forwarding { trusted: file.trusted_proxies, is_rfc7239: file.forwarded_header.is_rfc7239 },
-        tls: file.tls.map(|tls| Tls {
-            cert: beside.join(tls.cert),
-            key: beside.join(tls.key),
-            client_ca: tls.client_ca.map(|path| beside.join(path)),
-        }),
-        drain: file.drain.into(),
-        connections: file.limits.connections.map(NonZeroU32::get),
-        failures: file.limits.failures.unwrap_or(DEFAULT_FAILURES),
-        token: file.token.into(),
-        anonymous: file.anonymous.map(|anonymous| anonymous.scope),
-        clients: Clients {
-            tables,
-            others: file.clients.into_iter().flatten().map(|table| table.client(rest.clone())).collect(),
-        },
-        source: rest,
-    })
+/// The settings without a file, except for `overrides`, which name an issuer.
+#[expect(clippy::expect_used, reason = "nothing else is required")]
+pub(super) fn development(overrides: Overrides) -> Config {
+    config(empty(), &Source::development(), Vec::new(), overrides).expect("an issuer, and defaults")
+}
+
+/// What `file` says, with its client `tables` beside it, and defaults filled in; `overrides` win.
+fn config(
+    mut file: File,
+    source: &Source,
+    tables: Vec<Range<usize>>,
+    overrides: Overrides,
+) -> Result<Config, ConfigError> {
+    file.issuer = overrides.issuer.or(file.issuer);
+    if !overrides.listen.is_empty() {
+        file.listen = Some(Addresses(overrides.listen));
+    }
+    let missing =
+        source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"");
+    let others = file.clients.take().into_iter().flatten().map(|table| one(table, source.clone())).collect();
+    let clients = ClientTables { tables, others };
+    let mut config = Config::read(file, source.clone(), clients).map_err(|Missing| missing)?;
+    config.keys.path = overrides.keys.unwrap_or_else(|| source.resolve(&config.keys.path));
+    if let Some(Tls { cert, key, client_ca }) = &mut config.tls {
+        for path in [Some(cert), Some(key), client_ca.as_mut()].into_iter().flatten() {
+            *path = source.resolve(path);
+        }
+    }
+    Ok(config)
 }
 
 /// Parses the `[[clients]]` table at `range`.
@@ -272,7 +70,12 @@ pub(super) fn client(source: &Source, range: Range<usize>) -> Result<Client, Con
     }
     let (piece, text) = source.pieces([range]);
     let One { clients: [table] } = parsed(&piece, &text)?;
-    Ok(table.client(piece))
+    Ok(one(table, piece))
+}
+
+#[expect(clippy::expect_used, reason = "a client has no setting that an override may give")]
+fn one(table: ClientTable, source: Source) -> Client {
+    Client::read(table, source).expect("a whole table")
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
@@ -282,13 +85,14 @@ fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result
 /// Reads the text of the file at `path`.
 pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
-    let unreadable = |error: std::io::Error| problem(&format!("cannot be read: {error}"));
     let mut contents = files::read(path, MAX_BYTES).map_err(|error| match error {
         ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
             problem("there is no such file; `lingpai init` writes one")
         }
-        ReadError::Io(error) => unreadable(error),
-        ReadError::NotRegular | ReadError::TooLarge(_) => problem("expected a regular file of at most 16 MiB"),
+        ReadError::Io(error) => ConfigError::unreadable(path, error),
+        ReadError::NotRegular | ReadError::TooLarge(_) => {
+            problem(&format!("expected a regular file of at most {} MiB", MAX_BYTES >> 20))
+        }
     })?;
     String::from_utf8(std::mem::take(&mut *contents.bytes)).map_err(|_| problem("is not UTF-8 text"))
 }
@@ -302,8 +106,8 @@ fn in_words(message: &str) -> String {
     });
     let message = without_secrets(&suggest::nearest(unquoted.as_deref().unwrap_or(message)))
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
-        .replace("expected a nonzero u32", "expected an integer from 1 to 4294967295")
-        .replace("expected u32", "expected an integer from 0 to 4294967295");
+        .replace("expected a nonzero u32", &format!("expected an integer from 1 to {}", u32::MAX))
+        .replace("expected u32", &format!("expected an integer from 0 to {}", u32::MAX));
     let mut line = String::with_capacity(message.len());
     for c in message.chars() {
         match c {
@@ -318,9 +122,8 @@ fn in_words(message: &str) -> String {
 /// `text` with no client's secret, and no digest of one.
 fn without_secrets(text: &str) -> String {
     ["lps_", "sha256:"].into_iter().fold(text.to_owned(), |text, mark| {
-        let mut parts = text.split(mark);
-        let first = parts.next().unwrap_or_default().to_owned();
-        parts.fold(first, |before, secret| {
+        let Some((first, rest)) = text.split_once(mark) else { return text };
+        rest.split(mark).fold(first.to_owned(), |before, secret| {
             let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-:".contains(c));
             before + "(a secret)" + after
         })
@@ -329,6 +132,7 @@ fn without_secrets(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::{Issuer, Listen};
     use super::*;
 
     fn parse(content: &str) -> Result<Config, String> {
@@ -344,12 +148,26 @@ mod tests {
     fn defaults() {
         let config = parse("issuer = \"https://t.example\"").unwrap();
         assert_eq!(config.listen, [Listen::default()]);
-        assert_eq!((config.keys.jwks_max_age, config.reload_interval), (300, 2));
+        assert_eq!((config.keys.jwks_max_age, config.reload.interval), (300, 2));
         assert_eq!((config.token.access_lifetime, config.token.refresh_lifetime), (600, 86_400));
         assert_eq!((config.token.session_lifetime, config.token.leeway), (2_592_000, 5));
         assert_eq!(config.token.cache, 10_000);
         assert!(config.anonymous.is_none() && config.ops.is_none() && config.clients_len() == 0);
         assert!(config.keys.path.ends_with("keys") && config.keys.path.is_absolute());
+    }
+
+    /// What an absent table, and a table with nothing in it, are read as.
+    #[test]
+    fn every_default_is_read() {
+        let tables = ["cors", "keys", "reload", "drain", "limits", "token", "anonymous"];
+        let tables = tables.map(|table| format!("[{table}]")).join("\n");
+        for content in ["", &tables, "clients = [{ id = \"a\" }]"] {
+            parse(&format!("issuer = \"https://t.example\"\n{content}")).unwrap();
+        }
+        let config = Config::development(Overrides::default());
+        assert_eq!((config.issuer.as_str(), config.listen.len()), ("http://127.0.0.1:8080", 1));
+        assert_eq!((config.token.algorithm.get_ref().as_str(), config.limits.failures), ("ES256", 60));
+        assert_eq!((config.drain.lame_duck, config.drain.limit, config.keys.check_modes), (0, 10, true));
     }
 
     /// Every mistake is one line that names the place and what would be right.
@@ -376,6 +194,9 @@ mod tests {
             ("[cors]\norigins = [\"https://a.example/\"]", "lingpai.toml:2:12: expected an origin such as"),
             ("forwarded_header = \"Via\"", "lingpai.toml:1:20: expected \"X-Forwarded-For\" or \"Forwarded\""),
             ("[limits]\nconnections = 0", "lingpai.toml:2:15: invalid value: integer `0`, expected an integer from 1"),
+            ("[limits]\nrequests = 0", "lingpai.toml:2:12: invalid value: integer `0`, expected an integer from 1"),
+            ("[limits]\nmemory = \"128\"", "lingpai.toml:2:10: expected memory of at least 16MiB, such as \"128MiB\""),
+            ("[limits]\nmemory = 128", "lingpai.toml:2:10: invalid type: integer `128`, expected memory"),
             ("[drain]\nlame_duck = \"11m\"", "lingpai.toml:2:13: expected a duration from 0s to 600s"),
             ("[ops]", "lingpai.toml:1:1: missing field `listen`"),
             ("[[clients]]\nsecrets = []", "lingpai.toml:1:1: missing field `id`"),

@@ -1,6 +1,6 @@
 //! Where a setting stands, and messages that say so.
 
-use std::fmt;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +10,9 @@ pub type Text = toml::Spanned<String>;
 
 /// An array of strings and its place in the file.
 pub type List = toml::Spanned<Vec<Text>>;
+
+/// A path and its place in the file.
+pub type PathText = toml::Spanned<PathBuf>;
 
 /// A [`Text`] that stands in no file.
 pub(super) fn text(value: &str) -> Text {
@@ -38,7 +41,8 @@ impl Source {
         let (mut text, mut pieces) = (String::new(), Vec::new());
         for range in ranges {
             pieces.push((text.len(), range.start));
-            text.push_str(self.content().get(range).unwrap_or_default());
+            #[expect(clippy::expect_used, reason = "the lexer cuts between characters")]
+            text.push_str(self.content().get(range).expect("a part of the file"));
         }
         (Self { file: self.file.clone(), pieces }, text)
     }
@@ -64,7 +68,7 @@ impl Source {
     /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        ConfigError { place: self.place(span), message: message.into() }
+        ConfigError { place: self.place(span), message: message.into(), source: None }
     }
 
     /// `file:line:column` of the bytes at `span` of this source, if it is a file.
@@ -90,21 +94,30 @@ impl Source {
     #[must_use]
     pub fn error_in_file(&self, message: impl Into<String>) -> ConfigError {
         let place = self.path().map(|path| path.display().to_string());
-        ConfigError { place, message: message.into() }
+        ConfigError { place, message: message.into(), source: None }
     }
 }
 
-/// What is wrong with a configuration: `file:line:column: what and what instead`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is wrong with a configuration: `file:line:column: what and what instead`. The parser's own error is no source of
+/// it: that one quotes the file, where secrets may stand.
+#[derive(Debug, thiserror::Error)]
+#[error("{}{message}", place.as_ref().map_or(String::new(), |place| format!("{place}: ")))]
 pub struct ConfigError {
     place: Option<String>,
     message: String,
+    source: Option<io::Error>,
 }
 
 impl ConfigError {
     /// An error that stands in no file.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { place: None, message: message.into() }
+        Self { place: None, message: message.into(), source: None }
+    }
+
+    /// The file at `path` cannot be read.
+    pub(super) fn unreadable(path: &Path, error: io::Error) -> Self {
+        let message = format!("{}: cannot be read: {error}", path.display());
+        Self { place: None, message, source: Some(error) }
     }
 
     /// The message without its place.
@@ -113,14 +126,3 @@ impl ConfigError {
         &self.message
     }
 }
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = &self.place {
-            write!(f, "{place}: ")?;
-        }
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ConfigError {}

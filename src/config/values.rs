@@ -11,6 +11,11 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::clock::Timestamp;
 
+/// Maximum length of an issuer, in bytes.
+const MAX_ISSUER: usize = 255;
+/// Maximum number of addresses in one setting.
+const MAX_ADDRESSES: usize = 16;
+
 /// A duration written `<integer><s|m|h|d>`, between `MIN` and `MAX` seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds<const MIN: i64, const MAX: i64>(pub i64);
@@ -44,11 +49,46 @@ impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Seconds<MIN, MAX>
     }
 }
 
+impl<const MIN: i64, const MAX: i64> From<Seconds<MIN, MAX>> for i64 {
+    fn from(seconds: Seconds<MIN, MAX>) -> Self {
+        seconds.0
+    }
+}
+
 fn written(seconds: i64) -> String {
     match seconds {
         s if s != 0 && s % 86_400 == 0 => format!("{}d", s / 86_400),
         s if s != 0 && s % 3_600 == 0 => format!("{}h", s / 3_600),
         s => format!("{s}s"),
+    }
+}
+
+/// An amount of memory in bytes, written as an integer and MiB or GiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Memory(pub(super) u64);
+
+impl FromStr for Memory {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit = |name: &str, shift: u32| {
+            let number = text.strip_suffix(name).filter(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))?;
+            number.parse::<u64>().ok()?.checked_mul(1 << shift)
+        };
+        let bytes = unit("MiB", 20).or_else(|| unit("GiB", 30)).filter(|bytes| *bytes >= 16 << 20);
+        bytes.map(Self).ok_or_else(|| "expected memory of at least 16MiB, such as \"128MiB\" or \"2GiB\"".to_owned())
+    }
+}
+
+impl From<Memory> for u64 {
+    fn from(memory: Memory) -> Self {
+        memory.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Memory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("memory such as \"128MiB\""))
     }
 }
 
@@ -93,6 +133,12 @@ impl<'de> Deserialize<'de> for Instant {
     }
 }
 
+impl From<Instant> for Timestamp {
+    fn from(instant: Instant) -> Self {
+        instant.0
+    }
+}
+
 /// The service's name for itself: an https URL without query, fragment or
 /// trailing slash (RFC 8414 §2); http only on a loopback host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,8 +165,8 @@ impl FromStr for Issuer {
         let wrong =
             |why: &str| Err(format!("the issuer {why}; expected an https URL such as \"https://tokens.example.com\""));
         // It is the default audience too.
-        if text.len() > 255 {
-            return wrong("is longer than 255 bytes");
+        if text.len() > MAX_ISSUER {
+            return wrong(&format!("is longer than {MAX_ISSUER} bytes"));
         }
         if !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
             return wrong("has a character that a URL has not");
@@ -156,6 +202,17 @@ impl<'de> Deserialize<'de> for Issuer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Parsed::new("an https URL"))
     }
+}
+
+/// Settings from the command line or the environment, which win over the file.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `LINGPAI_ISSUER` or `--issuer`.
+    pub issuer: Option<Issuer>,
+    /// `LINGPAI_LISTEN` or `--listen`; empty if neither was given.
+    pub listen: Vec<Listen>,
+    /// `LINGPAI_KEYS` or `--keys`.
+    pub keys: Option<PathBuf>,
 }
 
 /// An address to accept connections on.
@@ -369,8 +426,8 @@ impl Forwarding {
 }
 
 /// `X-Forwarded-For` or `Forwarded`.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct ForwardedHeader {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ForwardedHeader {
     pub(super) is_rfc7239: bool,
 }
 
@@ -415,13 +472,19 @@ impl<'de> Deserialize<'de> for Addresses {
                 while let Some(item) = items.next_element()? {
                     all.push(item);
                 }
-                if all.is_empty() || all.len() > 16 {
-                    return Err(de::Error::custom("expected 1 to 16 addresses"));
+                if all.is_empty() || all.len() > MAX_ADDRESSES {
+                    return Err(de::Error::custom(format_args!("expected 1 to {MAX_ADDRESSES} addresses")));
                 }
                 Ok(Addresses(all))
             }
         }
         deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+impl From<Addresses> for Vec<Listen> {
+    fn from(addresses: Addresses) -> Self {
+        addresses.0
     }
 }
 
@@ -461,6 +524,18 @@ mod tests {
         assert_eq!(read("24h"), Ok(86_400));
         assert_eq!(read("1d"), Ok(86_400));
         for wrong in ["", "s", "10", "10 m", "-1s", "+1s", "1.5h", "0s", "2d", "1w", "99999999999999999999s", "９s"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn memory() {
+        let read = |text: &str| text.parse::<Memory>().map(|memory| memory.0);
+        assert_eq!(read("128MiB"), Ok(128 << 20));
+        assert_eq!(read("2GiB"), Ok(2 << 30));
+        for wrong in
+            ["", "MiB", "128", "128 MiB", "+128MiB", "1MiB", "128MB", "99999999999999999999GiB", "17592186044416GiB"]
+        {
             assert!(read(wrong).is_err(), "{wrong}");
         }
     }

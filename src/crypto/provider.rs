@@ -35,14 +35,14 @@ pub fn rsa_length(pair: &RsaKeyPair) -> usize {
     pair.public().modulus_len()
 }
 
-/// Whether `point`, in uncompressed form, lies on `curve`: neither crate offers that by itself for both of its
-/// builds, but a key agreement checks it first (NIST SP 800-56A §5.6.2.3.4).
+/// Whether `point`, in uncompressed form, lies on `curve`. ring has no function for that alone, but a key
+/// agreement checks it first (NIST SP 800-56A §5.6.2.3.4).
 #[must_use]
 pub fn is_point(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
     let Ok(own) = agreement::EphemeralPrivateKey::generate(curve, &rand::SystemRandom::new()) else { return false };
     let point = agreement::UnparsedPublicKey::new(curve, point);
     #[cfg(feature = "aws-lc")]
-    return agreement::agree_ephemeral(own, &point, (), |_| Ok(())).is_ok();
+    return agreement::agree_ephemeral(own, point, (), |_| Ok(())).is_ok();
     #[cfg(not(feature = "aws-lc"))]
     agreement::agree_ephemeral(own, &point, |_| ()).is_ok()
 }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
 
 use super::unverified::{Jws, algorithm};
 use super::{Rejected, json, provider};
-use crate::crypto::{self, agreement};
+use crate::crypto::{self, Digester, agreement};
 
 /// Maximum number of keys in a set, usable or not.
 pub const MAX_KEYS: usize = 100;
@@ -30,7 +30,7 @@ pub enum Owner {
     Issuer,
 }
 
-/// Keys ready to verify with, of which a token names one.
+/// Public keys, ready to verify with.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
@@ -160,6 +160,20 @@ impl KeySet {
         &self.passed_over
     }
 
+    /// Adds what verifies with the set: each key, what a token may call it, and its algorithms.
+    pub fn digest(&self, all: &mut Digester) {
+        for PublicKey { kid, algorithms, key } in &self.keys {
+            all.add(format!("{kid:?} {algorithms:?}").as_bytes());
+            match key.kind() {
+                DecodingKeyKind::SecretOrDer(point) => all.add(point),
+                DecodingKeyKind::RsaModulusExponent { n, e } => {
+                    all.add(n);
+                    all.add(e);
+                }
+            }
+        }
+    }
+
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let algorithm = jws.header.algorithm;
         let key = self.candidate(jws.header.kid.as_deref(), algorithm)?;
@@ -260,8 +274,8 @@ fn ec(jwk: &Map<String, Value>, length: usize, curve: &'static agreement::Algori
     Ok(DecodingKey::from_ec_der(&point))
 }
 
-/// A key of low order accepts signatures that nobody made, and one with a second form has two thumbprints. (What is
-/// no point at all verifies nothing.)
+/// Under a key of low order anyone can make signatures, and a key with two encodings has two thumbprints. (An
+/// encoding of no point at all verifies nothing.)
 fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     let point = bytes_of_length(jwk, "x", 32)?;
     let y = big_endian_y(&point);

@@ -12,22 +12,23 @@
 //!   members twice, nested ones too; `crit`, known or not, `b64`, `zip`, `enc`, `jwk`, `jku`, `x5u`; any `typ`; any
 //!   `kid`, which it does not compare with the key's;
 //! - in the payload: an array in place of an object; unknown members twice; `exp` with a fraction or an exponent,
-//!   and in the year 60000; an `exp` that is `leeway` seconds back to the second; `iat` of any type, and in the
+//!   and in the year 58000; an `exp` that is exactly `leeway` seconds past; `iat` of any type, and in the
 //!   future; `nbf` with a fraction; several audiences; `iss` as an array;
-//! - in a key: `use`, `key_ops`, `alg` and `d` whatever they say; EC coordinates of 33 and 31 bytes; Ed25519 points of
+//! - in a key: any `use`, `key_ops`, `alg` and `d`; EC coordinates of 33 and 31 bytes; Ed25519 points of
 //!   low order, for which a signature that nobody made is good; of two keys with one `kid` the first.
 //!
-//! And it refuses `Ed25519` as the name of an algorithm (RFC 9864), and a header for the form of `x5c`, which is to be
-//! ignored.
+//! It also refuses the algorithm name `Ed25519` (RFC 9864), and a malformed `x5c`, which is to be ignored.
 
 mod json;
 mod keyset;
 mod provider;
+mod rejected;
 mod unverified;
 mod verify;
 #[cfg(test)]
 mod wycheproof;
 
 pub use keyset::{KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, Owner, Unusable};
+pub use rejected::Rejected;
 pub use unverified::{HeaderPolicy, MAX_TOKEN, Unverified};
-pub use verify::{Assertion, MaxAge, Rejected, Rules, Verified, verify, verify_signature};
+pub use verify::{Assertion, MaxAge, Rules, Verified, verify, verify_signature};

@@ -1,4 +1,4 @@
-//! A token that nobody has vouched for: cut, decoded and checked for its form.
+//! Cuts and decodes a token, and checks its form. Nothing that it says is believed yet.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 /// Longest token that is read, in bytes.
 pub const MAX_TOKEN: usize = 8_192;
 
-/// Members of a header that change what a signature means or bring a key along.
+/// Header members that change what is signed, or that name or carry a key.
 const FORBIDDEN: [&str; 6] = ["crit", "b64", "zip", "enc", "jku", "x5u"];
 
 /// What a header may say beside its algorithm.
@@ -21,8 +21,8 @@ const FORBIDDEN: [&str; 6] = ["crit", "b64", "zip", "enc", "jku", "x5u"];
 pub struct HeaderPolicy<'a> {
     /// The values that `typ` may have, compared without case.
     ///
-    /// RFC 7515 §4.1.9 recommends to leave `application/` out, and every known library does. It is
-    /// refused: the list is closed.
+    /// A value with the prefix `application/` is refused: RFC 7515 §4.1.9 recommends to omit it, and
+    /// every known library does.
     pub types: &'a [&'a str],
     /// Whether `typ` may be absent.
     pub untyped: bool,
@@ -42,8 +42,8 @@ impl HeaderPolicy<'static> {
     pub const ACCESS_TOKEN: Self = Self { types: &["at+jwt"], untyped: false, embedded_key: false, exact: true };
 }
 
-/// A token of a good form. Nothing that it says may be believed; what it says of itself serves to
-/// choose the keys for [`verify`](super::verify).
+/// A well-formed token whose signature was not checked. What it says of itself serves only to choose
+/// the keys for [`verify`](super::verify).
 pub struct Unverified<'t> {
     jws: Jws<'t>,
     claims: Claims,
@@ -100,7 +100,7 @@ impl fmt::Debug for Unverified<'_> {
     }
 }
 
-/// A compact JWS with a header that is allowed, of whatever payload.
+/// A compact JWS whose header the policy allows; the payload may be anything.
 pub(super) struct Jws<'t> {
     pub(super) message: &'t str,
     pub(super) signature: &'t str,
@@ -161,7 +161,7 @@ impl Header {
     }
 }
 
-/// The algorithm of this name, of those that are accepted from anyone.
+/// Returns the algorithm of this name, if any key may have it.
 pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     Some(match name {
         "ES256" => Algorithm::ES256,

@@ -1,9 +1,9 @@
-//! Who signed a token, and whether what it says holds now and here.
+//! Checks a token's signature, then its claims against the caller's rules.
 
 use serde_json::{Map, Value};
 
 use super::unverified::Claims;
-use super::{KeySet, Unverified};
+use super::{KeySet, Rejected, Unverified};
 use crate::clock::Timestamp;
 
 /// Seconds by which `iat` and `nbf` may lie ahead, even where the leeway is less.
@@ -24,7 +24,7 @@ pub struct Rules<'a> {
     pub now: Timestamp,
 }
 
-/// How long an assertion may be good, in seconds, to which the leeway is added.
+/// Maximum lifetime of an assertion in seconds, to which the leeway is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxAge {
     /// From now to `exp`, whatever `iat` says.
@@ -33,66 +33,7 @@ pub enum MaxAge {
     FromIssue(i64),
 }
 
-/// Why a token is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejected {
-    /// It is not three segments of base64url, or too long.
-    Malformed,
-    /// Its header is not a JSON object of one reading, or a member has another type.
-    BadHeader,
-    /// Its header has a member that is refused.
-    ForbiddenHeader,
-    /// Its `typ` says that it is another kind of token.
-    WrongType,
-    /// Its `alg` is none that is accepted.
-    UnsupportedAlgorithm,
-    /// Its claims are not a JSON object of one reading, or one is absent or has another type.
-    BadClaims,
-    /// The set has no key for it.
-    UnknownKey,
-    /// It does not say which key of several it means.
-    AmbiguousKey,
-    /// Its `alg` is not the key's.
-    WrongAlgorithm,
-    /// Its signature is not the key's.
-    BadSignature,
-    /// Another issuer made it.
-    WrongIssuer,
-    /// It has expired.
-    Expired,
-    /// It is good for longer than is believed.
-    MaxAge,
-    /// It is not valid yet, or was issued in the future.
-    NotYetValid,
-    /// It is for another audience, or for several.
-    WrongAudience,
-}
-
-impl Rejected {
-    /// One word for the log.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::BadHeader => "bad_header",
-            Self::ForbiddenHeader => "forbidden_header",
-            Self::WrongType => "wrong_type",
-            Self::UnsupportedAlgorithm => "unsupported_algorithm",
-            Self::BadClaims => "bad_claims",
-            Self::UnknownKey => "unknown_key",
-            Self::AmbiguousKey => "ambiguous_key",
-            Self::WrongAlgorithm => "wrong_algorithm",
-            Self::BadSignature => "bad_signature",
-            Self::WrongIssuer => "wrong_issuer",
-            Self::Expired => "expired",
-            Self::MaxAge => "max_age",
-            Self::NotYetValid => "not_yet_valid",
-            Self::WrongAudience => "wrong_audience",
-        }
-    }
-}
-
-/// What somebody else signed and was checked. Only this room makes one.
+/// The claims of a token that passed every check. Only this room makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<C>(C);
 
@@ -110,7 +51,7 @@ impl<C> Verified<C> {
     }
 }
 
-/// An identity, for one audience and until an instant.
+/// The claims of an assertion: a subject, for one audience, until an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assertion {
     /// `iss`, if it says so.
@@ -141,8 +82,8 @@ pub fn verify(token: Unverified<'_>, keys: &KeySet, rules: Rules<'_>) -> Result<
     Ok(Verified(assertion))
 }
 
-/// Checks the signature alone, with the one key of the set that the token can mean. What it says is
-/// for the caller to judge.
+/// Checks the signature alone, with the one key of the set that the token can mean. The claims
+/// are left to the caller.
 ///
 /// # Errors
 /// There is no such key, or the signature is not its.

@@ -29,5 +29,5 @@ pub trait Grant<'s> {
 /// # Errors
 /// Why nothing was issued.
 pub fn issue<'s>(call: &Call<'s>, grant: impl Grant<'s>) -> Result<Issued<'s>, Denied> {
-    call.issue(grant.decide(call)?)
+    grant.decide(call).and_then(|decision| call.issue(decision)).map_err(|denied| call.note(denied))
 }

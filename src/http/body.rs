@@ -1,7 +1,9 @@
 //! Bodies: size, then media type, then form (contract of the token endpoint).
 
-use std::cell::RefCell;
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::error::Error;
+use std::marker::PhantomData;
 use std::time::Duration;
 use std::{fmt, io};
 
@@ -11,57 +13,120 @@ use hyper::body::Bytes;
 use poem::http::HeaderMap;
 use poem::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
-// Its `Type` has an `is_empty` that would hide a string's own, so it is not imported.
-use poem_openapi::types;
+use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaRef, Registry};
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
-use serde::de::{Deserializer as _, Error as _, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::error::Category;
 
+use super::limits::MAX_BODY;
 use super::parameters::parameters;
 use super::problem::Problem;
-use super::{MAX_BODY, query};
+use super::query;
 
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// A member of a JSON object, and what a right value looks like.
-pub(super) struct Member {
-    pub(super) name: &'static str,
-    pub(super) expected: &'static str,
+/// A kind of member: how its value is read, described, and asked for.
+pub(super) trait Kind {
+    /// What is kept of a value.
+    type Value;
+
+    /// What a right value looks like, to end a sentence with.
+    fn expected() -> Cow<'static, str>;
+
+    /// The schema of its values.
+    fn schema() -> MetaSchema;
+
+    /// Reads a value. What is wrong with it need not be said: [`Kind::expected`] is.
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self::Value, D::Error>;
 }
 
-/// A JSON object whose members are all optional, read straight from bytes.
-pub(super) trait Form: Default + Send {
-    /// The type that describes it in the specification.
-    type Schema: types::Type;
-    /// What the body is for.
-    const DESCRIPTION: &'static str;
+/// A member, as the specification describes it.
+pub(super) struct Member {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) schema: fn() -> MetaSchema,
+}
+
+/// A JSON object whose members are all optional, read straight from bytes. [`json_object`] writes it.
+pub(super) trait JsonObject: Default + Send {
+    /// Its name in the specification.
+    const NAME: &'static str;
+    /// What it is.
+    const ABOUT: &'static str;
+    /// What a body of this kind is for.
+    const PURPOSE: &'static str;
     /// Every member there is.
     const MEMBERS: &'static [Member];
-    /// Reads the value of `member`, which is one of [`Form::MEMBERS`].
-    fn read<'de, A: MapAccess<'de>>(&mut self, member: &str, value: &mut A) -> Result<(), A::Error>;
+
+    /// Reads the value of the member that is called `name`.
+    fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, reading: &mut Reading<'_, A>) -> Result<(), A::Error>;
 }
+
+/// Declares a [`JsonObject`]: each member once, with what it means and its [`Kind`].
+macro_rules! json_object {
+    (
+        $(#[doc = $about:literal])*
+        #[purpose = $purpose:literal]
+        $vis:vis struct $name:ident {
+            $($(#[doc = $meaning:literal])* $member:ident: $kind:ty,)*
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Default)]
+        $vis struct $name {
+            $($(#[doc = $meaning])* $vis $member: Option<<$kind as $crate::http::body::Kind>::Value>,)*
+        }
+
+        impl $crate::http::body::JsonObject for $name {
+            const NAME: &'static str = stringify!($name);
+            const ABOUT: &'static str = concat!($($about),*).trim_ascii();
+            const PURPOSE: &'static str = $purpose;
+            const MEMBERS: &'static [$crate::http::body::Member] = &[$($crate::http::body::Member {
+                name: stringify!($member),
+                about: concat!($($meaning),*).trim_ascii(),
+                schema: <$kind as $crate::http::body::Kind>::schema,
+            }),*];
+
+            fn read<'de, A: serde::de::MapAccess<'de>>(
+                &mut self,
+                name: &str,
+                reading: &mut $crate::http::body::Reading<'_, A>,
+            ) -> Result<(), A::Error> {
+                match name {
+                    $(stringify!($member) => reading.value::<$kind>(stringify!($member), &mut self.$member),)*
+                    unknown => reading.unknown(unknown),
+                }
+            }
+        }
+    };
+}
+pub(super) use json_object;
 
 /// The body of a request; the default where there are no bytes.
 pub(super) struct JsonBody<T>(pub(super) T);
 
-impl<'a, T: Form> ApiExtractor<'a> for JsonBody<T> {
+impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        <T::Schema as types::Type>::register(registry);
+        registry.create_schema::<T, _>(T::NAME.to_owned(), |_| MetaSchema {
+            title: Some(T::NAME.to_owned()),
+            description: Some(T::ABOUT),
+            properties: T::MEMBERS.iter().map(property).collect(),
+            ..MetaSchema::new("object")
+        });
     }
 
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
-            description: Some(T::DESCRIPTION),
+            description: Some(T::PURPOSE),
             content: vec![MetaMediaType {
                 content_type: "application/json",
-                schema: <T::Schema as types::Type>::schema_ref(),
+                schema: MetaSchemaRef::Reference(T::NAME.to_owned()),
             }],
             required: false,
         })
@@ -83,6 +148,11 @@ impl<'a, T: Form> ApiExtractor<'a> for JsonBody<T> {
         query::refuse_credentials(request.uri())?;
         Ok(Self(parse(&bytes).map_err(Problem::bad)?))
     }
+}
+
+fn property(member: &Member) -> (&'static str, MetaSchemaRef) {
+    let schema = MetaSchema { description: Some(member.about), ..(member.schema)() };
+    (member.name, MetaSchemaRef::Inline(Box::new(schema)))
 }
 
 /// All bytes of a body, of which there may be [`MAX_BODY`].
@@ -108,7 +178,10 @@ pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Resu
 async fn collect(mut body: Limited<BoxBody<Bytes, io::Error>>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        bytes.extend_from_slice(frame?.data_ref().map(Bytes::as_ref).unwrap_or_default());
+        // Other frames are trailers, which say nothing here.
+        if let Some(part) = frame?.data_ref() {
+            bytes.extend_from_slice(part);
+        }
     }
     Ok(bytes)
 }
@@ -134,62 +207,87 @@ fn is_json(headers: &HeaderMap) -> bool {
 /// Where reading stands, so that an error can name the member.
 enum At {
     Object,
-    Member(&'static Member),
+    Member(&'static str, fn() -> Cow<'static, str>),
     Twice(&'static str),
     Unknown(String),
 }
 
 /// Reads a JSON object. The error is a sentence for people.
-pub(super) fn parse<T: Form>(bytes: &[u8]) -> Result<T, String> {
-    let at = RefCell::new(At::Object);
+pub(super) fn parse<T: JsonObject>(bytes: &[u8]) -> Result<T, String> {
+    let at = Cell::new(At::Object);
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    let read = json.deserialize_map(Object { form: T::default(), at: &at });
-    let error = match read.and_then(|form| json.end().map(|()| form)) {
-        Ok(form) => return Ok(form),
+    let read = json.deserialize_map(ObjectVisitor { object: T::default(), at: &at });
+    let error = match read.and_then(|object| json.end().map(|()| object)) {
+        Ok(object) => return Ok(object),
         Err(error) => error,
     };
-    Err(match (error.classify(), &*at.borrow()) {
+    Err(match (error.classify(), at.into_inner()) {
         (Category::Data, At::Object) => "the body must be a JSON object".to_owned(),
-        (Category::Data, At::Member(member)) => format!("{} must be {}", member.name, member.expected),
-        (Category::Data, At::Twice(name)) => format!("{name} must be there at most once"),
+        (Category::Data, At::Member(name, expected)) => format!("{name} must be {}", expected()),
+        (Category::Data, At::Twice(name)) => format!("duplicate member \"{name}\""),
         (Category::Data, At::Unknown(name)) => {
             let known: Vec<_> = T::MEMBERS.iter().map(|member| member.name).collect();
-            let name = serde_json::Value::from(name.as_str());
-            format!("there is no member {name}; there is {}", known.join(", "))
+            let name = serde_json::Value::from(name);
+            format!("unknown member {name}; expected one of {}", known.join(", "))
         }
         _ => format!("the body is not valid JSON at line {}, column {}", error.line(), error.column()),
     })
 }
 
-struct Object<'a, T> {
-    form: T,
-    at: &'a RefCell<At>,
+struct ObjectVisitor<'a, T> {
+    object: T,
+    at: &'a Cell<At>,
 }
 
-impl<'de, T: Form> Visitor<'de> for Object<'_, T> {
+impl<'de, T: JsonObject> Visitor<'de> for ObjectVisitor<'_, T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<T, A::Error> {
-        let mut seen = 0_u32;
-        while let Some(name) = members.next_key::<std::borrow::Cow<str>>()? {
-            let Some((index, member)) = T::MEMBERS.iter().enumerate().find(|(_, member)| member.name == name) else {
-                self.at.replace(At::Unknown(name.chars().take(64).collect()));
-                return Err(A::Error::custom("unknown"));
-            };
-            if seen & (1 << index) != 0 {
-                self.at.replace(At::Twice(member.name));
-                return Err(A::Error::custom("twice"));
-            }
-            seen |= 1 << index;
-            self.at.replace(At::Member(member));
-            self.form.read(member.name, &mut members)?;
-            self.at.replace(At::Object);
+    fn visit_map<A: MapAccess<'de>>(mut self, members: A) -> Result<T, A::Error> {
+        let mut reading = Reading { members, at: self.at };
+        while let Some(name) = reading.members.next_key::<Cow<str>>()? {
+            self.object.read(&name, &mut reading)?;
         }
-        Ok(self.form)
+        Ok(self.object)
+    }
+}
+
+/// An object that is being read.
+pub(super) struct Reading<'a, A> {
+    members: A,
+    at: &'a Cell<At>,
+}
+
+impl<'de, A: MapAccess<'de>> Reading<'_, A> {
+    /// Reads the value of the member that is called `name` and is kept in `place`.
+    pub(super) fn value<K: Kind>(&mut self, name: &'static str, place: &mut Option<K::Value>) -> Result<(), A::Error> {
+        if place.is_some() {
+            self.at.set(At::Twice(name));
+            return Err(A::Error::custom("twice"));
+        }
+        self.at.set(At::Member(name, K::expected));
+        *place = Some(self.members.next_value_seed(Seed::<K>(PhantomData))?);
+        self.at.set(At::Object);
+        Ok(())
+    }
+
+    /// Refuses a member that the object does not have.
+    pub(super) fn unknown(&mut self, name: &str) -> Result<(), A::Error> {
+        self.at.set(At::Unknown(name.chars().take(64).collect()));
+        Err(A::Error::custom("unknown"))
+    }
+}
+
+struct Seed<K>(PhantomData<fn() -> K>);
+
+impl<'de, K: Kind> DeserializeSeed<'de> for Seed<K> {
+    type Value = K::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<K::Value, D::Error> {
+        K::read(deserializer)
     }
 }
 

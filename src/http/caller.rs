@@ -54,7 +54,7 @@ impl Caller {
         }
     }
 
-    fn is_trusted(self, forwarding: &Forwarding) -> bool {
+    pub(super) fn is_trusted(self, forwarding: &Forwarding) -> bool {
         forwarding.trusted.iter().any(|peer| match (peer, self) {
             (Peer::Network(network), Self::Ip(address)) => network.contains(&address),
             (Peer::Unix, Self::Unix) => true,

@@ -1,7 +1,7 @@
 //! One request on its way: the snapshot that decides it, and what the log says of it.
 
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use poem::Request;
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,15 +9,10 @@ use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use super::caller::Caller;
 use crate::clock::Timestamp;
 use crate::crypto::hex;
-use crate::service::{Call, Origin, Snapshot, State};
-use crate::token::ClientId;
+use crate::peer::ClientCertificate;
+use crate::service::{Call, Notes as Said, Origin, Snapshot, State};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// The SHA-256 of the certificate that a client has proved to hold (RFC 8705 §3.1).
-/// The transport puts it on the request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientCertificate(pub [u8; 32]);
 
 /// The context of one request. It rides on the request, and the shell keeps a copy.
 #[derive(Debug, Clone)]
@@ -32,7 +27,7 @@ struct Notes {
     address: String,
     certificate: Option<String>,
     traceparent: Option<String>,
-    client: OnceLock<ClientId>,
+    said: Said,
 }
 
 impl RequestContext {
@@ -49,7 +44,7 @@ impl RequestContext {
             address: caller.to_string(),
             certificate,
             traceparent: traceparent(request.headers()),
-            client: OnceLock::new(),
+            said: Said::default(),
         }));
         request.extensions_mut().insert(context.clone());
         context
@@ -58,7 +53,7 @@ impl RequestContext {
     /// The request, for the rooms that know no HTTP.
     pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
         let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };
-        Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, client: &self.0.client }
+        Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, notes: &self.0.said }
     }
 
     /// What decides the request.
@@ -72,11 +67,17 @@ impl RequestContext {
     }
 
     pub(super) fn id(&self) -> &str {
-        self.0.id.to_str().unwrap_or_default()
+        #[expect(clippy::expect_used, reason = "a request id is visible ASCII, the caller's too")]
+        self.0.id.to_str().expect("visible ASCII")
     }
 
     pub(super) fn address(&self) -> &str {
         &self.0.address
+    }
+
+    /// Why the request was refused, and what, if the service refused it.
+    pub(super) fn denied(&self) -> Option<(&'static str, Option<&str>)> {
+        self.0.said.denied()
     }
 
     /// The digest of the client's certificate, if it has shown one.
@@ -90,7 +91,7 @@ impl RequestContext {
     }
 
     pub(super) fn client(&self) -> Option<&str> {
-        self.0.client.get().map(ClientId::as_str)
+        self.0.said.client()
     }
 }
 

@@ -39,14 +39,23 @@ nav a { margin-left: 14px; color: #9b2c1f; }
 /// The page's own script; `SPEC` stands for the document. The requests that it
 /// sends carry no cookies and no stored passwords, so that a 401 with a Basic
 /// challenge does not open the browser's own dialog. Its server is the folder of
-/// the page, whatever prefix a proxy has put before it. What it fills in at first
+/// the page, whatever prefix a proxy has put before it. Authorize also gets a token by
+/// client credentials: that scheme stands only here, because generated clients would
+/// send its token in the place of a refresh token. What it fills in at first
 /// works for every client; and the lock of an operation that also takes no
 /// credentials would look closed before there are any.
 const SCRIPT: &str = "
 const spec = SPEC;
 spec.servers = [{ url: new URL('.', location.href).href.replace(/\\/$/, '') }];
-const { post, put } = spec.paths['/token'];
-post.security = post.security.filter((scheme) => Object.keys(scheme).length > 0);
+const { get, post, put } = spec.paths['/token'];
+spec.components.securitySchemes.oauth2 = {
+  type: 'oauth2', description: 'A token by client credentials.',
+  flows: { clientCredentials: { tokenUrl: spec.servers[0].url + '/oauth2/token', scopes: {} } },
+};
+get.security.push({ oauth2: [] });
+for (const operation of Object.values(spec.paths).flatMap((path) => Object.values(path))) {
+  operation.security = operation.security.filter((scheme) => Object.keys(scheme).length > 0);
+}
 for (const { requestBody } of [post, put]) {
   const json = requestBody.content['application/json'];
   const schema = spec.components.schemas[json.schema.$ref.split('/').pop()];
@@ -70,8 +79,9 @@ impl Docs {
     /// own page, which has Swagger UI's script and style in it.
     pub(super) fn new(document: &Value, bundled: &str) -> Self {
         let between = |open: &str, close: &str| {
-            let (_, rest) = bundled.split_once(open).unwrap_or_default();
-            rest.split_once(close).unwrap_or_default().0
+            let within = bundled.split_once(open).and_then(|(_, rest)| rest.split_once(close));
+            #[expect(clippy::expect_used, reason = "the page is compiled in, and a test takes it apart")]
+            within.expect("Swagger UI's script and style in poem-openapi's page").0
         };
         let icon = format!("data:image/svg+xml;base64,{}", STANDARD.encode(ICON));
         let style = between("<style charset=\"UTF-8\">", "</style>").to_owned() + &STYLE.replace("ICON", &icon);
@@ -95,7 +105,8 @@ impl Docs {
             hash(&style)
         );
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        let gzip = encoder.write_all(html.as_bytes()).and_then(|()| encoder.finish()).unwrap_or_default();
+        #[expect(clippy::expect_used, reason = "writing into memory does not fail")]
+        let gzip = encoder.write_all(html.as_bytes()).and_then(|()| encoder.finish()).expect("compressed");
         Self { html, gzip, policy }
     }
 }

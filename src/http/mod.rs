@@ -10,7 +10,9 @@ mod caller;
 mod context;
 mod cors;
 mod credentials;
+mod dialects;
 mod docs;
+mod limits;
 mod native;
 mod oauth2;
 mod ops;
@@ -20,6 +22,7 @@ mod public;
 mod query;
 mod reply;
 mod routes;
+
 mod shell;
 mod spec;
 
@@ -34,11 +37,8 @@ use shell::Shell;
 
 use crate::service::State;
 
-pub use context::ClientCertificate;
-pub use shell::Refusals;
-
-/// Bodies over this many bytes are answered with 413.
-pub const MAX_BODY: usize = 64 << 10;
+pub use limits::MAX_BODY;
+pub use shell::{Refusals, RequestIds};
 
 type Api = (native::Native, oauth2::OAuth2, public::Public);
 
@@ -58,18 +58,18 @@ fn description() -> OpenApiService<Api, ()> {
 
 /// Every public route, inside the shell that gives each answer its shape.
 #[must_use]
-pub fn routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
+pub fn routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
     let (native, oauth2, public) = api(state);
     let routes = Routes::default().api(native).api(oauth2).api(public);
     let routes = oauth2::add_metadata_to(routes, &state.snapshot().issuer);
     let routes = Pages::new(|| public::pages(&description())).add_to(routes);
-    Shell::new(routes, Arc::clone(state))
+    Shell::new(routes, Arc::clone(state), ids)
 }
 
 /// The operator's routes, in the same shell.
 #[must_use]
-pub fn ops_routes(state: &Arc<State>) -> impl Endpoint<Output = Response> + use<> {
-    Shell::new(ops::routes(state), Arc::clone(state))
+pub fn ops_routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
+    Shell::new(ops::routes(state), Arc::clone(state), ids)
 }
 
 /// The `OpenAPI` document.

@@ -2,21 +2,32 @@
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use poem::Response;
 use poem::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderValue, StatusCode};
-use poem_openapi::ApiResponse;
 use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type;
+use poem_openapi::{ApiResponse, Object};
+use serde::Serialize;
 
-use super::native::ApiError;
-use super::oauth2;
-use crate::token::Dialect;
+use super::limits::{MAX_BODY, MAX_HEAD, MAX_TARGET};
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// What went wrong.
+#[derive(Debug, Object, Serialize)]
+pub(super) struct ApiError {
+    /// The kind of error, for programs: `BadRequest`, `Unauthorized`, `Forbidden`, …
+    name: String,
+    /// What is wrong and what would be right, for people.
+    message: String,
+    /// Always empty: internals stay in the server's log.
+    stack: Vec<String>,
+}
 
 /// Why a request is not answered with what it asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +71,15 @@ pub(super) enum Challenge {
 /// Status, name, what it says if nothing else is said, what it means.
 type Row = (StatusCode, &'static str, &'static str, &'static str);
 
-const fn row(problem: &Problem) -> Row {
+/// A sentence with a limit in it.
+macro_rules! sentence {
+    ($format:literal) => {{
+        static TEXT: LazyLock<String> = LazyLock::new(|| format!($format));
+        TEXT.as_str()
+    }};
+}
+
+fn row(problem: &Problem) -> Row {
     match problem {
         Problem::BadRequest(_) => (
             StatusCode::BAD_REQUEST,
@@ -96,14 +115,14 @@ const fn row(problem: &Problem) -> Row {
         Problem::PayloadTooLarge => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "PayloadTooLarge",
-            "the body is larger than 65536 bytes",
-            "The body is larger than 65536 bytes.",
+            sentence!("the body is larger than {MAX_BODY} bytes"),
+            sentence!("The body is larger than {MAX_BODY} bytes."),
         ),
         Problem::UriTooLong => (
             StatusCode::URI_TOO_LONG,
             "UriTooLong",
-            "the request target is longer than 8192 bytes",
-            "The request target is longer than 8192 bytes.",
+            sentence!("the request target is longer than {MAX_TARGET} bytes"),
+            sentence!("The request target is longer than {MAX_TARGET} bytes."),
         ),
         Problem::TooManyRequests(_) => (
             StatusCode::TOO_MANY_REQUESTS,
@@ -121,8 +140,8 @@ const fn row(problem: &Problem) -> Row {
         Problem::HeadersTooLarge => (
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "HeadersTooLarge",
-            "the request head is larger than 16384 bytes",
-            "The request head is larger than 16384 bytes.",
+            sentence!("the request head is larger than {MAX_HEAD} bytes"),
+            sentence!("The request head is larger than {MAX_HEAD} bytes."),
         ),
         Problem::Internal(_) => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -158,23 +177,32 @@ impl Problem {
 }
 
 impl Problem {
-    /// The answer, as `dialect` says it.
-    pub(super) fn respond(self, dialect: Dialect) -> Response {
-        match dialect {
-            Dialect::Native => self.native(),
-            Dialect::OAuth2 => oauth2::shape(self),
-        }
-    }
-
-    fn native(self) -> Response {
-        let name = row(&self).1.to_owned();
-        let body = ApiError { name, message: self.message().into_owned(), stack: Vec::new() };
+    /// The answer in the native shape.
+    pub(super) fn native(self) -> Response {
+        let body = self.body(self.message().into_owned());
         let mut response = self.head();
         response.headers_mut().insert(CONTENT_TYPE, JSON);
         response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
         #[expect(clippy::expect_used, reason = "strings")]
         response.set_body(serde_json::to_vec(&body).expect("JSON"));
         response
+    }
+
+    /// The body in the native shape.
+    pub(super) fn body(&self, message: String) -> ApiError {
+        ApiError { name: row(self).1.to_owned(), message, stack: Vec::new() }
+    }
+
+    /// The error that has this status in the specification, and what it says: `message`, or what it always says.
+    pub(super) fn listed(status: &str, message: Option<String>) -> Option<(&'static Self, String)> {
+        const ANY: &Problem = &Problem::Unavailable("");
+        let mut listed = WithBody::PROBLEMS.iter();
+        let problem = match status {
+            "5XX" => ANY,
+            status => listed.find(|problem| problem.status().as_str() == status)?,
+        };
+        let constant = Some(row(problem).2).filter(|constant| !constant.is_empty());
+        Some((problem, message.or(constant.map(str::to_owned))?))
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -228,9 +256,9 @@ impl Challenge {
             Self::InsufficientScope => ", error=\"insufficient_scope\"",
         };
         for scheme in ["Bearer", "Token"] {
-            if let Ok(value) = HeaderValue::from_str(&format!("{scheme} realm=\"lingpai\"{parameters}")) {
-                headers.append(WWW_AUTHENTICATE, value);
-            }
+            let challenge = format!("{scheme} realm=\"lingpai\"{parameters}");
+            #[expect(clippy::expect_used, reason = "the descriptions are visible ASCII")]
+            headers.append(WWW_AUTHENTICATE, HeaderValue::try_from(challenge).expect("a header's value"));
         }
     }
 }

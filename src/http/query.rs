@@ -60,10 +60,9 @@ struct Question {
 fn question(uri: &Uri) -> Result<Question, Problem> {
     let mut question = Question::default();
     for (name, value) in pairs(uri.query().unwrap_or_default()) {
-        let name = decode(name).unwrap_or_default();
         let value = value.and_then(decode);
-        match &*name {
-            "scope" => {
+        match decode(name).as_deref() {
+            Some("scope") => {
                 for token in value.as_deref().unwrap_or_default().split(' ') {
                     let token = ScopeToken::parse(token).ok_or_else(|| {
                         let expected = ScopeToken::EXPECTED;
@@ -75,17 +74,17 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
                     }
                 }
             }
-            "audience" if question.audience.is_some() => {
+            Some("audience") if question.audience.is_some() => {
                 return Err(Problem::bad("audience must be there at most once"));
             }
-            "audience" => {
+            Some("audience") => {
                 let audience = value.as_deref().and_then(Audience::parse);
                 let expected = || Problem::bad(format!("audience must be {}", Audience::EXPECTED));
                 question.audience = Some(audience.ok_or_else(expected)?);
             }
             _ => {
                 refuse_credentials(uri)?;
-                return Err(Problem::bad("the query has an unknown or empty parameter; there is scope and audience"));
+                return Err(Problem::bad("the query has an unknown or empty parameter; expected scope or audience"));
             }
         }
     }

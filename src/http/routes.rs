@@ -1,4 +1,4 @@
-//! The route table: path → dialect, methods, handlers.
+//! The route table: path → methods, handlers. What dialect a path speaks is in [`dialects`](super::dialects).
 //!
 //! `OpenApiService` would make an endpoint that also matches patterns and parses queries for each
 //! request. No path here is a pattern, and queries are read where they matter: so this is a map.
@@ -9,16 +9,6 @@ use poem::endpoint::BoxEndpoint;
 use poem::http::{HeaderValue, Method};
 use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::OpenApi;
-
-use crate::token::Dialect;
-
-/// Every path under this one speaks OAuth 2.0, whether there is a route or not.
-const OAUTH2: &str = "/oauth2/";
-
-/// The dialect of the errors at `path`.
-pub(super) fn dialect(path: &str) -> Dialect {
-    if path.starts_with(OAUTH2) { Dialect::OAuth2 } else { Dialect::Native }
-}
 
 /// A path, and what answers there.
 pub(super) struct Route {

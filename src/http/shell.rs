@@ -4,6 +4,7 @@
 //! contract lists what is refused first. Whatever happens inside, an answer
 //! leaves with a request id, and an error in the one shape.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,19 +18,21 @@ use poem::http::header::{
 };
 use poem::http::uri::Scheme;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version};
+use poem::web::RemoteAddr;
 use poem::{Body, Endpoint, Request, Response};
 
+use super::caller::Caller;
 use super::context::RequestContext;
 use super::cors::{self, Page};
+use super::dialects;
+use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
-use super::routes::{self, Routes};
-use crate::crypto::{hex, random};
+use super::routes::Routes;
+use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
 
-const MAX_HEAD: usize = 16 << 10;
-const MAX_TARGET: usize = 8 << 10;
 /// The longest that a request may take from its head to its answer.
 const WHOLE: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,8 +54,8 @@ pub(super) struct Shell {
 
 impl Shell {
     /// The shell around `routes`.
-    pub(super) fn new(routes: Routes, state: Arc<State>) -> Self {
-        Self { routes, state, ids: RequestIds::new() }
+    pub(super) fn new(routes: Routes, state: Arc<State>, ids: RequestIds) -> Self {
+        Self { routes, state, ids }
     }
 
     /// Rejects or answers requests that no handler needs to see.
@@ -92,10 +95,15 @@ impl Shell {
     fn tell(&self, context: &RequestContext, (method, route): (&str, &str), response: &Response, took: Duration) {
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (traceparent, certificate) = (context.traceparent(), context.certificate());
-        let (status, cause) = (response.status().as_u16(), response.data().map(|Cause(cause)| *cause));
+        let status = response.status().as_u16();
+        // What the service refused says more than what the answer is.
+        let (cause, refused) = match context.denied().filter(|_| status >= 400) {
+            Some((cause, refused)) => (Some(cause), refused),
+            None => (response.data().map(|Cause(cause)| *cause), None),
+        };
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         telemetry::answered(
-            telemetry::Request { id, method, route, address, client, traceparent, certificate },
+            telemetry::Request { id, method, route, address, client, refused, traceparent, certificate },
             status,
             micros,
             cause,
@@ -114,7 +122,7 @@ impl Shell {
             Ok(Admitted::Answered(response)) => Ok(response),
             Err(problem) => Err(problem),
         };
-        let response = answer.unwrap_or_else(|problem| problem.respond(routes::dialect(uri.path())));
+        let response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
         self.tell(&context, self.words(&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }
@@ -155,35 +163,64 @@ impl Endpoint for Shell {
     }
 }
 
-/// What is answered whatever there is to do: whether the service lives, and its keys.
+/// What is answered even when there is too much to do: whether the service lives, its keys, and preflights, which a
+/// refusal would hide from a page.
 const SPARED: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
+/// So many of them in a second: as many as probes and verifiers ask for, and no flood.
+const SPARED_EACH_SECOND: u64 = 100;
 
 /// What is said when more requests come than can be answered, at as little cost as can be: the log has a line when that
 /// begins, and one when it ends.
 pub struct Refusals {
     state: Arc<State>,
     ids: RequestIds,
+    begun: Instant,
+    /// The second since then, and how many were spared in it: one number, so that both change together.
+    spared: AtomicU64,
 }
 
 impl Refusals {
     /// Refusals that are counted in `state`.
     #[must_use]
-    pub fn new(state: &Arc<State>) -> Self {
-        Self { state: Arc::clone(state), ids: RequestIds::new() }
+    pub fn new(state: &Arc<State>, ids: RequestIds) -> Self {
+        Self { state: Arc::clone(state), ids, begun: Instant::now(), spared: AtomicU64::new(0) }
     }
 
-    /// The refusal of this request; None if it must be answered all the same.
+    /// The refusal of this request; None if it is to be answered all the same.
     pub fn of<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Option<Response> {
-        // A preflight that is refused would hide from a page that it was 503.
-        if request.method() == Method::OPTIONS || SPARED.contains(&request.uri().path()) {
-            return None;
-        }
+        let may_be_spared = request.method() == Method::OPTIONS || SPARED.contains(&request.uri().path());
+        (!may_be_spared || !self.spares_one()).then(|| self.exhausted(request, is_secure))
+    }
+
+    /// The refusal of this request, whatever it asks.
+    pub fn exhausted<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
-        Some(frame.around(
-            Problem::Unavailable("overload").respond(routes::dialect(request.uri().path())),
-            &self.state.snapshot(),
-        ))
+        let refusal = dialects::respond(Problem::Unavailable("overload"), request.uri().path());
+        frame.around(refusal, &self.state.snapshot())
+    }
+
+    fn spares_one(&self) -> bool {
+        const COUNT: u32 = 16;
+        let second = self.begun.elapsed().as_secs() << COUNT;
+        let next = |last: u64| {
+            let last = last.max(second);
+            (last - second < SPARED_EACH_SECOND).then_some(last + 1)
+        };
+        self.spared.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// The address prefix that a limit takes for one caller, of a request that came from `peer` with these `headers`.
+    #[must_use]
+    pub fn limit_prefix(&self, peer: &RemoteAddr, headers: &HeaderMap) -> Option<IpAddr> {
+        Caller::of(&peer.0, headers, &self.state.snapshot().forwarding).limit_prefix()
+    }
+
+    /// Whether `peer` is a proxy that names the callers.
+    #[must_use]
+    pub fn speaks_for_others(&self, peer: &RemoteAddr) -> bool {
+        let snapshot = self.state.snapshot();
+        Caller::of(&peer.0, &HeaderMap::new(), &snapshot.forwarding).is_trusted(&snapshot.forwarding)
     }
 }
 
@@ -274,17 +311,22 @@ fn head_length(request: &Request) -> usize {
     request.headers().iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
 }
 
-/// Request ids: the caller's if it is well formed, else one that no other
-/// process makes.
-struct RequestIds {
+/// Request ids: the caller's if it is well formed, otherwise one that no other process makes.
+/// Clones count together.
+#[derive(Debug, Clone)]
+pub struct RequestIds {
     /// Sixteen hexadecimal digits.
-    process: String,
-    count: AtomicU64,
+    process: Arc<str>,
+    count: Arc<AtomicU64>,
 }
 
 impl RequestIds {
-    fn new() -> Self {
-        Self { process: hex(&random::<8>().unwrap_or_default()), count: AtomicU64::new(0) }
+    /// The ids of this process.
+    ///
+    /// # Errors
+    /// Where the system has no randomness: two such processes could not be told apart.
+    pub fn new() -> Result<Self, NoRandomness> {
+        Ok(Self { process: hex(&random::<8>()?).into(), count: Arc::default() })
     }
 
     fn of(&self, headers: &HeaderMap) -> HeaderValue {
@@ -294,9 +336,24 @@ impl RequestIds {
             (Some(id), None) if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(allowed) => id.clone(),
             _ => {
                 let count = self.count.fetch_add(1, Ordering::Relaxed);
-                let text = format!("{}-{count:x}", self.process);
-                HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0"))
+                #[expect(clippy::expect_used, reason = "hexadecimal digits and a hyphen")]
+                HeaderValue::try_from(format!("{}-{count:x}", self.process)).expect("a header's value")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_across_processes_and_listeners() {
+        let (ids, other) = (RequestIds::new().unwrap(), RequestIds::new().unwrap());
+        let of = |ids: &RequestIds| ids.of(&HeaderMap::new()).to_str().unwrap().to_owned();
+        let (first, second, elsewhere) = (of(&ids), of(&ids.clone()), of(&other));
+        assert_eq!(first.split_once('-').unwrap().0, second.split_once('-').unwrap().0);
+        assert_eq!((&first[16..], &second[16..], &elsewhere[16..]), ("-0", "-1", "-0"));
+        assert_ne!(first, elsewhere);
     }
 }

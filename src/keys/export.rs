@@ -26,7 +26,7 @@ pub struct Exported {
 /// # Errors
 /// A folder of private keys, or what the system refused.
 pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<Exported, KeyError> {
-    let cannot_write = |path: &Path, error: std::io::Error| KeyError::new(path, format!("cannot be written: {error}"));
+    let cannot_write = |path: &Path, error: std::io::Error| KeyError::system(path, "written", error);
     if !folder.exists() {
         let made = fs::create_dir(folder).and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)));
         made.map_err(|error| cannot_write(folder, error))?;
@@ -42,7 +42,7 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
     let mut wanted = Vec::new();
     for key in keys {
         let path = folder.join(format!("{}.pem", key.kid()));
-        let pem = key.public_pem().map_err(|problem| KeyError::new(&path, problem))?;
+        let pem = key.public_pem().map_err(|why| KeyError::invalid(&path, why))?;
         let written = match fs::read(&path) {
             Ok(there) if there == pem.as_bytes() => Ok(false),
             Ok(_) => files::replace(&path, pem.as_bytes(), |_| Ok(())).map(|()| true),
@@ -65,7 +65,7 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
 
 /// The name of a private key's file in `folder`, whichever way that folder was reached.
 fn private_key_in(folder: &Path) -> Result<Option<KeyName>, KeyError> {
-    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| KeyError::system(folder, "read", error);
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let name = entry.map_err(unreadable)?.file_name();
         if let Some(name) = name.to_str().and_then(|name| name.parse().ok()) {
@@ -77,7 +77,7 @@ fn private_key_in(folder: &Path) -> Result<Option<KeyName>, KeyError> {
 
 /// The files in `folder` that are called as a key is here, and hold a public one.
 fn exports_in(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
-    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| KeyError::system(folder, "read", error);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();

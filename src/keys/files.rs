@@ -1,7 +1,6 @@
 //! The folder of key files: reading all of it with every check, and adding one.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
@@ -11,7 +10,8 @@ use pkcs8::LineEnding;
 use pkcs8::der::SecretDocument;
 use zeroize::Zeroizing;
 
-use super::key::{new_pkcs8, to_pkcs8};
+use super::error::KeyError;
+use super::key::{InvalidKey, new_pkcs8, to_pkcs8};
 use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
 use crate::files;
@@ -37,40 +37,6 @@ pub enum Modes {
     /// They are not looked at: some secret stores can only mount files that everybody may read.
     Unchecked,
 }
-
-/// What is wrong with a key file or the folder: `path: what, and what instead`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyError {
-    path: PathBuf,
-    problem: String,
-    /// The file was there when the folder was listed.
-    gone: bool,
-    taken: bool,
-}
-
-impl KeyError {
-    pub(super) fn new(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
-        Self { path: path.into(), problem: problem.into(), gone: false, taken: false }
-    }
-
-    pub(super) fn taken(path: impl Into<PathBuf>, problem: impl Into<String>) -> Self {
-        Self { taken: true, ..Self::new(path, problem) }
-    }
-
-    /// Whether a file could not be written because there is one by its name.
-    #[must_use]
-    pub fn is_taken(&self) -> bool {
-        self.taken
-    }
-}
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.problem)
-    }
-}
-
-impl std::error::Error for KeyError {}
 
 /// Reads every key in `folder`, with the modes checked; none if there is no such folder.
 ///
@@ -116,7 +82,7 @@ impl Folder {
             attempts -= 1;
             let files = names(path)?.iter().map(|file| read(file)).collect::<Result<_, _>>();
             match files {
-                Err(error) if error.gone && attempts > 0 => {}
+                Err(error) if error.is_gone() && attempts > 0 => {}
                 files => return Ok(Self { files: files? }),
             }
         }
@@ -139,7 +105,7 @@ impl Folder {
             if modes == Modes::Checked && is_exposed(*mode) {
                 return Err(KeyError::new(path, exposed(path, *mode)));
             }
-            let key = Key::from_pem(*name, pem).map_err(|problem| KeyError::new(path, problem))?;
+            let key = Key::from_pem(*name, pem).map_err(|why| KeyError::invalid(path, why))?;
             if let Some(other) = seen.insert(key.kid().clone(), key.name()) {
                 return Err(KeyError::new(
                     path,
@@ -161,7 +127,7 @@ impl Folder {
 
 /// The paths of the key files in `folder`, in order.
 fn names(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
-    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| KeyError::system(folder, "read", error);
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(unreadable)?,
@@ -169,8 +135,8 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let mut paths = Vec::new();
     for entry in entries {
         let path = entry.map_err(unreadable)?.path();
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if !name.starts_with(b".") && name.ends_with(b".pem") {
+        let is_key = |name: &[u8]| !name.starts_with(b".") && name.ends_with(b".pem");
+        if path.file_name().is_some_and(|name| is_key(name.as_encoded_bytes())) {
             paths.push(path);
         }
         if paths.len() > MAX_KEYS {
@@ -182,30 +148,31 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
 }
 
 fn read(path: &Path) -> Result<KeyFile, KeyError> {
-    let problem = |what: String| KeyError::new(path, what);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let name: KeyName = name.parse().map_err(|form: &str| problem(form.to_owned()))?;
+    let wrong = |what: &'static str| KeyError::new(path, what);
+    let unreadable = |error: std::io::Error| KeyError::system(path, "read", error);
+    // A name that is no UTF-8 has not the form either.
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
+    let name: KeyName = name.parse().map_err(wrong)?;
     // Not blocking, so that a pipe by that name does not hold the start up.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = file.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => problem("is not a regular file".into()),
-        Some(libc::EACCES) => problem(
+        Some(libc::ENXIO) => wrong("is not a regular file"),
+        Some(libc::EACCES) => wrong(
             "may not be opened by the user that this runs as; expected a file of that user, or one of its group with mode \
-             0640"
-                .into(),
+             0640",
         ),
-        _ => KeyError { gone: error.kind() == ErrorKind::NotFound, ..problem(format!("cannot be opened: {error}")) },
+        _ => KeyError::system(path, "opened", error),
     })?;
-    let status = file.metadata().map_err(|error| problem(format!("cannot be read: {error}")))?;
+    let status = file.metadata().map_err(unreadable)?;
     if !status.is_file() {
-        return Err(problem("is not a regular file".into()));
+        return Err(wrong("is not a regular file"));
     }
     if status.len() > MAX_FILE {
-        return Err(problem("is larger than 16 KiB, which no key is".into()));
+        return Err(KeyError::new(path, format!("is larger than {} KiB, which no key is", MAX_FILE >> 10)));
     }
-    let mut pem = Zeroizing::new(Vec::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1));
-    let read = file.take(MAX_FILE).read_to_end(&mut pem);
-    read.map_err(|error| problem(format!("cannot be read: {error}")))?;
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most MAX_FILE")]
+    let mut pem = Zeroizing::new(Vec::with_capacity(status.len() as usize + 1));
+    file.take(MAX_FILE).read_to_end(&mut pem).map_err(unreadable)?;
     let written = Timestamp::from_unix(status.mtime());
     Ok(KeyFile { path: path.to_owned(), name, mode: status.mode(), pem, written })
 }
@@ -225,7 +192,7 @@ pub(crate) fn exposed(path: &Path, mode: u32) -> String {
 /// The file that is already there ([`KeyError::is_taken`]), or what the system refused.
 pub fn generate(folder: &Path, alg: Alg, from: Timestamp) -> Result<Key, KeyError> {
     let name = KeyName { from, alg };
-    let document = new_pkcs8(alg).map_err(|problem| KeyError::new(folder, problem))?;
+    let document = new_pkcs8(alg).map_err(|why| KeyError::invalid(folder, why))?;
     write(folder, name, &document)
 }
 
@@ -241,10 +208,10 @@ impl Import {
     /// # Errors
     /// A text that does not hold one key of a known algorithm.
     pub fn read(source: &Path, pem: impl AsRef<[u8]>) -> Result<Self, KeyError> {
-        let problem = |what: String| KeyError::new(source, what);
-        let (alg, document) = to_pkcs8(pem.as_ref()).map_err(problem)?;
-        let pem = to_pem(&document).map_err(problem)?;
-        Key::from_pem(KeyName { from: Timestamp::default(), alg }, pem.as_bytes()).map_err(problem)?;
+        let invalid = |why| KeyError::invalid(source, why);
+        let (alg, document) = to_pkcs8(pem.as_ref()).map_err(invalid)?;
+        let pem = to_pem(&document).map_err(invalid)?;
+        Key::from_pem(KeyName { from: Timestamp::default(), alg }, pem.as_bytes()).map_err(invalid)?;
         Ok(Self { alg, document })
     }
 
@@ -261,7 +228,7 @@ impl Import {
     pub fn write(&self, folder: &Path, modes: Modes, from: Timestamp) -> Result<Key, KeyError> {
         let name = KeyName { from, alg: self.alg };
         let pem = to_pem(&self.document).and_then(|pem| Key::from_pem(name, pem.as_bytes()));
-        let key = pem.map_err(|problem| KeyError::new(folder.join(name.to_string()), problem))?;
+        let key = pem.map_err(|why| KeyError::invalid(folder.join(name.to_string()), why))?;
         if let Some(same) = load_with(folder, modes)?.iter().find(|other| other.kid() == key.kid()) {
             let path = folder.join(same.name().to_string());
             return Err(KeyError::taken(path, "is this key already; nothing was written"));
@@ -270,23 +237,23 @@ impl Import {
     }
 }
 
-fn to_pem(document: &SecretDocument) -> Result<Zeroizing<String>, String> {
-    document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|_| "cannot be written as PEM".to_owned())
+fn to_pem(document: &SecretDocument) -> Result<Zeroizing<String>, InvalidKey> {
+    document.to_pem("PRIVATE KEY", LineEnding::LF).map_err(|_| "cannot be written as PEM".into())
 }
 
 fn write(folder: &Path, name: KeyName, document: &SecretDocument) -> Result<Key, KeyError> {
     let path = folder.join(name.to_string());
-    let problem = |what: String| KeyError::new(&path, what);
-    let pem = to_pem(document).map_err(problem)?;
-    let key = Key::from_pem(name, pem.as_bytes()).map_err(problem)?;
+    let invalid = |why| KeyError::invalid(&path, why);
+    let pem = to_pem(document).map_err(invalid)?;
+    let key = Key::from_pem(name, pem.as_bytes()).map_err(invalid)?;
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
-        .map_err(|error| KeyError::new(folder, format!("cannot be made: {error}")))?;
+        .map_err(|error| KeyError::system(folder, "made", error))?;
     files::create(&path, pem.as_bytes(), 0o600).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => KeyError { taken: true, ..problem("is already there; nothing was written".into()) },
-        _ => problem(format!("cannot be written: {error}")),
+        ErrorKind::AlreadyExists => KeyError::taken(&path, "is already there; nothing was written"),
+        _ => KeyError::system(&path, "written", error),
     })?;
     Ok(key)
 }
@@ -297,12 +264,10 @@ fn write(folder: &Path, name: KeyName, document: &SecretDocument) -> Result<Key,
 /// What the system refused.
 pub fn delete(folder: &Path, path: &Path) -> Result<(), KeyError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(KeyError::new(path, format!("cannot be deleted: {error}")))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(KeyError::system(path, "deleted", error)),
         _ => File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(|error| KeyError::new(folder, format!("cannot be written: {error}"))),
+            .map_err(|error| KeyError::system(folder, "written", error)),
     }
 }
 
@@ -312,7 +277,7 @@ pub fn delete(folder: &Path, path: &Path) -> Result<(), KeyError> {
 /// # Errors
 /// A folder that cannot be read.
 pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>, KeyError> {
-    let unreadable = |error: std::io::Error| KeyError::new(folder, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| KeyError::system(folder, "read", error);
     let mut found = Vec::new();
     if !folder.exists() {
         return Ok(found);

@@ -10,7 +10,7 @@ use pkcs8::der::{Decode, Encode, EncodePem, SecretDocument};
 use pkcs8::{AlgorithmIdentifierRef, LineEnding, ObjectIdentifier, PrivateKeyInfoRef, SubjectPublicKeyInfoRef};
 use zeroize::Zeroizing;
 
-use super::{KeyName, pem};
+use super::{Alg, KeyName, pem};
 use crate::crypto::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
@@ -24,49 +24,6 @@ const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1
 
 /// The longest signature, in bytes: RS256 with a key of 4096 bits.
 pub const MAX_SIGNATURE: usize = 512;
-
-/// How a key signs access tokens (RFC 7518 §3.1, RFC 8037 §3.1).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Alg {
-    /// ECDSA on P-256 with SHA-256: every relying party that we tried accepts it.
-    #[default]
-    Es256,
-    /// Ed25519.
-    EdDsa,
-    /// RSASSA-PKCS1-v1_5 with SHA-256.
-    Rs256,
-}
-
-impl Alg {
-    /// Every algorithm, in the order of their names as bytes.
-    pub const ALL: [Self; 3] = [Self::Es256, Self::EdDsa, Self::Rs256];
-
-    /// The JOSE name, as in `alg`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Es256 => "ES256",
-            Self::EdDsa => "EdDSA",
-            Self::Rs256 => "RS256",
-        }
-    }
-
-    /// The word in a key file's name.
-    #[must_use]
-    pub fn file_word(self) -> &'static str {
-        match self {
-            Self::Es256 => "es256",
-            Self::EdDsa => "eddsa",
-            Self::Rs256 => "rs256",
-        }
-    }
-
-    /// The algorithm with this JOSE name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|alg| alg.name() == name)
-    }
-}
 
 /// A key's id: its RFC 7638 thumbprint with SHA-256, in base64url.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -159,12 +116,12 @@ impl Key {
     ///
     /// # Errors
     /// What is wrong with the file and what would be right.
-    pub fn from_pem(name: KeyName, pem: impl AsRef<[u8]>) -> Result<Self, String> {
+    pub fn from_pem(name: KeyName, pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Self::from_pkcs8(name, document(pem.as_ref())?.der())
     }
 
-    fn from_pkcs8(name: KeyName, der: &[u8]) -> Result<Self, String> {
-        let info = PrivateKeyInfoRef::try_from(der).map_err(|_| NO_PKCS8.to_owned())?;
+    fn from_pkcs8(name: KeyName, der: &[u8]) -> Result<Self, InvalidKey> {
+        let info = PrivateKeyInfoRef::try_from(der).map_err(|_| InvalidKey(NO_PKCS8))?;
         let parts = match name.alg {
             Alg::Es256 => es256(&info, der),
             Alg::EdDsa => eddsa(&info, der),
@@ -177,7 +134,7 @@ impl Key {
         }
         let sealing = |purpose: Purpose| {
             let (typ, seal) = purpose.row();
-            Ok::<_, String>(match seal {
+            Ok::<_, InvalidKey>(match seal {
                 Seal::Signature => Sealing { header: header(name.alg.name(), &kid, typ), secret: None },
                 Seal::Mac(label) => Sealing {
                     header: header("HS256", &kid, typ),
@@ -229,7 +186,7 @@ impl Key {
     ///
     /// # Errors
     /// Only if the encoder fails, which no key that was parsed makes it do.
-    pub fn public_pem(&self) -> Result<String, String> {
+    pub fn public_pem(&self) -> Result<String, InvalidKey> {
         let (oid, parameters, public) = match &self.pair {
             Pair::Es256(pair) => (EC, Some(AnyRef::from(&P256)), pair.public_key().as_ref()),
             Pair::EdDsa(pair) => (ED25519_OID, None, pair.public_key().as_ref()),
@@ -238,7 +195,7 @@ impl Key {
         let algorithm = AlgorithmIdentifierRef { oid, parameters };
         BitStringRef::from_bytes(public)
             .and_then(|public| SubjectPublicKeyInfoRef { algorithm, subject_public_key: public }.to_pem(LineEnding::LF))
-            .map_err(|_| "its public part cannot be written as PEM".to_owned())
+            .map_err(|_| InvalidKey("its public part cannot be written as PEM"))
     }
 
     /// Signs `message`.
@@ -271,6 +228,17 @@ impl Key {
     }
 }
 
+/// What is wrong with a private key, and what would be right. The file's path stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidKey(&'static str);
+
+impl From<&'static str> for InvalidKey {
+    fn from(problem: &'static str) -> Self {
+        Self(problem)
+    }
+}
+
 /// What is read from the PKCS#8 structure.
 struct Parts {
     pair: Pair,
@@ -285,16 +253,16 @@ fn members<const N: usize>(of: [(&str, &str); N]) -> serde_json::Map<String, ser
     of.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
-fn es256(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, String> {
+fn es256(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, InvalidKey> {
     if info.algorithm.oid != EC || info.algorithm.parameters_oid() != Ok(P256) {
         return Err(NOT_P256.into());
     }
     let rejected = "is not a usable P-256 key in the form that `openssl genpkey` writes";
-    let inner = sec1::EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
+    let inner = sec1::EcPrivateKey::from_der(info.private_key.as_bytes()).map_err(|_| InvalidKey(rejected))?;
     if inner.public_key.is_none() {
         return Err("does not hold its public part; `lingpai keys import` adds it".into());
     }
-    let pair = crypto::p256_pair(der).map_err(|_| rejected.to_owned())?;
+    let pair = crypto::p256_pair(der).map_err(|_| InvalidKey(rejected))?;
     let point = pair.public_key().as_ref();
     // aws-lc-rs takes other forms too; the refresh secret is of exactly these bytes.
     if info.public_key.is_some() || inner.private_key.len() != 32 || inner.public_key != Some(point) {
@@ -311,15 +279,15 @@ fn es256(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, String> {
     })
 }
 
-fn eddsa(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, String> {
+fn eddsa(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, InvalidKey> {
     if info.algorithm.oid != ED25519_OID {
         return Err("is not an Ed25519 key, which its name says; expected what \
                     `openssl genpkey -algorithm ed25519` writes"
             .into());
     }
     let rejected = "is not a usable Ed25519 key";
-    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| rejected.to_owned())?;
-    let seed = <&OctetStringRef>::from_der(info.private_key.as_bytes()).map_err(|_| rejected.to_owned())?;
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map_err(|_| InvalidKey(rejected))?;
+    let seed = <&OctetStringRef>::from_der(info.private_key.as_bytes()).map_err(|_| InvalidKey(rejected))?;
     let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
     Ok(Parts {
         public: UnparsedPublicKey::new(&ED25519, pair.public_key().as_ref().to_vec()),
@@ -330,17 +298,17 @@ fn eddsa(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, String> {
     })
 }
 
-fn rs256(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, String> {
+fn rs256(info: &PrivateKeyInfoRef<'_>, der: &[u8]) -> Result<Parts, InvalidKey> {
     if info.algorithm.oid != RSA {
         return Err("is not an RSA key, which its name says; expected what \
                     `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048` writes"
             .into());
     }
-    let inner = pkcs1::RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| UNUSABLE_RSA.to_owned())?;
+    let inner = pkcs1::RsaPrivateKeyRef::from_der(info.private_key.as_bytes()).map_err(|_| InvalidKey(UNUSABLE_RSA))?;
     if info.algorithm.parameters != Some(AnyRef::NULL) || info.public_key.is_some() || !is_usual(&inner) {
         return Err(UNUSABLE_RSA.into());
     }
-    let damaged = || "is damaged: its parts do not belong together, so it cannot sign".to_owned();
+    let damaged = || InvalidKey("is damaged: its parts do not belong together, so it cannot sign");
     let private_bytes = least_exponent(&inner).ok_or_else(damaged)?;
     let pair = RsaKeyPair::from_pkcs8(der).map_err(|_| damaged())?;
     // ring looks at some of its parts only when it signs.
@@ -399,11 +367,11 @@ fn least_exponent(key: &pkcs1::RsaPrivateKeyRef<'_>) -> Option<Zeroizing<Vec<u8>
 
 /// A secret for one purpose: 32 bytes of HKDF-SHA256 (RFC 5869) over the private key's own bytes.
 /// Replicas with the same keys agree on it.
-fn derived_secret(private_bytes: &[u8], label: &[u8], kid: &Kid) -> Result<hmac::Key, String> {
+fn derived_secret(private_bytes: &[u8], label: &[u8], kid: &Kid) -> Result<hmac::Key, InvalidKey> {
     let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, &[]);
     let info = [label, kid.as_str().as_bytes()];
     let secret = salt.extract(private_bytes);
-    let okm = secret.expand(&info, hmac::HMAC_SHA256).map_err(|_| "cannot derive a secret from it".to_owned())?;
+    let okm = secret.expand(&info, hmac::HMAC_SHA256).map_err(|_| InvalidKey("cannot derive a secret from it"))?;
     Ok(hmac::Key::from(okm))
 }
 
@@ -421,7 +389,7 @@ const UNUSABLE_RSA: &str =
     "is not a usable RSA key; expected 2048 to 4096 bits, two primes and an exponent of at least 65537";
 
 /// The one block of a PEM text, which holds a PKCS#8 structure.
-fn document(text: &[u8]) -> Result<pem::Block, String> {
+fn document(text: &[u8]) -> Result<pem::Block, InvalidKey> {
     let blocks = pem::blocks(text)?;
     let has = |labels: &[&str]| blocks.iter().any(|block| labels.contains(&block.label()));
     if blocks.iter().any(|block| block.is_private_key() && block.is_encrypted()) {
@@ -434,13 +402,13 @@ fn document(text: &[u8]) -> Result<pem::Block, String> {
         return Err(NO_PEM.into());
     }
     let [block] = <[_; 1]>::try_from(blocks)
-        .map_err(|_| "holds more than one block; expected one block, -----BEGIN PRIVATE KEY-----".to_owned())?;
+        .map_err(|_| InvalidKey("holds more than one block; expected one block, -----BEGIN PRIVATE KEY-----"))?;
     if block.label() == "PRIVATE KEY" { Ok(block) } else { Err(NO_KEY.into()) }
 }
 
 /// The private key of a PEM text that was made elsewhere, in the form of PKCS#8 that is read here,
 /// and what it signs with. The text may hold other blocks, such as `EC PARAMETERS`.
-pub(super) fn to_pkcs8(text: &[u8]) -> Result<(Alg, SecretDocument), String> {
+pub(super) fn to_pkcs8(text: &[u8]) -> Result<(Alg, SecretDocument), InvalidKey> {
     let blocks = pem::blocks(text)?;
     let mut keys = blocks.iter().filter(|block| block.is_private_key());
     let block = match (keys.next(), keys.next()) {
@@ -455,7 +423,7 @@ pub(super) fn to_pkcs8(text: &[u8]) -> Result<(Alg, SecretDocument), String> {
     let other_kind = "is of another kind; expected an EC key on P-256, an Ed25519 key or an RSA key";
     match block.label() {
         "PRIVATE KEY" => {
-            let info = PrivateKeyInfoRef::try_from(block.der()).map_err(|_| NO_PKCS8.to_owned())?;
+            let info = PrivateKeyInfoRef::try_from(block.der()).map_err(|_| InvalidKey(NO_PKCS8))?;
             let key = info.private_key.as_bytes();
             match info.algorithm.oid {
                 EC if info.algorithm.parameters_oid() != Ok(P256) => Err(NOT_P256.into()),
@@ -463,7 +431,7 @@ pub(super) fn to_pkcs8(text: &[u8]) -> Result<(Alg, SecretDocument), String> {
                 ED25519_OID => {
                     // Looks at the public part, if there is one.
                     eddsa(&info, block.der())?;
-                    let seed = <&OctetStringRef>::from_der(key).map_err(|_| NO_PKCS8.to_owned())?;
+                    let seed = <&OctetStringRef>::from_der(key).map_err(|_| InvalidKey(NO_PKCS8))?;
                     eddsa_pkcs8(seed.as_bytes()).map(|document| (Alg::EdDsa, document))
                 }
                 RSA => rs256_pkcs8(key),
@@ -473,7 +441,7 @@ pub(super) fn to_pkcs8(text: &[u8]) -> Result<(Alg, SecretDocument), String> {
         "EC PRIVATE KEY" => {
             let curves = blocks.iter().filter(|block| block.label() == "EC PARAMETERS").map(pem::Block::der);
             let curves: Vec<_> = curves.map(|curve| ObjectIdentifier::from_der(curve).ok()).collect();
-            let inner = sec1::EcPrivateKey::from_der(block.der()).map_err(|_| NOT_P256.to_owned())?;
+            let inner = sec1::EcPrivateKey::from_der(block.der()).map_err(|_| InvalidKey(NOT_P256))?;
             let own = inner.parameters.map(sec1::EcParameters::named_curve);
             // At least one says it, and no other says otherwise.
             if own.iter().chain(&curves).any(|curve| *curve != Some(P256)) || (own.is_none() && curves.is_empty()) {
@@ -487,12 +455,12 @@ pub(super) fn to_pkcs8(text: &[u8]) -> Result<(Alg, SecretDocument), String> {
 }
 
 /// The P-256 key of a SEC 1 structure (RFC 5915 §3), with its public part.
-fn es256_pkcs8(sec1: &[u8]) -> Result<(Alg, SecretDocument), String> {
-    let rejected = || "is not a usable P-256 key".to_owned();
+fn es256_pkcs8(sec1: &[u8]) -> Result<(Alg, SecretDocument), InvalidKey> {
+    let rejected = || InvalidKey("is not a usable P-256 key");
     let inner = sec1::EcPrivateKey::from_der(sec1).map_err(|_| rejected())?;
     // Some programs leave out zeros before the number, or write more of them.
     let zeros = inner.private_key.iter().take_while(|byte| **byte == 0).count();
-    let number = inner.private_key.get(zeros..).unwrap_or_default();
+    let (_, number) = inner.private_key.split_at(zeros);
     let mut scalar = Zeroizing::new([0; 32]);
     let at = scalar.len().checked_sub(number.len());
     let place = at.and_then(|at| scalar.get_mut(at..)).ok_or_else(rejected)?;
@@ -511,8 +479,8 @@ fn es256_pkcs8(sec1: &[u8]) -> Result<(Alg, SecretDocument), String> {
 }
 
 /// The RSA key of a PKCS#1 structure (RFC 8017 §A.1.2), with its least private exponent.
-fn rs256_pkcs8(pkcs1: &[u8]) -> Result<(Alg, SecretDocument), String> {
-    let mut key = pkcs1::RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| UNUSABLE_RSA.to_owned())?;
+fn rs256_pkcs8(pkcs1: &[u8]) -> Result<(Alg, SecretDocument), InvalidKey> {
+    let mut key = pkcs1::RsaPrivateKeyRef::from_der(pkcs1).map_err(|_| InvalidKey(UNUSABLE_RSA))?;
     if !is_usual(&key) {
         return Err(UNUSABLE_RSA.into());
     }
@@ -523,24 +491,24 @@ fn rs256_pkcs8(pkcs1: &[u8]) -> Result<(Alg, SecretDocument), String> {
 }
 
 /// Version 1 of the structure, without the public part: OpenSSL reads no other.
-fn eddsa_pkcs8(seed: &[u8]) -> Result<SecretDocument, String> {
+fn eddsa_pkcs8(seed: &[u8]) -> Result<SecretDocument, InvalidKey> {
     let inner = OctetStringRef::new(seed).and_then(|seed| seed.to_der());
     pkcs8(ED25519_OID, None, &inner.map(Zeroizing::new).map_err(not_encoded)?)
 }
 
-fn pkcs8(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>, key: &[u8]) -> Result<SecretDocument, String> {
+fn pkcs8(oid: ObjectIdentifier, parameters: Option<AnyRef<'_>>, key: &[u8]) -> Result<SecretDocument, InvalidKey> {
     let info =
         OctetStringRef::new(key).map(|key| PrivateKeyInfoRef::new(AlgorithmIdentifierRef { oid, parameters }, key));
     info.and_then(|info| SecretDocument::encode_msg(&info)).map_err(not_encoded)
 }
 
-fn not_encoded(_: pkcs8::der::Error) -> String {
-    "cannot be encoded".to_owned()
+fn not_encoded(_: pkcs8::der::Error) -> InvalidKey {
+    InvalidKey("cannot be encoded")
 }
 
 /// A new private key in PKCS#8.
-pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, String> {
-    let no_randomness = || "the system has no random bytes to give".to_owned();
+pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, InvalidKey> {
+    let no_randomness = || InvalidKey("the system has no random bytes to give");
     match alg {
         Alg::Es256 => {
             let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())

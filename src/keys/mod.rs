@@ -9,6 +9,8 @@
 //! the clock alone. The state of a key is a function of the instant asked for,
 //! and a [`KeyRing`] never changes: a reload makes a new one and swaps it in.
 
+mod alg;
+mod error;
 mod export;
 mod files;
 mod jwks;
@@ -19,15 +21,17 @@ mod name;
 pub(crate) mod pem;
 mod rotation;
 
+pub use alg::Alg;
+pub use error::KeyError;
 pub use export::{Exported, export};
-pub use files::{Folder, Import, KeyError, Modes, delete, generate, load, load_with, lock};
+pub use files::{Folder, Import, Modes, delete, generate, load, load_with, lock};
 pub(crate) use files::{exposed, is_exposed};
 pub use jwks::Jwks;
-pub use key::{Alg, Key, Kid, MAX_SIGNATURE, Purpose};
+pub use key::{InvalidKey, Key, Kid, MAX_SIGNATURE, Purpose};
 pub use keyring::{KeyRing, Plan, Scheduled, State, Verifier};
 pub use lint::{Finding, Gravity};
 pub use name::KeyName;
-pub use rotation::{Pace, When, schedule};
+pub use rotation::{Pace, Unwise, When, schedule};
 
 /// How many seconds back the first key of a folder is dated, so that it signs
 /// at once on replicas whose clocks are a little behind.

@@ -59,7 +59,7 @@ pub(crate) fn blocks(mut text: &[u8]) -> Result<Vec<Block>, &'static str> {
             .ok_or("is cut off: its -----BEGIN line has no -----END line with the same words")?;
         let (body, after) = rest.split_at(at);
         blocks.push(Block::read(label, body)?);
-        text = after.get(end.len()..).unwrap_or_default();
+        text = after.split_at(end.len()).1;
     }
     Ok(blocks)
 }
@@ -69,14 +69,15 @@ fn begin(mut text: &[u8]) -> Option<(&str, &[u8])> {
     let mut starts_line = true;
     loop {
         let (before, rest) = text.split_at(find(text, BEGIN)?);
-        let line = before.rsplit(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
+        let last_end = before.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
+        let line = last_end.map_or(before, |at| before.split_at(at + 1).1);
         // Elsewhere in a line the words are a part of some text.
         starts_line = is_blank(line) && (starts_line || line.len() < before.len());
-        let rest = rest.get(BEGIN.len()..).unwrap_or_default();
-        let label = rest.get(..rest.len().min(MAX_LABEL + DASHES.len())).unwrap_or_default();
-        let label = label.get(..find(label, DASHES).unwrap_or_default()).unwrap_or_default();
+        let rest = rest.split_at(BEGIN.len()).1;
+        let (near, _) = rest.split_at(rest.len().min(MAX_LABEL + DASHES.len()));
+        let (label, _) = near.split_at(find(near, DASHES).unwrap_or(0));
         if starts_line && !label.is_empty() && label.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-            let after = rest.get(label.len() + DASHES.len()..).unwrap_or_default();
+            let after = rest.split_at(label.len() + DASHES.len()).1;
             return std::str::from_utf8(label).ok().map(|label| (label, after));
         }
         starts_line = false;
@@ -112,7 +113,7 @@ fn decode(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
         return Err(DAMAGED);
     }
     let mut der = Zeroizing::new(vec![0; digits.div_ceil(4) * 3]);
-    let length = Base64Unpadded::decode(base64.get(..digits).unwrap_or_default(), &mut der);
+    let length = Base64Unpadded::decode(base64.split_at(digits).0, &mut der);
     let length = length.map_err(|_| DAMAGED)?.len();
     der.truncate(length);
     Ok(der)

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::files::{KeyError, Modes, delete, generate, leftovers, load_with};
+use super::error::KeyError;
+use super::files::{Modes, delete, generate, leftovers, load_with};
 use super::lint::{DAY, FAR, LATE};
-use super::{Alg, FIRST_KEY_BACKDATE, Key, KeyRing};
+use super::{Alg, FIRST_KEY_BACKDATE, Key, KeyName, KeyRing};
 use crate::clock::Timestamp;
 
 /// How long a retired key is kept, in seconds: for clocks that are off.
@@ -21,6 +22,60 @@ pub enum When {
     In(i64),
     /// In so many seconds, whatever that breaks.
     Anyway(i64),
+}
+
+/// Why a new key may not sign from an instant on, and what to choose instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unwise {
+    /// It is further ahead than anybody plans.
+    #[error(
+        "{from} is more than {FAR} days ahead; nothing was written: is the year right, and this machine's clock, which says \
+         {now}?"
+    )]
+    Far {
+        /// The instant.
+        from: Timestamp,
+        /// The current second.
+        now: Timestamp,
+    },
+    /// Servers that are running refuse a key that is new and old at once.
+    #[error(
+        "{from} is more than {LATE} s back, and a server that is running refuses a new key that is; nothing was written: \
+         choose an instant to come"
+    )]
+    Late {
+        /// The instant.
+        from: Timestamp,
+    },
+    /// A later key signs already, or will.
+    #[error(
+        "a key from {from} on would never sign, because {signer} is not older; nothing was written: choose a later instant, \
+         and look at this machine's clock, which says {now}"
+    )]
+    Never {
+        /// The instant.
+        from: Timestamp,
+        /// The name of the key that signs.
+        signer: KeyName,
+        /// The current second.
+        now: Timestamp,
+    },
+    /// Verifiers would not know the key yet.
+    #[error(
+        "a key from {from} on would sign in {lead} s, and verifiers may keep the keys without it for {needed} s \
+         (jwks_max_age): they would refuse its tokens until then; nothing was written: choose an instant from {earliest} on, \
+         or in an emergency `lingpai keys rotate --now`"
+    )]
+    Early {
+        /// The instant.
+        from: Timestamp,
+        /// Seconds until then.
+        lead: i64,
+        /// Seconds that verifiers may take.
+        needed: i64,
+        /// The first instant that is not too early.
+        earliest: Timestamp,
+    },
 }
 
 /// How fast news of a key travels, in seconds.
@@ -45,7 +100,7 @@ impl KeyRing {
     ///
     /// # Errors
     /// Why verifiers, or nobody, would notice, and what to choose instead.
-    pub fn instant(&self, alg: Alg, when: When, pace: Pace, now: Timestamp) -> Result<Timestamp, String> {
+    pub fn instant(&self, alg: Alg, when: When, pace: Pace, now: Timestamp) -> Result<Timestamp, Unwise> {
         let signer = self.signer(alg, now).filter(|_| self.uses(alg));
         let from = match when {
             When::At(at) => at,
@@ -56,32 +111,18 @@ impl KeyRing {
             When::InTime => Timestamp::from_unix((now.plus(pace.lead()).unix() + 59) / 60 * 60),
         };
         if from.since(now) > FAR * DAY {
-            return Err(format!(
-                "{from} is more than {FAR} days ahead; nothing was written: is the year right, and this machine's clock, \
-                 which says {now}?"
-            ));
+            return Err(Unwise::Far { from, now });
         }
         if from.since(now) < -LATE && when != When::InTime && !self.is_empty() {
-            return Err(format!(
-                "{from} is more than {LATE} s back, and a server that is running refuses a new key that is; nothing was \
-                 written: choose an instant to come"
-            ));
+            return Err(Unwise::Late { from });
         }
         let Some(signer) = signer.map(Key::name) else { return Ok(from) };
         if from <= signer.from {
-            return Err(format!(
-                "a key from {from} on would never sign, because {signer} is not older; nothing was written: choose a later \
-                 instant, and look at this machine's clock, which says {now}"
-            ));
+            return Err(Unwise::Never { from, signer, now });
         }
         let (lead, needed) = (from.since(now), pace.jwks_max_age);
         if lead < needed && !matches!(when, When::Anyway(_)) {
-            return Err(format!(
-                "a key from {from} on would sign in {lead} s, and verifiers may keep the keys without it for {needed} s \
-                 (jwks_max_age): they would refuse its tokens until then; nothing was written: choose an instant from {} \
-                 on, or in an emergency `lingpai keys rotate --now`",
-                now.plus(needed)
-            ));
+            return Err(Unwise::Early { from, lead, needed, earliest: now.plus(needed) });
         }
         Ok(from)
     }

@@ -6,6 +6,20 @@
 //! poem's own server is not used: it never gives up on a half-sent head and spins
 //! when accepting fails.
 //!
+//! What a peer can make this process hold (2026-11-28; `tests/abuse/run` prints the peak of each
+//! case, each judged against half of the memory that the manifests give; `memory.rs` has the figures
+//! that the default limits are made of):
+//! - an open connection: 26 KiB, most of it hyper's two buffers of 8 KiB; idle or half a head alike;
+//! - a request in flight, of either protocol: 80 KiB, of which up to 64 are its body. It counts from
+//!   when its handler begins, of HTTP/2 from its head, until the last piece of its answer has left.
+//!   A stream that makes no progress is reset after a minute, whatever else its connection does;
+//! - a head of more than 8 KiB: 128 KiB until it is whole.
+//!
+//! Each has a limit over all connections, and one caller gets half of what others leave
+//! (`shares.rs`). HTTP/2 beyond it gets `REFUSED_STREAM`, which says that it may be tried again;
+//! HTTP/1 gets 503. What was written and not taken keeps a connection from being read, for five
+//! seconds without progress and a minute in all.
+//!
 //! All threads take from one queue (tokio's multi-threaded runtime). A single-threaded
 //! runtime for each core, with a listener of its own (`SO_REUSEPORT`), takes a little
 //! less: beside it, on 2026-11-26 (`benches/compare/run runtime`), its CPU time for a
@@ -14,52 +28,61 @@
 //! thread for good by a hash: few and busy connections can leave cores idle, and no
 //! queue tells that there is too much to do. That is worth more than a twentieth.
 
+mod exchange;
 mod leftover;
 mod listen;
 pub mod manager;
+mod memory;
 mod overload;
 mod patience;
 mod proxy;
+mod shares;
+mod slots;
 mod tls;
+mod turns;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::{Either, lazy};
 use http::header::CONNECTION;
 use http::uri::Scheme;
-use http::{HeaderValue, Version};
-use http_body::Body as _;
-use hyper::body::{Bytes, Incoming};
+use http::{HeaderMap, HeaderValue, Version};
+use hyper::body::Bytes;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
-use rustix::process::{Resource, getrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use exchange::{Connection, Exchange, Streams};
 use leftover::{Lingering, Unread};
 use listen::Accepted;
 use overload::Overload;
-use patience::{Answering, Limits, Patient};
+use patience::{Limits, Patient, Shared};
+use shares::{Caller, Pool};
+use slots::{Slot, Slots};
+use turns::{Lane, Turns};
 
-use crate::http::{ClientCertificate, Refusals};
+use crate::http::Refusals;
+use crate::peer::ClientCertificate;
 
 pub use listen::{Inherited, Listener, can_open};
+pub use memory::Capacity;
 pub use tls::{Identity, Tls, TlsError, TlsFiles};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
 /// Longer than the proxies' usual minute, so that it is they who close a connection
 /// that they keep, and no request meets one that is being closed here.
-const PATIENCE: Limits = Limits { head: Duration::from_secs(5), idle: Duration::from_secs(75) };
+const PATIENCE: Limits =
+    Limits { head: Duration::from_secs(5), idle: Duration::from_secs(75), answer: Duration::from_mins(1) };
 /// What the HTTP parser takes as a head at most; the contract's own limit is
 /// lower, so that its refusal has a body.
 const PARSER_HEAD: u32 = 64 << 10;
@@ -71,26 +94,17 @@ const H2_HEADER_LIST: u32 = 16 << 10;
 /// Streams that a client has reset before they were looked at; one more ends its connection (rapid reset).
 const H2_RESETS: usize = 20;
 const H2_PING: Duration = Duration::from_secs(20);
-
-/// Descriptors that are kept back from connections: for files that are read, logs, listeners.
-const RESERVED_DESCRIPTORS: u64 = 32;
-/// More than this, and memory is what runs out.
-const MOST_CONNECTIONS: u64 = 10_000;
-
-/// How many connections there may be at once, unless somebody says so: what the
-/// limit of open files leaves room for.
-#[must_use]
-pub fn default_connections() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = files.saturating_sub(RESERVED_DESCRIPTORS).clamp(8, MOST_CONNECTIONS);
-    usize::try_from(room).unwrap_or(usize::MAX)
-}
+/// Bytes of a body that a stream may send before they are read, and a connection's streams together.
+const H2_STREAM_WINDOW: u32 = 16 << 10;
+const H2_WINDOW: u32 = 64 << 10;
 
 /// How connections are taken and ended.
 #[derive(Debug, Clone, Copy)]
 pub struct Transport {
-    /// The most connections at once. Who comes then waits until one is free.
-    pub connections: usize,
+    /// How much may be held at once. A connection that comes then displaces an idle one, or waits.
+    pub capacity: Capacity,
+    /// Maximum connections of one address (of IPv6, of one /64); None: as many as there may be.
+    pub connections_per_address: Option<u32>,
     /// How long connections are still accepted once the process is to end, each for
     /// one more request, while load balancers learn of it.
     pub lame_duck: Duration,
@@ -112,16 +126,7 @@ pub async fn serve<E>(
 ) where
     E: Endpoint<Output = Response> + 'static,
 {
-    let serving = Arc::new(Serving {
-        endpoint,
-        refusals,
-        builder: builder(),
-        room: Arc::new(Semaphore::new(transport.connections)),
-        ending: AtomicBool::new(false),
-        tls,
-        proxy_protocol: transport.proxy_protocol,
-        overload: Arc::default(),
-    });
+    let serving = Arc::new(Serving::new(endpoint, refusals, transport, tls));
     let graceful = Arc::new(GracefulShutdown::new());
     let accepting = listeners.into_iter().map(|listener| accept(listener, Arc::clone(&serving), Arc::clone(&graceful)));
     let accepting = futures_util::future::join_all(accepting);
@@ -141,6 +146,7 @@ pub async fn serve<E>(
     {
         tracing::warn!(%error, "requests are not refused when there are too many");
     }
+    let granting = tokio::spawn(Arc::clone(&serving.turns).run());
     stop.await;
     serving.ending.store(true, Ordering::Relaxed);
     tokio::time::sleep(transport.lame_duck).await;
@@ -153,24 +159,77 @@ pub async fn serve<E>(
         let seconds = transport.drain.as_secs();
         tracing::warn!(seconds, "requests were still in flight at the end of the drain");
     }
+    granting.abort();
 }
 
 /// What all connections share.
 struct Serving<E> {
     endpoint: E,
     refusals: Option<Refusals>,
-    builder: Builder<TokioExecutor>,
-    room: Arc<Semaphore>,
+    builder: Builder<Streams>,
+    slots: Arc<Slots>,
+    /// Requests in flight.
+    requests: Arc<Pool>,
+    /// Large heads that are not yet whole.
+    heads: Arc<Pool>,
     /// The process is about to end.
     ending: AtomicBool,
     /// What TCP connections are shown, if they speak TLS.
     tls: Option<Arc<Tls>>,
     proxy_protocol: bool,
     overload: Arc<Overload>,
+    turns: Arc<Turns>,
 }
 
-fn builder() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+impl<E> Serving<E> {
+    fn new(endpoint: E, refusals: Option<Refusals>, transport: Transport, tls: Option<Arc<Tls>>) -> Self {
+        let turns = Turns::new(Handle::current().metrics().num_workers());
+        let Capacity { connections, requests, large_heads } = transport.capacity;
+        Self {
+            endpoint,
+            refusals,
+            builder: builder(),
+            slots: Slots::new(connections, transport.connections_per_address),
+            requests: Pool::new(requests),
+            heads: Pool::new(large_heads),
+            ending: AtomicBool::new(false),
+            tls,
+            proxy_protocol: transport.proxy_protocol,
+            overload: Arc::new(Overload::new(Arc::clone(&turns))),
+            turns,
+        }
+    }
+
+    /// Whose a request with these `headers` is that came from `remote`.
+    fn caller(&self, remote: &RemoteAddr, headers: &HeaderMap) -> Caller {
+        let refusals = self.refusals.as_ref();
+        refusals.map_or_else(Caller::default, |refusals| Caller::at(refusals.limit_prefix(remote, headers)))
+    }
+
+    /// Whose all that comes from `remote` is; None if it speaks for others.
+    fn sole_caller(&self, remote: &RemoteAddr) -> Option<Caller> {
+        match &self.refusals {
+            Some(refusals) if refusals.speaks_for_others(remote) => None,
+            _ => Some(self.caller(remote, &HeaderMap::new())),
+        }
+    }
+
+    /// An answer as it leaves; the connection closes if it says that it `closes`.
+    fn finish(&self, mut response: Response, version: Version, closes: bool) -> http::Response<BoxBody> {
+        let ending = version < Version::HTTP_2 && self.ending.load(Ordering::Relaxed);
+        if version == Version::HTTP_10 {
+            // hyper would otherwise add `keep-alive` where the request has it.
+            response.set_version(version);
+        }
+        if closes || ending || version == Version::HTTP_10 {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.into()
+    }
+}
+
+fn builder() -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     // A caller may close its side after its last request, and gets its answers.
     builder.http1().half_close(true);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(PARSER_HEAD as usize);
@@ -180,6 +239,8 @@ fn builder() -> Builder<TokioExecutor> {
         .max_concurrent_streams(H2_STREAMS)
         .max_header_list_size(H2_HEADER_LIST)
         .max_pending_accept_reset_streams(H2_RESETS)
+        .initial_stream_window_size(H2_STREAM_WINDOW)
+        .initial_connection_window_size(H2_WINDOW)
         .keep_alive_interval(H2_PING)
         .keep_alive_timeout(H2_PING);
     builder
@@ -190,15 +251,19 @@ where
     E: Endpoint<Output = Response> + 'static,
 {
     loop {
-        // Before anything is accepted: who waits in the kernel's queue costs nothing here.
-        let Ok(room) = Arc::clone(&serving.room).acquire_owned().await else { return };
         match listener.accept().await {
             Ok(Accepted::Tcp(stream, local, remote)) => {
-                spawn(tcp(stream, local, remote, Arc::clone(&serving), graceful.watcher()), room);
+                // Whose it is may still come.
+                let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
+                // One waits here; others in the kernel's queue, where they cost nothing.
+                let Some(room) = serving.slots.room(caller).await else { return };
+                tokio::spawn(tcp(stream, local, remote, room, Arc::clone(&serving), graceful.watcher()));
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
+                let Some(room) = serving.slots.room(None).await else { return };
+                let Some(slot) = serving.slots.enter(room, None) else { continue };
                 let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
-                spawn(connection(stream, local, remote, Security::None, serving, watcher), room);
+                tokio::spawn(connection(stream, local, remote, Security::None, slot, serving, watcher));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection was not accepted");
@@ -208,19 +273,13 @@ where
     }
 }
 
-fn spawn(connection: impl Future<Output = ()> + Send + 'static, room: OwnedSemaphorePermit) {
-    tokio::spawn(async move {
-        connection.await;
-        drop(room);
-    });
-}
-
 /// What comes before HTTP on a TCP connection. Who is too slow with it, or says
 /// something else, is not answered.
 async fn tcp<E>(
     mut stream: TcpStream,
     local: LocalAddr,
     mut remote: RemoteAddr,
+    room: OwnedSemaphorePermit,
     serving: Arc<Serving<E>>,
     watcher: Watcher,
 ) where
@@ -233,14 +292,15 @@ async fn tcp<E>(
             _ => return,
         }
     }
+    let Some(slot) = serving.slots.enter(room, serving.sole_caller(&remote)) else { return };
     let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
-        return connection(stream, local, remote, Security::None, serving, watcher).await;
+        return connection(stream, local, remote, Security::None, slot, serving, watcher).await;
     };
     // In a box, so that a connection without TLS does not hold the room for it.
     let accepting = Box::pin(tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)));
     if let Ok(Ok(stream)) = accepting.await {
         let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
-        Box::pin(connection(stream, local, remote, security, serving, watcher)).await;
+        Box::pin(connection(stream, local, remote, security, slot, serving, watcher)).await;
     }
 }
 
@@ -265,132 +325,161 @@ async fn connection<S, E>(
     local: LocalAddr,
     remote: RemoteAddr,
     security: Security,
+    slot: Slot,
     serving: Arc<Serving<E>>,
     watcher: Watcher,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     E: Endpoint<Output = Response> + 'static,
 {
-    let answering = Answering::default();
+    let (open, caller) = (Arc::clone(&slot.open), serving.sole_caller(&remote));
+    let shared =
+        Shared { open: Arc::clone(&open), heads: Arc::clone(&serving.heads), caller: caller.unwrap_or_default() };
     let unread = Unread::default();
-    let io = TokioIo::new(Lingering::new(Patient::new(stream, PATIENCE, answering.clone()), unread.clone()));
-    let shared = Arc::clone(&serving);
-    let service = service_fn(move |request| {
-        let (refusal, one) = (shared.refusal(&request, security), answering.one());
-        let version = request.version();
-        let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
-        match refusal {
-            Some(refusal) if !has_body => {
-                let refusal = shared.finish(refusal, version, false);
-                Either::Left(lazy(move |_| {
-                    // Here, for the connection to see that something was being answered.
-                    drop(one);
-                    Ok(refusal)
-                }))
-            }
-            refusal => {
-                let (serving, local, remote) = (Arc::clone(&shared), local.clone(), remote.clone());
-                let unread = has_body.then(|| unread.clone());
-                // In a box, so that a connection on which nothing is asked does not hold the room for it.
-                Either::Right(Box::pin(async move {
-                    let answer = answer(&serving, request, refusal, unread, (local, remote, security)).await;
-                    drop(one);
-                    Ok::<_, Infallible>(answer)
-                }))
-            }
-        }
-    });
+    let io = TokioIo::new(Lingering::new(Patient::new(stream, PATIENCE, shared), unread.clone()));
+    let shared_by_all = Arc::clone(&serving);
+    let connection =
+        Arc::new(Connection { serving, open, local, remote, security, caller, unread, lane: Lane::default() });
+    let service = service_fn(move |request| Exchange::new(&connection, request));
     // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
-    let _ = watcher.watch(serving.builder.serve_connection(io, service).into_owned()).await;
-}
-
-async fn answer<E>(
-    serving: &Serving<E>,
-    request: http::Request<Incoming>,
-    refusal: Option<Response>,
-    unread: Option<Unread>,
-    (local, remote, security): (LocalAddr, RemoteAddr, Security),
-) -> http::Response<BoxBody>
-where
-    E: Endpoint<Output = Response>,
-{
-    let version = request.version();
-    let mut request = poem::Request::from((request, local, remote, security.scheme()));
-    if let Security::Tls(Some(certificate)) = security {
-        request.extensions_mut().insert(certificate);
-    }
-    let leftover = unread.map(|unread| leftover::track(&mut request, unread));
-    let response = match refusal {
-        Some(refusal) => {
-            drop(request);
-            refusal
-        }
-        None => serving.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response),
-    };
-    let unread = match leftover {
-        Some(leftover) => !leftover.discard().await,
-        None => false,
-    };
-    serving.finish(response, version, unread)
-}
-
-impl<E> Serving<E> {
-    /// The refusal of a request, if there is too much to do for it.
-    fn refusal(&self, request: &http::Request<Incoming>, security: Security) -> Option<Response> {
-        let refusals = self.refusals.as_ref().filter(|_| self.overload.refuses())?;
-        refusals.of(request, matches!(security, Security::Tls(_)))
-    }
-
-    /// An answer as it leaves; the connection closes if the client has sent more than was read.
-    fn finish(&self, mut response: Response, version: Version, unread: bool) -> http::Response<BoxBody> {
-        let ending = version < Version::HTTP_2 && self.ending.load(Ordering::Relaxed);
-        if version == Version::HTTP_10 {
-            // hyper would otherwise add `keep-alive` where the request has it.
-            response.set_version(version);
-        }
-        if unread || ending || version == Version::HTTP_10 {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response.into()
-    }
+    let _ = watcher.watch(shared_by_all.builder.serve_connection(io, service).into_owned()).await;
+    drop(slot);
 }
 
 #[cfg(test)]
 mod tests {
     use poem::endpoint::make_sync;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+    use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::service::State;
 
+    fn serving(
+        capacity: Capacity,
+        overload: Option<Overload>,
+    ) -> Arc<Serving<impl Endpoint<Output = Response> + 'static>> {
+        let transport = Transport {
+            capacity,
+            connections_per_address: None,
+            lame_duck: Duration::ZERO,
+            drain: Duration::ZERO,
+            proxy_protocol: false,
+        };
+        let ids = crate::http::RequestIds::new().unwrap();
+        let refusals = Some(Refusals::new(&Arc::new(State::empty()), ids));
+        let endpoint = make_sync(|_| Response::builder().body("good day"));
+        let mut serving = Serving::new(endpoint, refusals, transport, None);
+        if let Some(overload) = overload {
+            serving.overload = Arc::new(overload);
+        }
+        Arc::new(serving)
+    }
+
+    /// A client's end of a connection that is served.
+    async fn connected<E: Endpoint<Output = Response> + 'static>(serving: &Arc<Serving<E>>) -> DuplexStream {
+        let (client, server) = tokio::io::duplex(1 << 16);
+        let (local, remote) = (LocalAddr::default(), RemoteAddr::default());
+        let slot = serving.slots.enter(serving.slots.room(None).await.unwrap(), None).unwrap();
+        let (graceful, serving) = (GracefulShutdown::new(), Arc::clone(serving));
+        let watcher = graceful.watcher();
+        tokio::spawn(async move {
+            connection(server, local, remote, Security::None, slot, serving, watcher).await;
+            // Dropped earlier, it would end the connection.
+            drop(graceful);
+        });
+        client
+    }
+
+    /// What comes until `end` has come.
+    async fn until(client: &mut DuplexStream, end: &[u8]) -> Vec<u8> {
+        let mut answer = Vec::new();
+        while !answer.ends_with(end) {
+            assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "closed after {answer:?}");
+        }
+        answer
+    }
+
     /// A refusal is an answer: the connection stays as long as after any other.
     #[tokio::test(start_paused = true)]
     async fn who_is_refused_keeps_the_connection() {
-        let serving = Serving {
-            endpoint: make_sync(|_| Response::default()),
-            refusals: Some(Refusals::new(&Arc::new(State::empty()))),
-            builder: builder(),
-            room: Arc::new(Semaphore::new(1)),
-            ending: AtomicBool::new(false),
-            tls: None,
-            proxy_protocol: false,
-            overload: Arc::new(Overload::total()),
-        };
-        let (mut client, server) = tokio::io::duplex(1 << 16);
-        let (local, remote) = (LocalAddr::default(), RemoteAddr::default());
-        let graceful = GracefulShutdown::new();
-        tokio::spawn(connection(server, local, remote, Security::None, Arc::new(serving), graceful.watcher()));
+        let serving = serving(Capacity { connections: 1, requests: 2, large_heads: 1 }, Some(Overload::total()));
+        let mut client = connected(&serving).await;
         // With a body, which is read and thrown away, and without.
         let requests =
             ["GET /token HTTP/1.1\r\nHost: a\r\n\r\n", "PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"];
         for request in requests.into_iter().cycle().take(6) {
             client.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = Vec::new();
-            while !answer.ends_with(br#""stack":[]}"#) {
-                assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "closed before the answer to {request}");
-            }
+            let answer = until(&mut client, br#""stack":[]}"#).await;
             assert!(answer.starts_with(b"HTTP/1.1 503 "));
             tokio::time::sleep(PATIENCE.head * 2).await;
+        }
+    }
+
+    const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    /// The longest idle connection is closed for a new one, and answers that were begun are not.
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_makes_room() {
+        let serving = serving(Capacity { connections: 2, requests: 8, large_heads: 1 }, None);
+        let [mut first, mut second] = [connected(&serving).await, connected(&serving).await];
+        for client in [&mut first, &mut second] {
+            client.write_all(ASK).await.unwrap();
+            until(client, b"good day").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        let mut third = timeout(Duration::from_secs(1), connected(&serving)).await.unwrap();
+        assert_eq!(timeout(Duration::from_secs(1), first.read(&mut [0; 9])).await.unwrap().unwrap(), 0);
+        for client in [&mut second, &mut third] {
+            client.write_all(ASK).await.unwrap();
+            until(client, b"good day").await;
+        }
+    }
+
+    /// Requests that come together are answered one after the other, each in a turn of its own.
+    #[tokio::test(start_paused = true)]
+    async fn pipelined_requests_are_all_answered() {
+        for needed in [false, true] {
+            let serving = serving(Capacity { connections: 1, requests: 8, large_heads: 1 }, None);
+            serving.turns.need(needed);
+            tokio::spawn(Arc::clone(&serving.turns).run());
+            let mut client = connected(&serving).await;
+            client.write_all(&ASK.repeat(50)).await.unwrap();
+            let mut came = String::new();
+            while came.matches("good day").count() < 50 {
+                let mut piece = [0; 4_096];
+                let length = client.read(&mut piece).await.unwrap();
+                assert_ne!(length, 0);
+                came.push_str(std::str::from_utf8(&piece[..length]).unwrap());
+            }
+        }
+    }
+
+    /// An answer over HTTP/2 that its peer gives no window, or not all, counts as in flight until its stream is reset,
+    /// though the peer answers every PING.
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_without_a_window_ends() {
+        for window in [0, 1] {
+            let serving = serving(Capacity { connections: 1, requests: 2, large_heads: 1 }, None);
+            let client = connected(&serving).await;
+            let handshake = h2::client::Builder::new().initial_window_size(window).handshake::<_, Bytes>(client);
+            let (mut asking, connection) = handshake.await.unwrap();
+            tokio::spawn(connection);
+            let request = || http::Request::get("http://a/").body(()).unwrap();
+            let begun = Instant::now();
+            let mut first = asking.send_request(request(), true).unwrap().0.await.unwrap().into_body();
+            // One caller gets half of what is left.
+            let second = asking.send_request(request(), true).unwrap().0.await.unwrap_err();
+            assert_eq!(second.reason(), Some(h2::Reason::REFUSED_STREAM));
+            let failed = loop {
+                match first.data().await {
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => break error,
+                    None => panic!("it was answered"),
+                }
+            };
+            assert_eq!((failed.reason(), begun.elapsed().as_secs()), (Some(h2::Reason::CANCEL), 60));
+            assert!(asking.send_request(request(), true).unwrap().0.await.is_ok());
         }
     }
 }

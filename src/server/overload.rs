@@ -5,14 +5,29 @@
 //! the same queue, some times a second, tells how long that takes. When it has
 //! been too long for a while, a share of the requests is refused: the longer the
 //! wait, the larger the share, so that what is left can be done.
+//!
+//! That queue is the same for all callers. So as soon as it is noticeable and more than one caller
+//! is there, requests take turns ([`Turns`]), and the wait that counts is that of the request itself
+//! in its own caller's line: a caller that asks for little waits for nothing, and is refused nothing.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::shares::Caller;
+use super::turns::Turns;
+
+/// Callers take turns when a task waits for so long.
+const NOTICEABLE: Duration = Duration::from_micros(500);
+/// Turns are needed no more when none was waited for at so many looks.
+const QUIET_LOOKS: u32 = 40;
+/// A caller is there for so many looks after its last request.
+const PRESENT_LOOKS: u32 = 100;
+/// How many callers are told apart.
+const CALLERS: usize = 1_024;
 /// Nothing is refused while requests wait for less than this.
 const LONG: Duration = Duration::from_millis(100);
 /// Everything that costs is refused when they wait for so much longer.
@@ -26,19 +41,43 @@ const WAITS: usize = 3;
 /// All of the requests, as a share.
 const ALL: u32 = 1 << 16;
 
-/// Which share of the requests is to be refused.
-#[derive(Debug, Default)]
+/// Which share of the requests is to be refused, and whether callers take turns.
+#[derive(Debug)]
 pub(super) struct Overload {
     /// Of [`ALL`].
     share: AtomicU32,
     /// Requests that came while there was a share.
     count: AtomicU32,
+    /// Whether one of the callers with this hash has asked since the last look.
+    asked: Box<[AtomicBool]>,
+    turns: Arc<Turns>,
 }
 
 impl Overload {
-    /// Whether the next request is to be refused.
-    pub(super) fn refuses(&self) -> bool {
-        let share = self.share.load(Ordering::Relaxed);
+    pub(super) fn new(turns: Arc<Turns>) -> Self {
+        let asked = (0..CALLERS).map(|_| AtomicBool::new(false)).collect();
+        Self { share: AtomicU32::new(0), count: AtomicU32::new(0), asked, turns }
+    }
+
+    /// Takes note that `caller` has asked.
+    #[expect(clippy::cast_possible_truncation, reason = "a part of a hash")]
+    pub(super) fn note(&self, caller: Caller) {
+        if let Some(asked) = self.asked.get(caller.0 as usize % CALLERS)
+            // Most of the time it is known already, and the cache line stays shared.
+            && !asked.load(Ordering::Relaxed)
+        {
+            asked.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the next request is to be refused, which has waited for so long for its turn; None if it needed none.
+    pub(super) fn refuses(&self, waited: Option<Duration>) -> bool {
+        let share = match waited {
+            Some(waited) => share(waited),
+            // It passed those who wait.
+            None if self.turns.are_needed() => 0,
+            None => self.share.load(Ordering::Relaxed),
+        };
         share > 0 && {
             // The golden ratio's multiples are spread evenly, whatever the share is.
             let spread = self.count.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9) >> 16;
@@ -49,7 +88,7 @@ impl Overload {
     /// One in which everything is refused.
     #[cfg(test)]
     pub(super) fn total() -> Self {
-        Self { share: ALL.into(), count: AtomicU32::default() }
+        Self { share: ALL.into(), ..Self::new(Turns::new(1)) }
     }
 
     /// Watches the queue of this runtime for as long as anybody holds `self`.
@@ -69,13 +108,24 @@ impl Overload {
 fn watch(overload: &Weak<Overload>, runtime: &Handle) {
     let mut waits = [Duration::ZERO; WAITS];
     let mut refused = None;
+    // Looks since each caller has asked, and since anybody waited.
+    let (mut absent, mut quiet) = ([PRESENT_LOOKS; CALLERS], QUIET_LOOKS);
     while let Some(wait) = wait(runtime)
         && let Some(overload) = overload.upgrade()
     {
         waits.rotate_left(1);
-        let [.., last] = &mut waits;
-        *last = wait;
-        let share = share(waits.iter().min().copied().unwrap_or_default());
+        let [.., newest] = &mut waits;
+        *newest = wait;
+        let least = waits.iter().min().copied().unwrap_or_default();
+        for (asked, absent) in overload.asked.iter().zip(&mut absent) {
+            *absent = if asked.load(Ordering::Relaxed) { 0 } else { absent.saturating_add(1) };
+            asked.store(false, Ordering::Relaxed);
+        }
+        let several = absent.iter().filter(|looks| **looks < PRESENT_LOOKS).count() > 1;
+        let is_noticed = least >= NOTICEABLE || overload.turns.any_wait();
+        quiet = if several && is_noticed { 0 } else { quiet.saturating_add(1) };
+        overload.turns.need(quiet < QUIET_LOOKS);
+        let share = share(least);
         overload.share.store(share, Ordering::Relaxed);
         if share > 0 {
             if refused.is_none() {
@@ -115,19 +165,19 @@ mod tests {
             [0, 0, ALL / 4, ALL / 2, ALL, ALL]
         );
         for share in [0, ALL / 4, ALL / 2, ALL] {
-            let overload = Overload { share: share.into(), count: 0.into() };
-            let refused = (0..10_000).filter(|_| overload.refuses()).count();
+            let overload = Overload { share: share.into(), ..Overload::new(Turns::new(1)) };
+            let refused = (0..10_000).filter(|_| overload.refuses(None)).count();
             let expected = usize::try_from(share * 10_000 / ALL).unwrap();
             assert!(refused.abs_diff(expected) < 10, "{refused} of 10,000, not {expected}");
         }
     }
 
-    /// A thousand tasks that take 1 ms each time: a turn comes after a second.
+    /// 400 tasks that take 1 ms each time: a turn comes after 0.4 s.
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
     async fn a_queue_is_noticed_and_its_end_too() {
-        let overload = Arc::new(Overload::default());
+        let overload = Arc::new(Overload::new(Turns::new(1)));
         overload.watch().unwrap();
-        let busy: Vec<_> = (0..1_000)
+        let busy: Vec<_> = (0..400)
             .map(|_| {
                 tokio::spawn(async {
                     loop {

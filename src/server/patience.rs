@@ -1,23 +1,29 @@
-//! Time-outs of a connection on which nothing is being answered, and of a client
-//! that does not read.
+//! How long a connection may take, and how much it may hold, while nothing is being answered on it
+//! or its client does not read.
 //!
 //! hyper has one clock for a head that is slow to arrive and for a connection that
 //! is merely kept open, and none at all until it can tell HTTP/1 from HTTP/2. So
-//! the clocks are here, where bytes come and go, and hyper's is off.
+//! the clocks are here, where bytes come and go, and hyper's is off. And it reads on while its
+//! client takes nothing: here nothing is read until what was written has left.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::shares::{Caller, Held, Pool};
+use super::slots::Open;
+
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// How long a connection on which nothing is being answered may take.
+/// Bytes that hyper has a buffer for from the start. A head that is longer needs more.
+const SMALL: usize = 8 << 10;
+
+/// How long a connection may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
     /// From its start, or from the first byte of a head, to the end of the head; and
@@ -25,31 +31,8 @@ pub(super) struct Limits {
     pub(super) head: Duration,
     /// From an answer to the first byte of the next request.
     pub(super) idle: Duration,
-}
-
-/// How many requests of a connection are being answered.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Answering(Arc<AtomicUsize>);
-
-impl Answering {
-    /// One more, until this is dropped.
-    pub(super) fn one(&self) -> One {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        One(Arc::clone(&self.0))
-    }
-
-    fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
-    }
-}
-
-/// A request that is being answered.
-pub(super) struct One(Arc<AtomicUsize>);
-
-impl Drop for One {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    /// From when a client does not take at once what is written until it has taken all.
+    pub(super) answer: Duration,
 }
 
 /// What is awaited from the client.
@@ -64,33 +47,91 @@ enum Awaited {
     Answer,
 }
 
-/// A stream that fails if its client keeps it waiting for too long.
+/// What a connection shares with others.
+#[derive(Debug, Clone)]
+pub(super) struct Shared {
+    pub(super) open: Arc<Open>,
+    /// Large heads.
+    pub(super) heads: Arc<Pool>,
+    pub(super) caller: Caller,
+}
+
+/// A stream that fails if its client keeps it waiting for too long, or if it is not wanted any more.
 pub(super) struct Patient<S> {
     stream: S,
     limits: Limits,
-    answering: Answering,
+    shared: Shared,
     awaited: Awaited,
     is_http2: bool,
     deadline: Pin<Box<Sleep>>,
     /// While it takes nothing more.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Since when it has not taken all.
+    unsent: Option<Instant>,
+    /// Who wanted to read meanwhile.
+    held_back: Option<Waker>,
+    /// Requests that were answered.
+    answered: u32,
+    /// Requests so far, and bytes since the last.
+    asked: u32,
+    unasked: usize,
+    large: Option<Held>,
 }
 
 impl<S> Patient<S> {
-    pub(super) fn new(stream: S, limits: Limits, answering: Answering) -> Self {
-        let deadline = Box::pin(tokio::time::sleep(limits.head));
-        Self { stream, limits, answering, awaited: Awaited::Preface(0), is_http2: false, deadline, stalled: None }
+    pub(super) fn new(stream: S, limits: Limits, shared: Shared) -> Self {
+        Self {
+            stream,
+            limits,
+            shared,
+            awaited: Awaited::Preface(0),
+            is_http2: false,
+            deadline: Box::pin(tokio::time::sleep(limits.head)),
+            stalled: None,
+            unsent: None,
+            held_back: None,
+            answered: 0,
+            asked: 0,
+            unasked: 0,
+            large: None,
+        }
     }
 
-    /// Gives up on a client that has not read for too long.
+    /// Gives up on a client that has not read for too long, or not all.
     fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stalled = None;
             return polled;
         }
-        let timeout = self.limits.head;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        let limits = self.limits;
+        let now = Instant::now;
+        let whole = *self.unsent.get_or_insert_with(now) + limits.answer;
+        let stalled =
+            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(whole.min(now() + limits.head))));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// All that was written has left.
+    fn sent(&mut self) {
+        self.unsent = None;
+        if let Some(waker) = self.held_back.take() {
+            waker.wake();
+        }
+    }
+
+    /// Takes note of so many bytes that have arrived. False if they are too many for what others leave.
+    fn has_room(&mut self, arrived: usize) -> bool {
+        let asked = self.shared.open.asked();
+        // The body of HTTP/1 has a limit elsewhere.
+        if self.asked != asked || !self.is_http2 && self.shared.open.is_answering() {
+            (self.asked, self.unasked, self.large) = (asked, 0, None);
+        }
+        self.unasked = self.unasked.saturating_add(arrived);
+        if self.unasked > SMALL && self.large.is_none() {
+            self.large = self.shared.heads.take(self.shared.caller);
+            return self.large.is_some();
+        }
+        true
     }
 
     fn await_within(&mut self, awaited: Awaited, limit: Duration) {
@@ -100,16 +141,21 @@ impl<S> Patient<S> {
 
     /// Takes note of whether something is being answered.
     fn look_at_answers(&mut self) {
-        match (self.answering.any(), &self.awaited) {
+        let asked = self.shared.open.asked();
+        match (self.shared.open.is_answering(), &self.awaited) {
             (true, _) => self.awaited = Awaited::Answer,
-            (false, Awaited::Answer) => self.await_within(Awaited::More, self.limits.idle),
+            // It may have been answered in no time.
+            (false, awaited) if matches!(awaited, Awaited::Answer) || self.answered != asked => {
+                self.answered = asked;
+                self.await_within(Awaited::More, self.limits.idle);
+            }
             (false, _) => {}
         }
     }
 
     /// Takes note of an answer that is written: hyper need not read while a request is answered.
     fn look_at_writing(&mut self) {
-        match self.answering.any() {
+        match self.shared.open.is_answering() {
             // HTTP/2 writes without a request, too.
             _ if self.is_http2 => {}
             true => self.awaited = Awaited::Answer,
@@ -132,7 +178,10 @@ impl<S> Patient<S> {
                 }
             }
             // HTTP/2 has something to say without a request, too, which is no reason to wait for longer.
-            Awaited::More if !self.is_http2 => self.await_within(Awaited::Head, self.limits.head),
+            Awaited::More if !self.is_http2 => {
+                self.shared.open.is_busy();
+                self.await_within(Awaited::Head, self.limits.head);
+            }
             _ => {}
         }
     }
@@ -141,17 +190,27 @@ impl<S> Patient<S> {
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.unsent.is_some() {
+            this.held_back = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
         this.look_at_answers();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
         let arrived = buf.filled().get(before..).unwrap_or_default();
         if !arrived.is_empty() {
             this.look_at(arrived);
-        } else if polled.is_pending()
-            && !matches!(this.awaited, Awaited::Answer)
-            && this.deadline.as_mut().poll(cx).is_ready()
-        {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            if !this.has_room(arrived.len()) {
+                return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+            }
+        } else if polled.is_pending() {
+            this.shared.open.has_read_all();
+            this.shared.open.wake_when_unwanted(cx.waker());
+            if !matches!(this.awaited, Awaited::Answer)
+                && (this.shared.open.is_unwanted() || this.deadline.as_mut().poll(cx).is_ready())
+            {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
         }
         polled
     }
@@ -166,6 +225,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        if polled.is_ready() && self.unsent.is_some() {
+            self.sent();
+        }
         self.unless_stalled(cx, polled)
     }
 
@@ -191,11 +253,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    const LIMITS: Limits = Limits { head: Duration::from_secs(5), idle: Duration::from_mins(1) };
+    const LIMITS: Limits =
+        Limits { head: Duration::from_secs(5), idle: Duration::from_mins(1), answer: Duration::from_secs(30) };
+
+    fn shared(open: &Arc<Open>) -> Shared {
+        Shared { open: Arc::clone(open), heads: Pool::new(4), caller: Caller::default() }
+    }
 
     /// Seconds until a read fails.
     async fn patience<S: AsyncRead + Unpin>(stream: &mut Patient<S>) -> u64 {
@@ -208,7 +276,7 @@ mod tests {
     /// Seconds until a read fails after this arrived in `pieces`, a second between.
     async fn after(pieces: &[&[u8]]) -> u64 {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = Patient::new(server, LIMITS, Answering::default());
+        let mut stream = Patient::new(server, LIMITS, shared(&Arc::default()));
         for piece in pieces {
             client.write_all(piece).await.unwrap();
             assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), piece.len());
@@ -235,8 +303,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_an_answer_it_may_be_idle_but_not_slow() {
         let (mut client, server) = tokio::io::duplex(64);
-        let answering = Answering::default();
-        let mut stream = Patient::new(server, LIMITS, answering.clone());
+        let answering = Arc::<Open>::default();
+        let mut stream = Patient::new(server, LIMITS, shared(&answering));
         client.write_all(b"GET").await.unwrap();
         stream.read_exact(&mut [0; 3]).await.unwrap();
         let one = answering.one();
@@ -246,7 +314,7 @@ mod tests {
         drop(one);
         assert_eq!(patience(&mut stream).await, 60);
 
-        let mut stream = Patient::new(stream.stream, LIMITS, answering.clone());
+        let mut stream = Patient::new(stream.stream, LIMITS, shared(&answering));
         client.write_all(b"GET").await.unwrap();
         stream.read_exact(&mut [0; 3]).await.unwrap();
         drop(answering.one());
@@ -262,7 +330,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_was_not_seen_to_begin_ends_the_wait_for_a_head() {
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = Patient::new(server, LIMITS, Answering::default());
+        let mut stream = Patient::new(server, LIMITS, shared(&Arc::default()));
         for _ in 0..3 {
             client.write_all(b"GET").await.unwrap();
             stream.read_exact(&mut [0; 3]).await.unwrap();
@@ -276,13 +344,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_does_not_read_is_given_up() {
         let (_silent, server) = tokio::io::duplex(64);
-        let mut stream = Patient::new(server, LIMITS, Answering::default());
+        let mut stream = Patient::new(server, LIMITS, shared(&Arc::default()));
         let written = tokio::time::timeout(Duration::from_secs(6), stream.write_all(&[0; 65])).await;
         assert!(matches!(written, Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut));
 
         // One that reads slowly is not.
         let (mut client, server) = tokio::io::duplex(64);
-        let mut stream = Patient::new(server, LIMITS, Answering::default());
+        let mut stream = Patient::new(server, LIMITS, shared(&Arc::default()));
         let slow = tokio::spawn(async move {
             let mut taken = [0; 64];
             for _ in 0..3 {
@@ -292,5 +360,60 @@ mod tests {
         });
         stream.write_all(&[0; 192]).await.unwrap();
         slow.await.unwrap();
+    }
+
+    /// One that takes something each time, but too little, is given up in the end; meanwhile nothing is read.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_has_a_whole_time() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut stream = Patient::new(server, LIMITS, shared(&Arc::default()));
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                if client.read_exact(&mut [0; 8]).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let begun = Instant::now();
+        let written = stream.write_all(&[0; 1_000]).await;
+        assert!(matches!(written, Err(error) if error.kind() == io::ErrorKind::TimedOut));
+        assert_eq!(begun.elapsed().as_secs(), 30);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_read_until_all_has_left() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let mut stream = Patient::new(server, LIMITS, shared(&Arc::default()));
+        client.write_all(b"more").await.unwrap();
+        assert!(stream.write_all(&[0; 65]).now_or_never().is_none());
+        assert!(stream.read(&mut [0; 4]).now_or_never().is_none());
+        client.read_exact(&mut [0; 64]).await.unwrap();
+        stream.write_all(&[0]).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(stream.read(&mut [0; 4]).await.unwrap(), 4);
+    }
+
+    /// Of a pool of one, the first connection with a large head takes it until its request has come.
+    #[tokio::test(start_paused = true)]
+    async fn large_heads_are_limited() {
+        let heads = Pool::new(1);
+        let opens = [Arc::<Open>::default(), Arc::default()];
+        let mut ends = opens.each_ref().map(|open| {
+            let (client, server) = tokio::io::duplex(SMALL * 2);
+            (client, Patient::new(server, LIMITS, Shared { heads: Arc::clone(&heads), ..shared(open) }))
+        });
+        let mut large = [0; SMALL + 1];
+        for (client, _) in &mut ends {
+            client.write_all(&large).await.unwrap();
+        }
+        let [(client, first), (_, second)] = &mut ends;
+        first.read_exact(&mut large).await.unwrap();
+        let read = second.read_exact(&mut large).await;
+        assert!(matches!(read, Err(error) if error.kind() == io::ErrorKind::QuotaExceeded));
+        drop(opens[0].one());
+        client.write_all(b"G").await.unwrap();
+        first.read_exact(&mut large[..1]).await.unwrap();
+        assert!(heads.take(Caller::default()).is_some());
     }
 }

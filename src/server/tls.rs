@@ -1,8 +1,8 @@
 //! TLS: the certificate and its key, from files, checked before they are used.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,28 +22,36 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::crypto::{self, sha256};
-use crate::http::ClientCertificate;
 use crate::keys::{self, pem};
+use crate::peer::ClientCertificate;
 
 /// A chain of certificates takes some KiB.
 const MAX_FILE: u64 = 256 << 10;
 
 /// What is wrong with a file: `path: what, and what instead`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsError {
-    path: PathBuf,
-    problem: String,
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// What is there is not as it should be.
+    #[error("{}: {problem}", path.display())]
+    Wrong {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what would be right.
+        problem: Cow<'static, str>,
+    },
+    /// The system does not let it be read.
+    #[error("{}: cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl TlsError {
-    fn new(path: &Path, problem: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), problem: problem.into() }
-    }
-}
-
-impl fmt::Display for TlsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path.display(), self.problem)
+    fn new(path: &Path, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self::Wrong { path: path.to_owned(), problem: problem.into() }
     }
 }
 
@@ -212,8 +220,8 @@ fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
 }
 
 /// When `leaf` expires, if it is valid at `now`.
-fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, String> {
-    let parsed = Certificate::from_der(leaf).map_err(|_| "holds something that is no X.509 certificate".to_owned())?;
+fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, Cow<'static, str>> {
+    let parsed = Certificate::from_der(leaf).map_err(|_| "holds something that is no X.509 certificate")?;
     if parsed.tbs_certificate().version() != Version::V3 {
         let expected = "is not an X.509 certificate of version 3, and TLS clients refuse others; expected one with \
                         extensions, such as subjectAltName";
@@ -225,24 +233,25 @@ fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, St
     };
     let (from, until) = (at(validity.not_before), at(validity.not_after));
     if now < from {
-        return Err(format!("is valid from {from} on, and this machine's clock says {now}"));
+        return Err(format!("is valid from {from} on, and this machine's clock says {now}").into());
     }
     if now > until {
-        return Err(format!("expired at {until}"));
+        return Err(format!("expired at {until}").into());
     }
     Ok(until)
 }
 
 /// The bytes of the file at `path`, and its mode.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
-    let unreadable = |error: std::io::Error| TlsError::new(path, format!("cannot be read: {error}"));
+    let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
     // Not blocking, so that a pipe by that name holds up nobody.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
     let status = file.metadata().map_err(unreadable)?;
     if !status.is_file() || status.len() > MAX_FILE {
-        return Err(TlsError::new(path, "expected a regular file of at most 256 KiB"));
+        return Err(TlsError::new(path, format!("expected a regular file of at most {} KiB", MAX_FILE >> 10)));
     }
-    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(status.len()).unwrap_or_default() + 1));
+    #[expect(clippy::cast_possible_truncation, reason = "it is at most MAX_FILE")]
+    let mut bytes = Zeroizing::new(Vec::with_capacity(status.len() as usize + 1));
     file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
     Ok((bytes, status.mode()))
 }

@@ -38,8 +38,29 @@ pub struct Call<'r> {
     pub now: Timestamp,
     /// Where it comes from.
     pub origin: Origin<'r>,
-    /// Which client asks, once that is proved. The log reads it afterwards.
-    pub client: &'r OnceLock<ClientId>,
+    /// What the log will say of the call.
+    pub notes: &'r Notes,
+}
+
+/// What the log says of a call, once it is known.
+#[derive(Debug, Default)]
+pub struct Notes {
+    client: OnceLock<ClientId>,
+    denied: OnceLock<(&'static str, Option<String>)>,
+}
+
+impl Notes {
+    /// The client that asks: proved, or claimed where that was refused.
+    #[must_use]
+    pub fn client(&self) -> Option<&str> {
+        self.client.get().map(ClientId::as_str)
+    }
+
+    /// Why the call was refused, and what.
+    #[must_use]
+    pub fn denied(&self) -> Option<(&'static str, Option<&str>)> {
+        self.denied.get().map(|(word, value)| (*word, value.as_deref()))
+    }
 }
 
 impl<'r> Call<'r> {
@@ -54,6 +75,10 @@ impl<'r> Call<'r> {
     /// # Errors
     /// [`Denied::Client`] whatever is wrong with the credentials, [`Denied::Limited`].
     pub fn authenticate(&self, auth: &ClientAuth) -> Result<&'r Client, Denied> {
+        self.client_of(auth).map_err(|denied| self.note(denied))
+    }
+
+    fn client_of(&self, auth: &ClientAuth) -> Result<&'r Client, Denied> {
         let registry = &self.snapshot.registry;
         let client = match auth {
             ClientAuth::None => registry.anonymous().ok_or(Denied::Client(Unauthenticated::NoCredentials))?,
@@ -67,10 +92,12 @@ impl<'r> Call<'r> {
     }
 
     fn why_not(&self, id: &str) -> Unauthenticated {
-        if self.snapshot.registry.named(id).is_some() {
-            Unauthenticated::WrongSecret
-        } else {
-            Unauthenticated::UnknownClient
+        match self.snapshot.registry.named(id) {
+            None => Unauthenticated::UnknownClient,
+            Some(client) => {
+                self.note_client(&client.id);
+                Unauthenticated::WrongSecret
+            }
         }
     }
 
@@ -89,6 +116,7 @@ impl<'r> Call<'r> {
         let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;
         let named = unverified.unverified_issuer().and_then(|id| registry.named(id));
         let client = named.ok_or(Unauthenticated::UnknownClient)?;
+        self.note_client(&client.id);
         let keys = client.keys().ok_or(Unauthenticated::NoKeys)?;
         let token_endpoint = format!("{issuer}{TOKEN_ENDPOINT}");
         let rules = Rules {
@@ -133,9 +161,18 @@ impl<'r> Call<'r> {
         Ok(token::verify(compact, &self.snapshot.keys, self.snapshot.verifying(self.now))?)
     }
 
-    /// Notes which client asks, once that is proved.
+    /// Notes which client asks.
     pub(super) fn note_client(&self, client: &ClientId) {
-        let _ = self.client.set(client.clone());
+        let _ = self.notes.client.set(client.clone());
+    }
+
+    /// Notes why the call is refused.
+    #[must_use]
+    pub fn note(&self, denied: Denied) -> Denied {
+        // What an anonymous caller asks for is anybody's words.
+        let is_client = self.notes.client.get().is_some_and(|client| !client.is_anonymous());
+        let _ = self.notes.denied.set((denied.word(), denied.value().filter(|_| is_client)));
+        denied
     }
 }
 

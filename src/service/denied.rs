@@ -68,11 +68,13 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// Why, in a word for the log; None where the status says it.
+    /// Why, in a word for the log: from a closed set, for metrics count it.
     #[must_use]
-    pub fn word(&self) -> Option<&'static str> {
-        Some(match self {
+    pub fn word(&self) -> &'static str {
+        match self {
             Self::Client(why) => why.word(),
+            Self::Limited(_) => "limited",
+            Self::Policy(refusal) => refusal.word(),
             Self::Session(ended) => ended.word(),
             Self::Malformed => "malformed_token",
             Self::Token(rejection) => rejection.word(),
@@ -80,14 +82,29 @@ impl Denied {
             Self::OtherDialect => "other_dialect",
             Self::OtherClient => "other_client",
             Self::OtherAudience => "other_audience",
+            Self::MissingScope(_) => "missing_scope",
+            Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",
             Self::Mint(MintError::NoRandomness) => "no_randomness",
-            Self::Limited(_) | Self::Policy(_) | Self::MissingScope(_) | Self::Mint(MintError::TooLarge) => {
-                return None;
-            }
-        })
+        }
+    }
+
+    /// What was refused, where the policy knows it: at most [`MAX_VALUE`] characters, for the log. None for what looks
+    /// like a secret or a token in the wrong place.
+    #[must_use]
+    pub fn value(&self) -> Option<String> {
+        let value = match self {
+            Self::Policy(refusal) => refusal.value()?,
+            Self::MissingScope(scope) => scope.as_str(),
+            _ => return None,
+        };
+        let is_misplaced = value.contains("lps_") || value.starts_with("eyJ");
+        (!is_misplaced).then(|| value.chars().take(MAX_VALUE).collect())
     }
 }
+
+/// Maximum length of a refused value in the log, in characters.
+const MAX_VALUE: usize = 128;
 
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {

@@ -1,26 +1,12 @@
 //! Access tokens that others present: looked up among those found good before, or verified.
 
-use std::any::Any;
-use std::sync::OnceLock;
-
 use super::Call;
 use super::call::compact;
 use super::denied::Denied;
-use crate::clients::Client;
+use super::renderings::{Rendered, Renderings};
+use crate::clients::{Client, admit};
 use crate::telemetry::Event;
 use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, ScopeToken};
-
-/// What each dialect made of a token's claims, kept beside them.
-#[derive(Debug, Default)]
-pub struct Renderings([OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()]);
-
-/// A dialect's answer about a token, which is the same each time.
-pub trait Rendered: Sized + Send + Sync + 'static {
-    /// Whose answer it is. Each dialect has one type.
-    const DIALECT: Dialect;
-    /// The answer about these claims of a token of `issuer`.
-    fn of(claims: &AccessClaims, issuer: &str) -> Self;
-}
 
 /// An access token that is good now.
 pub struct Inspected<'s> {
@@ -49,7 +35,7 @@ impl<'s> Call<'s> {
         } else {
             let verified = self.verify::<AccessClaims>(compact)?;
             // Known tokens need not be asked again: the cache falls with the snapshot.
-            self.snapshot.registry.admit(verified.claims())?;
+            admit(&self.snapshot.registry, verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
             self.snapshot.inspected.keep(fingerprint, verified, Renderings::default(), bytes)
         };
@@ -67,6 +53,10 @@ impl<'s> Call<'s> {
         audience: Option<&Audience>,
         scope: &[ScopeToken],
     ) -> Result<Inspected<'s>, Denied> {
+        self.checked(text, audience, scope).map_err(|denied| self.note(denied))
+    }
+
+    fn checked(&self, text: &str, audience: Option<&Audience>, scope: &[ScopeToken]) -> Result<Inspected<'s>, Denied> {
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
         if audience.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
@@ -112,13 +102,6 @@ impl Inspected<'_> {
     /// If two types claim one dialect.
     #[must_use]
     pub fn rendered<T: Rendered>(&self) -> &T {
-        let kept = self
-            .hit
-            .made()
-            .0
-            .get(T::DIALECT as usize)
-            .map(|slot| slot.get_or_init(|| Box::new(T::of(self.claims(), self.issuer))));
-        #[expect(clippy::expect_used, reason = "there is a slot for each dialect, and each dialect has one type")]
-        kept.and_then(|any| any.downcast_ref()).expect("the dialect's own answer")
+        self.hit.made().get_or_make(self.claims(), self.issuer)
     }
 }

@@ -10,12 +10,14 @@ mod call;
 mod denied;
 mod inspect;
 mod issue;
+mod renderings;
 mod snapshot;
 mod state;
 
-pub use call::{Call, Origin, TOKEN_ENDPOINT};
+pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
-pub use inspect::{Inspected, Rendered, Renderings};
+pub use inspect::Inspected;
 pub use issue::{Decision, Issued};
+pub use renderings::{Rendered, Renderings};
 pub use snapshot::{Snapshot, Warning};
 pub use state::State;

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::Serializer as _;
-use serde::ser::SerializeMap as _;
+use serde::ser::{Error as _, SerializeMap as _};
 use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 use tracing::{Event, Subscriber};
@@ -40,7 +40,7 @@ fn object(event: &Event<'_>) -> serde_json::Result<Vec<u8>> {
     let mut line = Vec::with_capacity(LENGTH);
     let mut serializer = serde_json::Serializer::new(&mut line);
     let mut members = serializer.serialize_map(None)?;
-    let now = clock::instant().format(&Iso8601::<MICROS>).unwrap_or_default();
+    let now = clock::instant().format(&Iso8601::<MICROS>).map_err(serde_json::Error::custom)?;
     members.serialize_entry("timestamp", &now)?;
     members.serialize_entry("level", event.metadata().level().as_str())?;
     let mut fields = SerdeMapVisitor::new(members);

@@ -94,6 +94,9 @@ pub struct Request<'a> {
     pub address: &'a str,
     /// The client that has shown its secret, or for whom the token was that was presented.
     pub client: Option<&'a str>,
+    /// The scope token, subject or audience that was refused, where the policy knows it. A caller sent it, in a form
+    /// that was checked.
+    pub refused: Option<&'a str>,
     /// The caller's span, in its form (W3C Trace Context §3.2).
     pub traceparent: Option<&'a str>,
     /// The SHA-256 of the certificate that it has shown, in hexadecimal digits.
@@ -105,7 +108,7 @@ pub struct Request<'a> {
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
     #[cfg(feature = "otlp")]
     traces::record(&request, status, micros, cause);
-    let Request { id: request_id, method, route, address, client, traceparent, certificate } = request;
+    let Request { id: request_id, method, route, address, client, refused, traceparent, certificate } = request;
     let trace_id = traceparent.and_then(|parts| parts.split('-').nth(1));
     match cause {
         None => tracing::info!(
@@ -132,6 +135,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
                 certificate,
                 address,
                 cause,
+                refused,
                 "refused"
             );
         }

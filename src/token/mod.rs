@@ -15,6 +15,7 @@ mod mint;
 mod names;
 mod scope;
 mod session;
+mod session_id;
 mod verify;
 
 pub use cache::{Cache, Fingerprint, Hit};
@@ -25,4 +26,5 @@ pub use mint::{Access, MintError, Pair, mint, mint_access};
 pub use names::{Audience, Audiences, ClientId, Subject};
 pub use scope::{Scope, ScopeToken};
 pub use session::{Dialect, Grant, Session};
+pub use session_id::{SessionId, is_random_id};
 pub use verify::{Compact, Kind, Rejection, Verified, Verifying, examine, verify};

@@ -6,20 +6,26 @@ import itertools
 import json
 import os
 import re
+import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import http2
-from server import basic
+from server import HERE, basic
 
 
 READ = 1 << 16
 # As much as one machine can be asked to stand, in minutes instead of seconds.
 FULL = os.environ.get("ABUSE_FULL") == "1"
 HEADS = 10_000 if FULL else 2_000
+IDLE = 10_000 if FULL else 3_000
 ADDRESSES = 1_000_000 if FULL else 30_000
+# What the manifests give, which the limits follow; all cases stay below half of it.
+MEMORY = '[limits]\nmemory = "128MiB"'
+BOUND = 64
 
 
 class Skipped(Exception):
@@ -37,6 +43,7 @@ class Case:
     log: str = "log"  # where it goes, in the server's folder
     files: int | None = None  # that the server may have open
     environment: Callable = lambda folder: {}
+    judged: bool = False  # by the good client's times, where ABUSE_FULL=1
 
 
 async def until_closed(reader, seconds):
@@ -455,6 +462,232 @@ async def full_disk(server, wrong):
     return f"{count(answers)}; {lost} lines of the log lost and counted"
 
 
+async def many(server, number, opening, asks=None):
+    """So many connections on which `opening` was sent and, with `asks`, answered."""
+
+    async def one():
+        reader, writer = await asyncio.open_connection(*server.public)
+        await send(writer, opening)
+        if asks:
+            try:
+                await asyncio.wait_for(reader.readuntil(asks), 10)
+            except (TimeoutError, ConnectionError, asyncio.IncompleteReadError):
+                pass
+        return reader, writer
+
+    opened = []
+    for first in range(0, number, 100):
+        opened += await asyncio.gather(*(one() for _ in range(first, min(number, first + 100))))
+    return opened
+
+
+def leave(connections):
+    for _, writer in connections:
+        writer.transport.abort()
+
+
+def resets(came):
+    """Of HTTP/2, how many streams the server has reset."""
+    return sum(kind == http2.RST_STREAM for kind, _ in http2.frames(came))
+
+
+def heads(number, method, path, flags, first=1):
+    """So many requests of HTTP/2, on streams from `first` on."""
+    json_type = (b"content-type", b"application/json")
+    fields = http2.fields(method, path, *([json_type] if method == b"POST" else []))
+    return b"".join(http2.frame(http2.HEADERS, first + 2 * at, fields, flags) for at in range(number))
+
+
+async def unfinished_streams(server, wrong):
+    """100 requests whose bodies never come, on each of 200 connections of HTTP/2."""
+    opening = http2.START + heads(100, b"POST", b"/token", http2.END_HEADERS)
+    opened = await many(server, 200, opening)
+    try:
+        await asyncio.sleep(1)
+        refused = sum([resets((await until_closed(reader, 0.1))[0]) for reader, _ in opened])
+    finally:
+        leave(opened)
+    if not refused:
+        wrong.append("no stream was refused")
+    return f"20,000 streams, {refused:,} refused"
+
+
+async def windows_of_nothing(server, wrong):
+    """100 requests on each of 100 connections of HTTP/2 whose answers may not be sent, though PINGs are answered: each
+    stream ends. (The minute that it takes is tried in full; src/server tries it in no time.)"""
+    nothing = http2.frame(http2.SETTINGS, payload=struct.pack("!HI", 0x4, 0))
+    opening = http2.PREFACE + nothing + heads(100, b"GET", b"/healthz", http2.END_HEADERS | http2.END_STREAM)
+    opened, ended = [], 0
+    try:
+        opened = await many(server, 100, opening)
+        until = time.monotonic() + (100 if FULL else 2)
+
+        async def one(reader, writer):
+            nonlocal ended
+            came = b""
+            while time.monotonic() < until and ended < 10_000:
+                try:
+                    piece = await asyncio.wait_for(reader.read(READ), 1)
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    piece = b""
+                if not piece:
+                    ended += 100
+                    return
+                for kind, payload in http2.frames(piece):
+                    if kind == http2.PING:
+                        await send(writer, http2.frame(http2.PING, payload=payload, flags=1))
+                came += piece
+                ended += resets(piece)
+
+        await asyncio.gather(*(one(*connection) for connection in opened))
+    finally:
+        leave(opened)
+    if FULL and ended < 10_000:
+        wrong.append(f"{10_000 - ended} streams never ended")
+    return f"10,000 streams, {ended:,} ended"
+
+
+async def idle_connections(server, wrong):
+    """3,000 connections (10,000 in full) that have had an answer and ask for nothing more: new ones displace the longest idle."""
+    ask = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    opened = await many(server, IDLE, ask, asks=b'{"status":"ok"}')
+    try:
+        status, _ = await asyncio.to_thread(server.ask, "GET", "/healthz")
+        if status != 200:
+            wrong.append(f"who came then got {status}")
+    finally:
+        leave(opened)
+    answered = sum(not reader.at_eof() for reader, _ in opened)
+    return f"{IDLE:,} came, {answered:,} are left"
+
+
+async def large_heads(server, wrong):
+    """60,000 bytes of a head that does not end, on each of 2,000 connections."""
+    opening = b"GET /token HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 60_000
+    opened = await many(server, 2_000, opening)
+    try:
+        await asyncio.sleep(2)
+    finally:
+        leave(opened)
+    return f"2,000 heads, {sum(reader.at_eof() for reader, _ in opened):,} closed at once"
+
+
+async def large_bodies(server, wrong):
+    """64,000 bytes of a body of 64 KiB, on each of 2,000 connections."""
+    head = b"POST /token HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n"
+    opened = await many(server, 2_000, head + b" " * 64_000)
+    try:
+        await asyncio.sleep(2)
+    finally:
+        leave(opened)
+    return f"2,000 bodies, {sum(reader.at_eof() for reader, _ in opened):,} refused"
+
+
+async def greedy_slots(server, wrong):
+    """50 connections are allowed, and one address keeps 60 that are idle: who comes is answered at once."""
+    ask = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+    opened = await many(server, 60, ask, asks=b'{"status":"ok"}')
+    try:
+        early = [await asyncio.to_thread(server.ask, "GET", "/healthz") for _ in range(20)]
+        if {status for status, _ in early} != {200}:
+            wrong.append("who came while all places were idle was not answered")
+    finally:
+        leave(opened)
+    return f"{len(early)} answered beside {len(opened)} idle"
+
+
+async def share_of_an_address(server, wrong):
+    """20 connections of one address are allowed: a 21st that is idle displaces one, a silent one is closed."""
+    silent = await many(server, 40, b"")
+    try:
+        await asyncio.sleep(1)
+        left = sum(not reader.at_eof() for reader, _ in silent)
+        if left > 20:
+            wrong.append(f"{left} connections of one address")
+    finally:
+        leave(silent)
+    return f"40 came, {left} were left"
+
+
+async def slow_readers(server, wrong):
+    """600 bytes of an answer are read each 4 s: in full, until the server hangs up, within two minutes."""
+    ask = b"GET /docs HTTP/1.1\r\nHost: a\r\n\r\n"
+    began = time.monotonic()
+
+    def one():
+        import socket
+
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
+            connection.settimeout(10)
+            connection.connect(server.public)
+            # More than the kernel holds.
+            connection.sendall(ask * 20)
+            while time.monotonic() < began + 120:
+                time.sleep(0.4)
+                try:
+                    if not connection.recv(600):
+                        return True
+                except OSError:
+                    return True
+        return False
+
+    if not FULL:
+        return "tried in full only"
+    if not all(await asyncio.gather(*(asyncio.to_thread(one) for _ in range(5)))):
+        wrong.append("a slow reader kept its place for two minutes")
+    return f"ended after {time.monotonic() - began:.0f} s"
+
+
+def flooded(request, addresses):
+    """A case in which 2,000 connections pipeline `request(server)` without end."""
+
+    async def abuse(server, wrong):
+        file = server.log.parent / "request"
+        file.write_bytes(request(server).encode())
+        command = [sys.executable, "-B", HERE / "flood.py", *map(str, server.public), "2000", str(addresses), file]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            await asyncio.sleep(FLOOD)
+            # Probes of the operator are answered.
+            probed = {(await asyncio.to_thread(server.ask, "GET", "/healthz", address=server.ops))[0] for _ in range(3)}
+            if probed != {200}:
+                wrong.append(f"the operator's probes got {probed}")
+        finally:
+            process.terminate()
+            said = process.communicate()[0]
+        seen = json.loads(said)
+        seconds = seen.pop("seconds")
+        if sum(seen.values()) < 500:
+            wrong.append("it was no flood")
+        return ", ".join(f"{number / seconds:,.0f} × {what}" for what, number in sorted(seen.items())) + " a second"
+
+    return abuse
+
+
+# For 2,000 connections and some; without a limit on failures, every secret is looked at.
+ROOM = "[limits]\nconnections = 3000\nfailures = 0"
+FLOOD = 10 if FULL else 4
+FLOODS = {
+    "healthz": lambda server: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
+    "keys": lambda server: "GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n",
+    "options": lambda server: "OPTIONS /token HTTP/1.1\r\nHost: a\r\n\r\n",
+    "bad tokens": lambda server: f"GET /token HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {forged(server)}\r\n\r\n",
+    "bad secrets": lambda server: (
+        f"POST /token HTTP/1.1\r\nHost: a\r\nAuthorization: {basic('first', 'lps_' + 'A' * 43)}\r\n\r\n"
+    ),
+}
+
+
+def forged(server):
+    """A token of which all but the signature is right: what costs most to refuse."""
+    token = json.loads(server.token()[1])["value"]
+    head, claims, signature = token.split(".")
+    return ".".join((head, claims, signature[::-1]))
+
+
 CASES = [
     Case("half-sent heads", half_sent_heads, HEADS // 20 + 50, last=f"[limits]\nconnections = {HEADS + 2_000}"),
     Case("slow bodies", slow_bodies, 60),
@@ -469,4 +702,17 @@ CASES = [
     Case("smuggling", smuggling, 50),
     Case("full disk", full_disk, 50, log="/dev/full"),
     Case("jumping clock", jumping_clock, 50, good=("200", "503"), environment=clock_of),
+    Case("unfinished streams", unfinished_streams, BOUND, last=MEMORY),
+    Case("no window", windows_of_nothing, BOUND, last=MEMORY),
+    Case("idle connections", idle_connections, BOUND, last=MEMORY),
+    Case("large heads", large_heads, BOUND, last=MEMORY),
+    Case("large bodies", large_bodies, BOUND, last=MEMORY),
+    Case("greedy slots", greedy_slots, 50, last="[limits]\nconnections = 50"),
+    Case("one address", share_of_an_address, 50, last="[limits]\nconnections_per_address = 20"),
+    Case("slow readers", slow_readers, 50),
+    *(
+        Case(f"{kind} from {addresses}", flooded(request, addresses), 120, last=ROOM, judged=True)
+        for kind, request in FLOODS.items()
+        for addresses in (1, 64)
+    ),
 ]

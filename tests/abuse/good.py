@@ -1,5 +1,5 @@
-"""The good client: asks for a token 50 times a second on one kept connection, in a process of its own, so that it does
-not wait for the harness. Each line that it prints is the instant it asked, the seconds it took, and what it got."""
+"""The good client: asks for a token 50 times a second on one kept connection from an address of its own, in a process of
+its own, so that it does not wait for the harness. Each line that it prints is the instant it asked, the seconds it took, and what it got."""
 
 import http.client
 import signal
@@ -8,6 +8,7 @@ import time
 
 PAUSE = 1 / 50
 PATIENCE = 5
+ADDRESS = "127.0.0.2"
 
 
 def ask(connection, authorization):
@@ -25,7 +26,7 @@ def ask(connection, authorization):
 
 def main(host, port, authorization):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
+    connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE, source_address=(ADDRESS, 0))
     while True:
         asked = time.monotonic()
         got = ask(connection, authorization)

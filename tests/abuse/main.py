@@ -18,8 +18,10 @@ from server import APART, CORES, Good, Server
 BASELINE = 2  # seconds
 LONGEST = 300 if FULL else 30  # seconds that a case may take, whatever it waits for
 RECOVERY = 10  # seconds within which a new connection is answered afterwards
-HEADINGS = ("case", "ms before", "ms during", "good", "failed", "MiB", "most", "bound", "CPU s", "exit", "seen")
-WIDTHS = (18, 10, 10, 5, 6, 5, 5, 5, 5, 4, 0)
+SETTLED = 60  # seconds within which memory is given back
+KEPT = 8  # MiB that may be left
+HEADINGS = ("case", "ms before", "ms during", "good", "failed", "MiB", "most", "left", "bound", "CPU s", "exit", "seen")
+WIDTHS = (20, 10, 10, 5, 6, 5, 5, 5, 5, 5, 4, 0)
 
 
 def row(columns):
@@ -39,6 +41,14 @@ def recovers(server):
     return False
 
 
+def settled(server, before):
+    """MiB in use once all is over, within a minute."""
+    deadline = time.monotonic() + SETTLED
+    while (left := server.memory()) > before + KEPT and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return left
+
+
 def run(case, binary, folder):
     """Runs one case, prints its row, and returns what was wrong."""
     wrong = []
@@ -54,14 +64,19 @@ def run(case, binary, folder):
             over = time.monotonic()
             most, cpu = server.memory("VmHWM"), server.cpu() - cpu
             good.end()
+            left = settled(server, memory)
         before, during = good.between(began, abused), good.between(abused, over)
         failed = [got for got in before.got + during.got if got not in case.good]
         if failed:
             wrong.append(f"the good client got {dict(collections.Counter(failed))}")
         if "200" not in before.got or "200" not in during.got:
             wrong.append("the good client was not served")
+        if FULL and case.judged and during.p99() > 2 * before.p99():
+            wrong.append("the good client waited more than twice as long as before")
         if most > case.bound:
             wrong.append(f"{most:.0f} MiB of memory")
+        if left > memory + KEPT:
+            wrong.append(f"{left:.0f} MiB of memory are left of {memory:.0f}")
         if not recovers(server):
             wrong.append("no new connection is served afterwards")
         if internal := server.requests(f'status="(?!{"|".join(case.good)})5'):
@@ -73,7 +88,7 @@ def run(case, binary, folder):
             wrong.append("a panic in the log")
     row((
         case.name, before.times(), during.times(), len(before.got + during.got), len(failed),
-        f"{memory:.1f}", f"{most:.1f}", case.bound, f"{cpu:.1f}", code, seen,
+        f"{memory:.1f}", f"{most:.1f}", f"{left:.1f}", case.bound, f"{cpu:.1f}", code, seen,
     ))
     return wrong
 

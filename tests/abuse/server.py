@@ -118,11 +118,14 @@ class Span:
     took: list
     got: list
 
+    def p99(self):
+        return statistics.quantiles(self.took, n=100)[98] if len(self.took) > 1 else 0
+
     def times(self):
         """Median and p99 in milliseconds."""
         if len(self.took) < 2:
             return "-"
-        return f"{statistics.median(self.took) * 1000:.1f}/{statistics.quantiles(self.took, n=100)[98] * 1000:.1f}"
+        return f"{statistics.median(self.took) * 1000:.1f}/{self.p99() * 1000:.1f}"
 
 
 class Good:

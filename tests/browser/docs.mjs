@@ -70,7 +70,7 @@ async function authorize(page, scheme, ...values) {
 
 // Opens an operation, tries it out and executes it as it stands there; the status and the body that the page shows.
 async function execute(page, id) {
-  const operation = page.locator(`#operations-Token-${id}`);
+  const operation = page.locator(`[id^="operations-"][id$="-${id}"]`);
   if (!await operation.locator('.opblock-body').isVisible()) await operation.locator('.opblock-summary-control').click();
   // The body comes a moment after the click.
   await operation.locator('.try-out__btn').waitFor();
@@ -193,10 +193,27 @@ test('a token is created, inspected and refreshed with each way to present it', 
   assert.deepEqual(seen, []);
 });
 
+test('Authorize gets a token by client credentials, and Try it out uses it', async (t) => {
+  let count;
+  const { page, seen } = await open(t, `${DIRECT}/docs`, async (page) => { count = await dialogs(page); });
+  await page.locator('.auth-wrapper .authorize').first().click();
+  const flow = page.locator('.modal-ux .auth-container').filter({ hasText: 'clientCredentials' });
+  await flow.locator('#client_id').or(flow.locator('#client_id_clientCredentials')).first().fill('demo');
+  await flow.locator('#client_secret').or(flow.locator('#client_secret_clientCredentials')).first().fill(SECRET);
+  await flow.getByRole('button', { name: 'Apply given OAuth2 credentials' }).or(flow.locator('button.authorize')).first().click();
+  await flow.getByRole('button', { name: 'Remove authorization' }).or(flow.locator('button', { hasText: 'Logout' })).first().waitFor();
+  await page.locator('.modal-ux .close-modal').click();
+  const inspected = await execute(page, 'inspectToken');
+  assert.equal(inspected.status, 200);
+  assert.deepEqual([inspected.body.client, inspected.body.scope], ['demo', ['demo:read', 'demo:write']]);
+  assert.equal(count(), 0);
+  assert.deepEqual(seen, []);
+});
+
 test('a lock looks open until there are credentials', async (t) => {
   const { page } = await open(t, `${DIRECT}/docs`);
   const locks = page.locator('.opblock svg.unlocked');
-  assert.equal(await locks.count(), 3);
+  assert.equal(await locks.count(), 5);
   await authorize(page, 'basic', 'demo', SECRET);
   assert.equal(await locks.count(), 2);
 });

@@ -111,6 +111,7 @@ impl TestApp {
         let listeners = Listeners { public: vec![Listener::Tcp(listener)], ops: vec![Listener::Tcp(ops_listener)] };
         runtime.spawn(lingpai::app::serve(
             Arc::clone(&state),
+            lingpai::http::RequestIds::new().unwrap(),
             listeners,
             lingpai::app::transport(&config),
             None,

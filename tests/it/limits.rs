@@ -62,7 +62,7 @@ fn wrong_secrets_are_limited_and_right_ones_are_not() {
     let pair = app.create_from("192.0.2.2", "orders", SECRET);
     assert_eq!(app.inspect(&pair.text("value"), "").status, 200);
     assert_eq!(app.refresh(&pair.text("refresh"), "").status, 200);
-    assert!(app.metric("lingpai_refusals_total{reason=\"TooManyRequests\"}") >= 1);
+    assert!(app.metric("lingpai_refusals_total{reason=\"limited\"}") >= 1);
 }
 
 /// Ids that were never tried before are limited as well, whether there is such a client or not.
@@ -229,7 +229,7 @@ fn rates_are_kept_over_a_reload() {
 #[test]
 fn when_there_is_too_much_only_what_is_cheap_is_answered() {
     let app = TestApp::start();
-    let refusals = lingpai::http::Refusals::new(&app.state);
+    let refusals = lingpai::http::Refusals::new(&app.state, lingpai::http::RequestIds::new().unwrap());
     let ask = |method: Method, path: &'static str| {
         let request = poem::http::Request::builder().method(method).uri(path).header("host", "a").body(()).unwrap();
         refusals.of(&request, true)

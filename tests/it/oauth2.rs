@@ -143,6 +143,8 @@ fn scope_audience_and_resource() {
         refused("audience=https://bills.example.com", "invalid_target"),
         "the audience https://bills.example.com is not allowed"
     );
+    // "Characters of its set", also where the caller's own text is quoted.
+    assert_eq!(refused("audience=urn:a%22b%5Cc%C3%A9", "invalid_target"), "the audience urn:a?b?c? is not allowed");
     refused("resource=nowhere", "invalid_target");
     refused("resource=%00", "invalid_target");
     refused(&["resource=https://orders.example.com"; 9].join("&"), "invalid_target");
@@ -307,6 +309,38 @@ fn refresh_tokens() {
     not_accepted(refresh("orders", &second, ""));
 }
 
+/// "The new refresh token keeps the session (§1.3)": the client is looked up again, and what it may no longer have is gone.
+#[test]
+fn refresh_looks_at_the_client_again() {
+    let app = start();
+    let token = app.token_as("orders", CLIENT_CREDENTIALS).text("refresh_token");
+    let refresh = || app.token_as("orders", &format!("grant_type=refresh_token&refresh_token={token}"));
+    let config = std::fs::read_to_string(app.folder.path().join("lingpai.toml")).unwrap();
+    let change = |from: &str, to: &str| {
+        assert!(config.contains(from), "{from}");
+        app.reconfigure(&config.replacen(from, to, 1));
+    };
+    change("\"orders:read\", \"orders:write\"", "\"orders:read\", \"orders:new\"");
+    let less = refresh();
+    assert_eq!((less.status, &less.json()["scope"]), (200, &json!("orders:read")), "{less:?}");
+    assert_eq!(segment(&less.text("refresh_token"), 1)["scope"], "orders:read orders:write");
+    change("\"https://orders.example.com\", \"https://stock", "\"https://stock");
+    assert_eq!(segment(&refresh().text("access_token"), 1)["aud"], "https://stock.example.com");
+    for (from, to) in [
+        ("\"https://orders.example.com\", \"https://stock.example.com\"", "\"https://new.example.com\""),
+        ("id = \"orders\"", "id = \"orders\"\nnot_before = \"2026-06-01T12:00:01Z\""),
+    ] {
+        change(from, to);
+        assert_eq!(refresh().assert_oauth(400, "invalid_grant"), "the token is not accepted");
+    }
+    change("grants = [\"client_credentials\", \"refresh_token\"]", "grants = [\"client_credentials\"]");
+    refresh().assert_oauth(400, "unauthorized_client");
+    change("id = \"orders\"", "id = \"orders2\"");
+    refresh().assert_invalid_client(true);
+    app.reconfigure(&config);
+    assert_eq!(refresh().json()["scope"], "orders:read orders:write");
+}
+
 /// "Active when the access token is good and for an audience in the caller's `accepts`, or was issued to the caller;
 /// everything else, refresh tokens too, is exactly `{"active":false}`."
 #[test]
@@ -352,6 +386,27 @@ fn introspection() {
     inactive(app.introspect_as("gate", &token));
 }
 
+/// "And extra claims that do not collide."
+#[test]
+fn introspection_has_its_own_members_alone() {
+    let names = "claims = [\"tenant\", \"active\", \"token_type\", \"username\"]";
+    let config = standard().replacen("claims = [\"tenant\", \"groups\"]", names, 1);
+    let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
+    let claims = r#"{"claims":{"tenant":["a",1,true],"active":false,"token_type":"DPoP","username":"root"}}"#;
+    let token = app.create(claims).text("value");
+    let told = app.introspect_as("orders", &token).json();
+    assert_eq!(
+        (&told["active"], &told["token_type"], &told["tenant"]),
+        (&json!(true), &json!("Bearer"), &json!(["a", 1, true]))
+    );
+    assert!(told.get("username").is_none(), "{told}");
+    // A token without scope says so.
+    let bare = standard().replacen("scope = [\"bills\"]\n", "", 1);
+    app.reconfigure(&bare);
+    let token = app.create_as("billing", SECRET, "").text("value");
+    assert_eq!(app.introspect_as("billing", &token).json()["scope"], "");
+}
+
 /// A gone client's tokens, and those issued before its `not_before`, are not active.
 #[test]
 fn introspection_looks_at_the_client() {
@@ -389,6 +444,26 @@ fn limits_and_metrics() {
     assert_eq!(app.token_as("billing", CLIENT_CREDENTIALS).status, 200);
 }
 
+/// "405, 413, 415, 429 and 503 keep their status and headers and say `invalid_request` or, for the last two,
+/// `temporarily_unavailable`."
+#[test]
+fn when_there_is_too_much_to_do() {
+    let app = TestApp::start();
+    let refusals = lingpai::http::Refusals::new(&app.state, lingpai::http::RequestIds::new().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for path in ["/oauth2/token", "/oauth2/introspect"] {
+        let request = poem::http::Request::builder().method("POST").uri(path).header("host", "a").body(()).unwrap();
+        let answer = refusals.of(&request, true).unwrap();
+        assert_eq!(answer.status(), 503);
+        let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((header("retry-after"), header("cache-control")), (Some("1"), Some("no-store")));
+        assert_eq!(header("content-type"), Some("application/json"));
+        let body: Value = serde_json::from_slice(&runtime.block_on(answer.into_body().into_vec()).unwrap()).unwrap();
+        assert_eq!(body["error"], "temporarily_unavailable", "{body}");
+        assert_eq!(body.as_object().unwrap().len(), 2, "{body}");
+    }
+}
+
 /// "Complete and true, built from the configuration, never from Host; algorithms and methods listed are exactly those
 /// that work. `ETag`, 304, CORS `*`."
 #[test]
@@ -407,6 +482,8 @@ fn metadata() {
         "service_documentation": format!("{ISSUER}/docs"),
     });
     assert_eq!((answer.status, answer.json()), (200, expected.clone()));
+    let other_host = "GET /.well-known/oauth-authorization-server HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+    assert_eq!(app.raw(other_host.as_bytes()).json(), expected);
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     let etag = answer.header("etag").unwrap();
@@ -449,6 +526,15 @@ fn settings_are_checked() {
         let said = lingpai::clients::Registry::compile(&config).unwrap_err().to_string();
         assert!(said.contains(expected), "{said}");
     }
+    // "`secrets` may be empty when there is another way to authenticate."
+    let folder = tempfile::tempdir().unwrap();
+    let alone = format!("issuer = \"{ISSUER}\"\n[[clients]]\nid = \"idle\"\nsecrets = []\n");
+    let compile = |config: &str| lingpai::clients::Registry::compile(&crate::app::load(folder.path(), config).unwrap());
+    let said = compile(&alone).unwrap_err().to_string();
+    assert!(said.contains("nobody can authenticate as this client"), "{said}");
+    // "A JWKS file, relative to the configuration's."
+    std::fs::write(folder.path().join("keys.json"), json!({"keys": [jwk(&Forge::es256())]}).to_string()).unwrap();
+    assert!(compile(&(alone + "jwks = \"keys.json\"\n")).is_ok());
 }
 
 /// A client's key, and what it signs: the header's members, then the payload.
@@ -477,8 +563,9 @@ fn with_signer(forges: &[&Forge]) -> TestApp {
     let file = folder.path().join("signer.json");
     std::fs::write(&file, json!({"keys": keys}).to_string()).unwrap();
     let more = format!(
-        "[[clients]]\nid = \"signer\"\njwks = {file:?}\nscope = [\"s\"]\naccepts = [\"https://orders.example.com\"]\n\
-         grants = [\"client_credentials\", \"refresh_token\"]\n"
+        "[[clients]]\nid = \"signer\"\njwks = \"{}\"\nscope = [\"s\"]\naccepts = [\"https://orders.example.com\"]\n\
+         grants = [\"client_credentials\", \"refresh_token\"]\n",
+        file.display()
     );
     TestApp::with(&(standard() + &more), &["2026-01-01T00-00-00Z.es256.pem"])
 }
@@ -496,8 +583,8 @@ fn with_assertion(app: &TestApp, assertion: &str, more: &str) -> Answer {
     app.form("/oauth2/token", &[], &form)
 }
 
-/// "`private_key_jwt` (RFC 7523): `client_assertion` is signed by a key of the client's `jwks` file with ES256, EdDSA
-/// (also named Ed25519; a key of either `alg` matches both names), PS256 or RS256; `iss` = `sub` = the client; `aud` is
+/// "`private_key_jwt` (RFC 7523): `client_assertion` is signed by a key of the client's `jwks` file with `ES256`,
+/// `EdDSA` (also named Ed25519; a key of either `alg` matches both names), PS256 or RS256; `iss` = `sub` = the client; `aud` is
 /// the issuer or the token endpoint's URL, alone or in an array of one."
 #[test]
 fn a_client_signs_its_assertions() {
@@ -590,7 +677,8 @@ fn wrong_assertions() {
         ("nbf", json!("x")),
         ("iat", json!(1.5)),
     ];
-    wrong.extend(payloads.iter().map(|change| assertion(forge, &header, &client_payload(&[change.clone()]))));
+    wrong
+        .extend(payloads.iter().map(|change| assertion(forge, &header, &client_payload(std::slice::from_ref(change)))));
     let other_key = assertion(other, &header, &client_payload(&[]));
     wrong.extend([
         other_key,
@@ -639,6 +727,22 @@ fn metadata_of_clients_with_keys() {
     }
 }
 
+/// "Algorithms and methods listed are exactly those that work": where clients have keys alone, and none may refresh.
+#[test]
+fn metadata_without_secrets() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("signer.json");
+    std::fs::write(&file, json!({"keys": [jwk(&Forge::es256())]}).to_string()).unwrap();
+    let file = file.display();
+    let config = format!("issuer = \"{ISSUER}\"\n[[clients]]\nid = \"signer\"\njwks = \"{file}\"\n");
+    let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
+    let document = app.send("GET", "/.well-known/oauth-authorization-server", &[], "").json();
+    assert_eq!(document["grant_types_supported"], json!(["client_credentials"]));
+    for endpoint in ["token", "introspection"] {
+        assert_eq!(document[format!("{endpoint}_endpoint_auth_methods_supported")], json!(["private_key_jwt"]));
+    }
+}
+
 /// A changed key set is a change of the configuration; a private key in it is refused by name.
 #[test]
 fn key_sets_are_reloaded() {
@@ -652,7 +756,7 @@ fn key_sets_are_reloaded() {
         std::fs::rename(&aside, &file).unwrap();
     };
     write(json!([jwk(&forges[0])]));
-    let config = standard() + &format!("[[clients]]\nid = \"signer\"\njwks = {file:?}\n");
+    let config = standard() + &format!("[[clients]]\nid = \"signer\"\njwks = \"{}\"\n", file.display());
     let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
     let signed = |forge: &Forge| {
         let header = json!({"alg": forge.alg, "kid": forge.kid}).to_string();

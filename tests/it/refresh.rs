@@ -100,7 +100,7 @@ fn bodies() {
         (r#"{"scope":null}"#, "scope must be"),
         (r#"{"scope":"orders:read"}"#, "scope must be"),
         (r#"{"scope":["a b"]}"#, "scope must be"),
-        (r#"{"scope":["a"],"scope":["a"]}"#, "scope must be"),
+        (r#"{"scope":["a"],"scope":["a"]}"#, "duplicate member \"scope\""),
         (r#"{"audience":["https://orders.example.com"]}"#, "audience"),
         (r#"{"lifetime":1}"#, "lifetime"),
         (r#"{"client_id":"orders"}"#, "client_id"),

@@ -7,7 +7,7 @@ use std::path::Path;
 use lingpai::app;
 use lingpai::clients::SecretDigest;
 use lingpai::clock::Timestamp;
-use lingpai::config::{Config, Listen, Overrides};
+use lingpai::config::{Config, Listen, Overrides, settings};
 use lingpai::service::Snapshot;
 use tempfile::tempdir;
 
@@ -74,9 +74,9 @@ fn who_a_client_is() {
 fn secrets() {
     const DIGEST: &str = "expected \"sha256:\" and 64 lower-case hex digits";
     let three = [digest("x"), digest("y"), digest("z")];
-    for secrets in [Vec::new(), three.iter().map(String::as_str).collect()] {
-        assert_refused(&client("a", &secrets, ""), "4:11: expected one secret, or two while one is being replaced");
-    }
+    let three: Vec<_> = three.iter().map(String::as_str).collect();
+    assert_refused(&client("a", &three, ""), "4:11: expected one secret, or two while one is being replaced");
+    assert_refused(&client("a", &[], ""), "3:6: nobody can authenticate as this client; expected `secrets`");
     let good = digest("x");
     let upper = format!("sha256:{}", good[7..].to_uppercase());
     let nobody = format!("sha256:{}", "0".repeat(64));
@@ -356,8 +356,8 @@ not_before = "2026-11-22T00:00:00Z"    # sessions that began earlier end (set it
     let (config, snapshot) = read(&content).unwrap();
     let listen = |text: &str| vec![text.parse::<Listen>().unwrap()];
     assert_eq!((config.issuer.as_str(), &config.listen), (ISSUER, &listen("127.0.0.1:8080")));
-    assert_eq!((config.keys.jwks_max_age, config.keys.revoked.len(), config.reload_interval), (360, 1, 3));
-    assert_eq!(config.ops, Some(listen("127.0.0.1:9464")));
+    assert_eq!((config.keys.jwks_max_age, config.keys.revoked.len(), config.reload.interval), (360, 1, 3));
+    assert_eq!(config.ops.unwrap().listen, listen("127.0.0.1:9464"));
     let token = &config.token;
     assert_eq!((token.access_lifetime, token.refresh_lifetime, token.session_lifetime), (660, 172_800, 31 * 86_400));
     assert_eq!((token.leeway, token.cache), (6, 10_001));
@@ -394,4 +394,140 @@ fn what_is_allowed_but_probably_not_meant() {
         let said = warnings(&content);
         assert!(said.contains(expected) && !said.contains('\n'), "{said}");
     }
+}
+
+/// Where the handbook has the table of settings; the README has it until that page is there.
+const HANDBOOK: &str = "deploy/configuration.md";
+
+/// The handbook's table, as the declaration has it.
+fn table() -> String {
+    let mut lines = vec!["| key | default | applied by | meaning |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
+    lines.extend(settings().map(|setting| {
+        let applied_by = if setting.needs_restart { "restart" } else { "reload" };
+        format!("| `{}` | {} | {applied_by} | {} |", setting.key, setting.default, setting.text).replace("|  |", "| |")
+    }));
+    lines.join("\n") + "\n"
+}
+
+/// To change a setting's row: change `src/config/settings.rs`, and put in the page what this test prints when it fails.
+#[test]
+fn the_handbook_has_every_setting() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    match fs::read_to_string(root.join(HANDBOOK)) {
+        Ok(page) => assert!(page.contains(&table()), "expected this table in {HANDBOOK}:\n{}", table()),
+        Err(_) => readme_names_only_settings(&fs::read_to_string(root.join("README.md")).unwrap()),
+    }
+}
+
+/// Each row's keys are settings, with the row's default.
+fn readme_names_only_settings(page: &str) {
+    let (_, table) = page.split_once("| key | default | |\n| --- | --- | --- |\n").unwrap();
+    for row in table.lines().take_while(|line| line.starts_with('|')) {
+        let cells: Vec<_> = row.split(" | ").collect();
+        let names: Vec<_> = cells[0].split('`').skip(1).step_by(2).collect();
+        for name in &names {
+            // In a row of several, the first alone may be written with its table.
+            let (at, _) = names[0].rsplit_once('.').unwrap_or_default();
+            let found = settings().find(|one| one.key == *name || one.key == format!("{at}.{name}"));
+            let Some(setting) = found else { panic!("{name} is no setting") };
+            if cells[1].starts_with('`') {
+                assert_eq!(setting.default, cells[1], "{name}");
+            }
+        }
+    }
+}
+
+/// Each setting's key is in the digest or is not, and its value with it.
+#[test]
+fn what_replicas_must_agree_in() {
+    let base = has("scope = [\"a\", \"b\"]");
+    let digest_of =
+        |content: &str| read(content).unwrap_or_else(|said| panic!("{said}\n{content}")).1.configuration_digest;
+    let with = |lines: &str| digest_of(&format!("{lines}\n{base}"));
+    let same = digest_of(&base);
+    for lines in [
+        "listen = \"127.0.0.1:1\"",
+        "proxy_protocol = true",
+        "ops.listen = \"127.0.0.1:2\"",
+        "drain.limit = \"9s\"",
+        "drain.lame_duck = \"9s\"",
+        "limits.connections = 9",
+        "keys.check_modes = false",
+        "reload.interval = \"9s\"",
+        "token.cache = 9",
+        // A default that is written out.
+        "token = { algorithm = \"ES256\", leeway = \"5s\", access_lifetime = \"600s\" }",
+        "forwarded_header = \"x-forwarded-for\"",
+        "cors.origins = []",
+    ] {
+        assert_eq!(with(lines), same, "{lines}");
+    }
+    let mut seen = vec![same];
+    for lines in [
+        "trusted_proxies = [\"unix\"]",
+        "forwarded_header = \"Forwarded\"",
+        "cors.origins = [\"https://a.example\"]",
+        "keys.jwks_max_age = \"9s\"",
+        "limits.failures = 9",
+        "token.audience = [\"x\"]",
+        "token.access_lifetime = \"9s\"",
+        "token.refresh_lifetime = \"9s\"",
+        "token.session_lifetime = \"9d\"",
+        "token.leeway = \"9s\"",
+        "anonymous = {}",
+        "anonymous.scope = [\"x\"]",
+    ] {
+        seen.push(with(lines));
+    }
+    for lines in [
+        "scope = [\"a\"]",
+        "audience = [\"x\"]",
+        "subjects = [\"x\"]",
+        "claims = [\"x\"]",
+        "grants = [\"refresh_token\"]",
+        "accepts = [\"x\"]",
+        "rate = 1",
+        "access_lifetime = \"9s\"",
+        "refresh_lifetime = \"9s\"",
+        "session_lifetime = \"9d\"",
+        "not_before = 2026-11-22T00:00:00Z",
+    ] {
+        seen.push(digest_of(&has(lines)));
+    }
+    seen.push(digest_of(&client("a", &[&digest("x"), &digest("y")], "scope = [\"a\", \"b\"]")));
+    let count = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "two that differ have one digest");
+    // Neither the order of clients and scope tokens counts, nor which secret it is.
+    let other = client("a", &[&digest("z")], "scope = [\"b\", \"a\", \"b\"]");
+    assert_eq!(digest_of(&other), same);
+    let two = |first: &str, second: &str| {
+        digest_of(&file(
+            &[first, second].map(|id| format!("[[clients]]\nid = {id:?}\nsecrets = [{:?}]", digest("x"))).join("\n"),
+        ))
+    };
+    assert_eq!(two("a", "b"), two("b", "a"));
+}
+
+/// The keys of a client's JWKS count, not how the file is called or laid out.
+#[test]
+fn a_clients_keys_are_in_the_digest() {
+    let jwks = |name: &str, text: &str| {
+        let folder = tempdir().unwrap();
+        fs::create_dir(folder.path().join("keys")).unwrap();
+        copy_key(KEY, &folder.path().join("keys").join(KEY));
+        fs::write(folder.path().join(name), text).unwrap();
+        let config = load(folder.path(), &file(&format!("[[clients]]\nid = \"a\"\njwks = {name:?}"))).unwrap();
+        app::snapshot(&config, Timestamp::from_unix(START)).unwrap().configuration_digest
+    };
+    let okp = |kid: &str, x: &str| {
+        format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"{kid}\",\"x\":\"{x}\"}}]}}")
+    };
+    // RFC 8037 appendix A.2 and RFC 8032 §7.1, TEST 2.
+    let (one, other) = ("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo", "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
+    let same = jwks("a.json", &okp("k", one));
+    assert_eq!(jwks("b.json", &okp("k", one).replace(',', " , ")), same);
+    assert_ne!(jwks("a.json", &okp("k", other)), same);
+    assert_ne!(jwks("a.json", &okp("l", one)), same);
 }

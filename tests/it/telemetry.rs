@@ -39,8 +39,9 @@ fn a_line_for_every_request_and_every_token() {
     let refused = lines(&log, "refused");
     let said: Vec<_> =
         refused.iter().map(|line| (line["status"].as_u64().unwrap(), line["cause"].as_str().unwrap())).collect();
-    assert_eq!(said, [(403, "Forbidden"), (401, "client_authentication"), (404, "NotFound")], "{log}");
-    assert_eq!((&refused[0]["client"], &refused[1]["client"]), (&"orders".into(), &Value::Null));
+    assert_eq!(said, [(403, "missing_scope"), (401, "wrong_secret"), (404, "NotFound")], "{log}");
+    assert_eq!((&refused[0]["client"], &refused[0]["refused"]), (&"orders".into(), &"x".into()));
+    assert_eq!((&refused[1]["client"], &refused[1]["refused"]), (&"orders".into(), &Value::Null));
     assert_eq!((&refused[2]["route"], &refused[2]["address"]), (&"".into(), &"127.0.0.1".into()));
 
     let tokens = lines(&log, "token");

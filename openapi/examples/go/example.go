@@ -153,7 +153,7 @@ func (k *Keys) Key(id string) (*ecdsa.PublicKey, error) {
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	now := time.Now()
-	// An unknown key may be a new one, but whoever makes up ids must not make us fetch each time.
+	// An unknown key may be a new one, but made-up ids must not cause a fetch each time.
 	if (!now.Before(k.staleAt) || k.keys[id] == nil) && !now.Before(k.fetchAt) {
 		k.fetchAt = now.Add(pause)
 		if err := k.fetch(); err != nil {

@@ -77,7 +77,7 @@ class Keys:
     def key(self, kid: str | None) -> jwt.PyJWK:
         with self._lock:
             now = time.monotonic()
-            # An unknown key may be a new one, but whoever makes up ids must not make us fetch each time.
+            # An unknown key may be a new one, but made-up ids must not cause a fetch each time.
             if (now >= self._stale_at or kid not in self._keys) and now >= self._fetch_at:
                 self._fetch_at = now + self.PAUSE
                 self._fetch()
@@ -108,7 +108,7 @@ def verify(token: str) -> dict:
         leeway=5,
         options={"require": ["exp", "iss", "aud"]},
     )
-    # Else other tokens of the same issuer would do.
+    # Otherwise other tokens of the same issuer would do.
     if verified["header"].get("typ") != "at+jwt":
         raise jwt.InvalidTokenError("not an access token")
     return verified["payload"]

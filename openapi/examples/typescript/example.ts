@@ -83,7 +83,7 @@ class Keys {
   readonly key = async (header: JWTHeaderParameters) => {
     const id = header.kid ?? "";
     const now = performance.now();
-    // An unknown key may be a new one, but whoever makes up ids must not make us fetch each time.
+    // An unknown key may be a new one, but made-up ids must not cause a fetch each time.
     if ((now >= this.#staleAt || !this.#known.has(id)) && now >= this.#fetchAt) {
       this.#fetchAt = now + Keys.#pause;
       this.#fetching = this.#fetch().finally(() => (this.#fetching = undefined));
@@ -114,7 +114,7 @@ async function authorize(authorization = ""): Promise<[number, string?]> {
   try {
     const { payload } = await jwtVerify(token, keys.key, {
       algorithms: ["ES256"], // what this service was told to expect; never what the token says
-      typ: "at+jwt", // else other tokens of the same issuer would do
+      typ: "at+jwt", // otherwise other tokens of the same issuer would do
       issuer: ISSUER,
       audience: AUDIENCE,
       requiredClaims: ["exp"],

@@ -7,7 +7,7 @@ use crate::token::{MAX_TOKEN, MintError, Rejection};
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        let word = denied.word().unwrap_or_default();
+        let word = denied.word();
         let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word);
         match denied {
             Denied::Client(_) => Self::Unauthorized(Challenge::Basic, word),

@@ -20,7 +20,6 @@ use crate::grants::{self, NativeCreate, NativeRefresh};
 use crate::service::{Rendered, State};
 use crate::token::{AccessClaims, Dialect};
 
-pub(super) use wire::ApiError;
 use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");

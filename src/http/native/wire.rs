@@ -1,30 +1,23 @@
 //! Wire types: what stands in bodies.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use poem_openapi::Object;
+use poem_openapi::registry::{MetaSchema, MetaSchemaRef};
 use serde::Serialize;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
 use crate::clients::{ClientAuth, Order};
-use crate::http::body::{Form, Member};
+use crate::http::body::{Kind, json_object};
 use crate::http::credentials::BasicAuth;
 use crate::http::problem::Problem;
 use crate::http::reply::Answer;
 use crate::service::Issued;
 use crate::token::{AccessClaims, Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
-
-/// What went wrong.
-#[derive(Debug, Object, Serialize)]
-pub(in crate::http) struct ApiError {
-    /// The kind of error, for programs: `BadRequest`, `Unauthorized`, `Forbidden`, …
-    pub(in crate::http) name: String,
-    /// What is wrong and what would be right, for people.
-    pub(in crate::http) message: String,
-    /// Always empty: internals stay in the server's log.
-    pub(in crate::http) stack: Vec<String>,
-}
 
 /// An access token and what continues it.
 #[derive(Debug, Object)]
@@ -110,43 +103,42 @@ impl Answer for TokenInfo {
     ];
 }
 
-/// What to issue. Every member is optional; so is the body.
-#[derive(Debug, Object)]
-#[oai(rename = "CreateToken")]
-pub(super) struct CreateTokenSchema {
-    /// The client's id, where it is not in the `Authorization` header.
-    client_id: Option<String>,
-    /// The client's secret, where it is not in the `Authorization` header.
-    client_secret: Option<String>,
-    /// What the token is to allow; default: all that the client may have.
-    #[oai(validator(min_items = 1, max_items = 64))]
-    scope: Option<Vec<String>>,
-    /// Who may accept it; default: the client's audience, else the service's.
-    #[oai(validator(min_items = 1, max_items = 8))]
-    audience: Option<Vec<String>>,
-    /// Whom it is about; default: the client's id.
-    #[oai(validator(min_length = 1, max_length = 255))]
-    subject: Option<String>,
-    /// Seconds that it lives; default and most: the client's access lifetime.
-    #[oai(validator(minimum(value = "1")))]
-    lifetime: Option<i64>,
-    /// Extra claims: strings, booleans, integers, or arrays of these.
-    claims: Option<BTreeMap<String, serde_json::Value>>,
+json_object! {
+    /// What to issue. Every member is optional; so is the body.
+    #[purpose = "What to issue; leave it out to get all that the client may have."]
+    pub(super) struct CreateToken {
+        /// The client's id, where it is not in the `Authorization` header.
+        client_id: Text,
+        /// The client's secret, where it is not in the `Authorization` header.
+        client_secret: Secret,
+        /// What the token is to allow; default: all that the client may have.
+        scope: List<ScopeToken>,
+        /// Who may accept it; default: the client's audience, else the service's.
+        audience: List<Audience>,
+        /// Whom it is about; default: the client's id.
+        subject: Subject,
+        /// Seconds that it lives; default and most: the client's access lifetime.
+        lifetime: Seconds,
+        /// Extra claims: strings, booleans, integers, or arrays of these.
+        claims: ExtraClaims,
+    }
 }
 
-/// The body of `POST /token`.
-#[derive(Debug, Default)]
-pub(super) struct CreateToken {
-    pub(super) client_id: Option<String>,
-    pub(super) client_secret: Option<Zeroizing<String>>,
-    pub(super) order: Order,
+json_object! {
+    /// What to narrow the new access token to. The body is optional.
+    #[purpose = "What to narrow the new access token to; leave it out to keep all."]
+    pub(super) struct RefreshToken {
+        /// What the new access token is to allow; default: all that it may.
+        scope: List<ScopeToken>,
+    }
 }
 
 impl CreateToken {
     /// The credentials, which stand in the header or in members, and the order.
     pub(super) fn authenticated_by(self, header: BasicAuth) -> Result<(ClientAuth, Order), Problem> {
+        let Self { client_id, client_secret, scope, audience, subject, lifetime, claims } = self;
         let missing = |missing, there| Err(Problem::bad(format!("{missing} must be there beside {there}")));
-        let auth = match (header, self.client_id, self.client_secret) {
+        let auth = match (header, client_id, client_secret) {
             (BasicAuth::Absent, None, None) => ClientAuth::None,
             (BasicAuth::Absent, Some(id), Some(secret)) => {
                 ClientAuth::Secret(id.into(), Zeroizing::new(secret.as_bytes().to_vec()))
@@ -160,140 +152,193 @@ impl CreateToken {
                 return Err(Problem::bad(message));
             }
         };
-        Ok((auth, self.order))
+        Ok((auth, Order { scope, audience, subject, lifetime, claims }))
     }
 }
 
-const SCOPE: Member = Member {
-    name: "scope",
-    expected: "an array of 1 to 64 scope tokens, each 1 to 128 visible ASCII characters without \" and \\",
-};
+/// Any string.
+pub(super) struct Text;
 
-impl Form for CreateToken {
-    type Schema = CreateTokenSchema;
+impl Kind for Text {
+    type Value = String;
 
-    const DESCRIPTION: &'static str = "What to issue; leave it out to get all that the client may have.";
+    fn expected() -> Cow<'static, str> {
+        "a string".into()
+    }
 
-    const MEMBERS: &'static [Member] = &[
-        Member { name: "client_id", expected: "a string" },
-        Member { name: "client_secret", expected: "a string" },
-        SCOPE,
-        Member {
-            name: "audience",
-            expected: "an array of 1 to 8 audiences, each 1 to 255 characters and none of them a control character",
-        },
-        Member { name: "subject", expected: Subject::EXPECTED },
-        Member { name: "lifetime", expected: "an integer of seconds, 1 or more" },
-        Member { name: "claims", expected: ExtraClaims::EXPECTED },
-    ];
+    fn schema() -> MetaSchema {
+        MetaSchema::new("string")
+    }
 
-    fn read<'de, A: MapAccess<'de>>(&mut self, member: &str, value: &mut A) -> Result<(), A::Error> {
-        match member {
-            "client_id" => self.client_id = Some(value.next_value()?),
-            "client_secret" => self.client_secret = Some(value.next_value::<String>()?.into()),
-            "scope" => self.order.scope = Some(value.next_value::<Listed<_, { Scope::MAX }>>()?.0),
-            "audience" => self.order.audience = Some(value.next_value::<Listed<_, { Audiences::MAX }>>()?.0),
-            "subject" => self.order.subject = Some(value.next_value()?),
-            "lifetime" => self.order.lifetime = Some(value.next_value::<Positive>()?.0),
-            _ => self.order.claims = Some(value.next_value()?),
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        String::deserialize(deserializer)
+    }
+}
+
+/// A string that is wiped when it is dropped.
+pub(super) struct Secret;
+
+impl Kind for Secret {
+    type Value = Zeroizing<String>;
+
+    fn expected() -> Cow<'static, str> {
+        Text::expected()
+    }
+
+    fn schema() -> MetaSchema {
+        Text::schema()
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self::Value, D::Error> {
+        Text::read(deserializer).map(Zeroizing::new)
+    }
+}
+
+impl Kind for Subject {
+    type Value = Self;
+
+    fn expected() -> Cow<'static, str> {
+        Self::EXPECTED.into()
+    }
+
+    fn schema() -> MetaSchema {
+        MetaSchema {
+            min_length: Some(1),
+            max_length: Some(255),
+            pattern: Some(r"^[\x21-\x7E]+$".to_owned()),
+            ..MetaSchema::new("string")
         }
-        Ok(())
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
     }
 }
 
-/// What to narrow the new access token to. The body is optional.
-#[derive(Debug, Object)]
-#[oai(rename = "RefreshToken")]
-pub(super) struct RefreshTokenSchema {
-    /// What the new access token is to allow; default: all that it may.
-    #[oai(validator(min_items = 1, max_items = 64))]
-    scope: Option<Vec<String>>,
-}
+/// Whole seconds, at least one.
+pub(super) struct Seconds;
 
-/// The body of `PUT /token`.
-#[derive(Debug, Default)]
-pub(super) struct RefreshToken {
-    pub(super) scope: Option<Vec<ScopeToken>>,
-}
+impl Kind for Seconds {
+    type Value = i64;
 
-impl Form for RefreshToken {
-    type Schema = RefreshTokenSchema;
+    fn expected() -> Cow<'static, str> {
+        "an integer of seconds, 1 or more".into()
+    }
 
-    const DESCRIPTION: &'static str = "What to narrow the new access token to; leave it out to keep all.";
+    fn schema() -> MetaSchema {
+        MetaSchema { minimum: Some(1.0), ..MetaSchema::new_with_format("integer", "int64") }
+    }
 
-    const MEMBERS: &'static [Member] = &[SCOPE];
-
-    fn read<'de, A: MapAccess<'de>>(&mut self, _: &str, value: &mut A) -> Result<(), A::Error> {
-        self.scope = Some(value.next_value::<Listed<_, { Scope::MAX }>>()?.0);
-        Ok(())
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+        match i64::deserialize(deserializer)? {
+            seconds if seconds >= 1 => Ok(seconds),
+            _ => Err(D::Error::custom("less than 1")),
+        }
     }
 }
 
-/// One to `MAX` elements, in the order given; duplicates collapse, and count.
-struct Listed<T, const MAX: usize>(Vec<T>);
+impl Kind for ExtraClaims {
+    type Value = Self;
+
+    fn expected() -> Cow<'static, str> {
+        Self::EXPECTED.into()
+    }
+
+    fn schema() -> MetaSchema {
+        let any = MetaSchemaRef::Inline(Box::new(MetaSchema::ANY));
+        MetaSchema {
+            additional_properties: Some(Box::new(any)),
+            max_properties: Some(Self::MAX),
+            ..MetaSchema::new("object")
+        }
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
+/// Elements in the order given, at least one; duplicates collapse, and count.
+pub(super) struct List<T>(PhantomData<fn() -> T>);
 
 /// What stands in a list: a string with a grammar.
-trait Element: Sized + PartialEq {
+pub(super) trait Element: Sized + PartialEq {
+    /// What several of them are called.
+    const PLURAL: &'static str;
+    /// What a right one looks like.
+    const EXPECTED: &'static str;
+    /// How many a list may have.
+    const MAX: usize;
+
     fn parse(text: &str) -> Option<Self>;
 }
 
 impl Element for ScopeToken {
+    const PLURAL: &'static str = "scope tokens";
+    const EXPECTED: &'static str = Self::EXPECTED;
+    const MAX: usize = Scope::MAX;
+
     fn parse(text: &str) -> Option<Self> {
         Self::parse(text)
     }
 }
 
 impl Element for Audience {
+    const PLURAL: &'static str = "audiences";
+    const EXPECTED: &'static str = Self::EXPECTED;
+    const MAX: usize = Audiences::MAX;
+
     fn parse(text: &str) -> Option<Self> {
         Self::parse(text)
     }
 }
 
-impl<'de, T: Element, const MAX: usize> Deserialize<'de> for Listed<T, MAX> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Elements<T, const MAX: usize>(std::marker::PhantomData<T>);
-        impl<'de, T: Element, const MAX: usize> Visitor<'de> for Elements<T, MAX> {
-            type Value = Listed<T, MAX>;
+impl<T: Element> Kind for List<T> {
+    type Value = Vec<T>;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "an array of 1 to {MAX} strings")
-            }
+    fn expected() -> Cow<'static, str> {
+        format!("an array of 1 to {} {}, each {}", T::MAX, T::PLURAL, T::EXPECTED).into()
+    }
 
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let wrong = || serde::de::Error::custom("an element of another form, none, or too many");
-                let (mut all, mut written) = (Vec::new(), 0);
-                while let Some(text) = items.next_element::<std::borrow::Cow<str>>()? {
-                    written += 1;
-                    if written > MAX {
-                        return Err(wrong());
-                    }
-                    let element = T::parse(&text).ok_or_else(wrong)?;
-                    if !all.contains(&element) {
-                        all.push(element);
-                    }
-                }
-                if all.is_empty() { Err(wrong()) } else { Ok(Listed(all)) }
-            }
-        }
-        deserializer.deserialize_seq(Elements(std::marker::PhantomData))
+    fn schema() -> MetaSchema {
+        let items = MetaSchemaRef::Inline(Box::new(MetaSchema::new("string")));
+        let items = Some(Box::new(items));
+        MetaSchema { items, min_items: Some(1), max_items: Some(T::MAX), ..MetaSchema::new("array") }
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+        deserializer.deserialize_seq(Self(PhantomData))
     }
 }
 
-struct Positive(i64);
+impl<'de, T: Element> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
 
-impl<'de> Deserialize<'de> for Positive {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match i64::deserialize(deserializer)? {
-            seconds if seconds >= 1 => Ok(Self(seconds)),
-            _ => Err(serde::de::Error::custom("an integer of 1 or more")),
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(T::PLURAL)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Vec<T>, A::Error> {
+        let wrong = || A::Error::custom("an element of another form, none, or too many");
+        let (mut all, mut written) = (Vec::new(), 0);
+        while let Some(text) = items.next_element::<Cow<str>>()? {
+            written += 1;
+            if written > T::MAX {
+                return Err(wrong());
+            }
+            let element = T::parse(&text).ok_or_else(wrong)?;
+            if !all.contains(&element) {
+                all.push(element);
+            }
         }
+        if all.is_empty() { Err(wrong()) } else { Ok(all) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::body::parse;
+    use crate::http::body::{JsonObject, parse};
 
     #[test]
     fn mistakes_name_the_member() {
@@ -306,9 +351,9 @@ mod tests {
             ("{} x", "the body is not valid JSON at line 1, column 4"),
             ("{\"scope\":[\"a\"],}", "the body is not valid JSON at line 1"),
             ("\u{feff}{}", "the body is not valid JSON at line 1"),
-            ("{\"scopes\":1}", "there is no member \"scopes\"; there is client_id, client_secret, scope, audience"),
-            ("{\"scope\":[\"a\"],\"scope\":[\"b\"]}", "scope must be there at most once"),
-            ("{\"scope\":[\"a\"],\"sc\\u006fpe\":[\"b\"]}", "scope must be there at most once"),
+            ("{\"scopes\":1}", "unknown member \"scopes\"; expected one of client_id, client_secret, scope, audience"),
+            ("{\"scope\":[\"a\"],\"scope\":[\"b\"]}", "duplicate member \"scope\""),
+            ("{\"scope\":[\"a\"],\"sc\\u006fpe\":[\"b\"]}", "duplicate member \"scope\""),
             ("{\"scope\":null}", "scope must be an array of 1 to 64 scope tokens"),
             ("{\"scope\":[]}", "scope must be an array"),
             ("{\"scope\":\"a b\"}", "scope must be an array"),
@@ -325,25 +370,63 @@ mod tests {
             (&deep, "the body must be a JSON object"),
         ];
         for (body, expected) in cases {
-            let said = parse::<CreateToken>(body.as_bytes()).unwrap_err();
+            let said = parse::<CreateToken>(body.as_bytes()).err().unwrap();
             assert!(said.starts_with(expected), "{}\n said: {said}", body.get(..60).unwrap_or(body));
         }
         let nested = format!("{{\"claims\":{{\"a\":{}", "[".repeat(30_000));
-        let said = parse::<CreateToken>(nested.as_bytes()).unwrap_err();
+        let said = parse::<CreateToken>(nested.as_bytes()).err().unwrap();
         assert!(said.starts_with("claims must be"), "{said}");
         assert!(parse::<CreateToken>(b"{\"scope\":[\"\xff\"]}").is_err());
-        assert!(parse::<RefreshToken>(b"{\"audience\":[\"a\"]}").unwrap_err().contains("there is scope"));
+        assert!(parse::<RefreshToken>(b"{\"audience\":[\"a\"]}").err().unwrap().contains("expected one of scope"));
+    }
+
+    #[test]
+    fn messages_say_the_limits() {
+        let said = |body: &str| parse::<CreateToken>(body.as_bytes()).err().unwrap();
+        assert_eq!(
+            said("{\"scope\":0}"),
+            "scope must be an array of 1 to 64 scope tokens, each 1 to 128 visible ASCII characters without \" and \\"
+        );
+        assert_eq!(
+            said("{\"audience\":0}"),
+            "audience must be an array of 1 to 8 audiences, each 1 to 255 characters, none of them a control character"
+        );
+        assert_eq!(said("{\"client_secret\":0}"), "client_secret must be a string");
+    }
+
+    /// A member that is declared is read, refused the second time, and described.
+    #[test]
+    fn each_member_is_read_and_described() {
+        let values = [
+            ("client_id", "\"a\""),
+            ("client_secret", "\"a\""),
+            ("scope", "[\"a\"]"),
+            ("audience", "[\"a\"]"),
+            ("subject", "\"a\""),
+            ("lifetime", "1"),
+            ("claims", "{}"),
+        ];
+        assert!(CreateToken::MEMBERS.iter().map(|member| member.name).eq(values.map(|(name, _)| name)));
+        for (name, value) in values {
+            assert!(parse::<CreateToken>(format!("{{\"{name}\":{value}}}").as_bytes()).is_ok(), "{name}");
+            let twice = format!("{{\"{name}\":{value},\"{name}\":{value}}}");
+            let said = parse::<CreateToken>(twice.as_bytes()).err().unwrap();
+            assert_eq!(said, format!("duplicate member \"{name}\""));
+        }
+        assert!(
+            CreateToken::MEMBERS.iter().all(|member| member.about.ends_with('.') && !member.about.starts_with(' '))
+        );
     }
 
     #[test]
     fn duplicates_collapse_and_limits_hold() {
         let list = |n: usize| (0..n).map(|i| format!("\"s{i}\"")).collect::<Vec<_>>().join(",");
         let scope = |n| parse::<CreateToken>(format!("{{\"scope\":[{}]}}", list(n)).as_bytes());
-        assert_eq!(scope(64).unwrap().order.scope.unwrap().len(), 64);
+        assert_eq!(scope(64).unwrap().scope.unwrap().len(), 64);
         assert!(scope(65).is_err());
         let audience = |n| parse::<CreateToken>(format!("{{\"audience\":[{}]}}", list(n)).as_bytes());
         assert!(audience(8).is_ok() && audience(9).is_err());
-        let twice = parse::<CreateToken>(b"{\"scope\":[\"b\",\"a\",\"b\"]}").unwrap().order.scope.unwrap();
+        let twice = parse::<CreateToken>(b"{\"scope\":[\"b\",\"a\",\"b\"]}").unwrap().scope.unwrap();
         assert_eq!(twice.iter().map(ScopeToken::as_str).collect::<Vec<_>>(), ["b", "a"]);
     }
 }

@@ -7,7 +7,7 @@ use super::form::Form;
 use crate::clients::{Client, ClientAuth};
 use crate::http::credentials::BasicAuth;
 use crate::http::query::decode;
-use crate::service::{Call, Unauthenticated};
+use crate::service::{Call, Denied, Unauthenticated};
 
 /// The one kind of assertion (RFC 7523 §2.2).
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
@@ -55,13 +55,15 @@ impl Presented {
     /// The client that has proved who it is.
     pub(super) fn client<'s>(&self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
         if matches!(self.auth, ClientAuth::None) {
-            return Err(OAuthFailure::invalid_client(self.in_header, Unauthenticated::NoCredentials));
+            let denied = call.note(Denied::Client(Unauthenticated::NoCredentials));
+            return Err(OAuthFailure::of(denied, self.in_header));
         }
         let client = call.authenticate(&self.auth).map_err(|denied| OAuthFailure::of(denied, self.in_header))?;
         match &self.client_id {
             Some(id) if id.as_str() != client.id.as_str() => match self.auth {
                 ClientAuth::Assertion(_) => {
-                    Err(OAuthFailure::invalid_client(self.in_header, Unauthenticated::AssertionSubject))
+                    let denied = call.note(Denied::Client(Unauthenticated::AssertionSubject));
+                    Err(OAuthFailure::of(denied, self.in_header))
                 }
                 _ => Err(OAuthFailure::invalid_request("client_id is not the client that authenticates")),
             },

@@ -9,6 +9,7 @@ use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaRespon
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::clients::Refusal;
 use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
@@ -97,16 +98,14 @@ impl OAuthFailure {
             Denied::MissingScope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
             Denied::GrantType => {
                 let description = "this client may not use this grant; see its `grants` in the configuration";
-                Self::new("unauthorized_client", description, cause.unwrap_or("grant_not_allowed"))
+                Self::new("unauthorized_client", description, cause)
             }
             Denied::Malformed
             | Denied::Token(_)
             | Denied::Session(_)
             | Denied::OtherAudience
             | Denied::OtherDialect
-            | Denied::OtherClient => {
-                Self::new("invalid_grant", "the token is not accepted", cause.unwrap_or("invalid_grant"))
-            }
+            | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted", cause),
             Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
             )),
@@ -166,16 +165,25 @@ fn write(response: &mut Response, error: &str, description: &str) {
 
 /// What the layers around the handlers refuse, in this dialect's words. Status and headers are those of every dialect.
 pub(in crate::http) fn shape(problem: Problem) -> Response {
-    let (status, message) = (problem.status(), problem.message());
-    let error = match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => "temporarily_unavailable",
-        status if status.is_server_error() => "server_error",
-        _ => "invalid_request",
-    };
-    let message = if status == StatusCode::UNSUPPORTED_MEDIA_TYPE { UNSUPPORTED_MEDIA_TYPE.into() } else { message };
+    let (error, description) = words(problem.status(), problem.message());
     let mut response = problem.head();
-    write(&mut response, error, &message);
+    write(&mut response, error, &description);
     response
+}
+
+/// The same for the specification.
+pub(in crate::http) fn example(status: StatusCode, message: &str) -> Value {
+    let (error, description) = words(status, message.to_owned().into());
+    json!({"error": error, "error_description": in_the_set(&description)})
+}
+
+fn words(status: StatusCode, message: Cow<'static, str>) -> (&'static str, Cow<'static, str>) {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => ("temporarily_unavailable", message),
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => ("invalid_request", UNSUPPORTED_MEDIA_TYPE.into()),
+        status if status.is_server_error() => ("server_error", message),
+        _ => ("invalid_request", message),
+    }
 }
 
 const UNSUPPORTED_MEDIA_TYPE: &str =
@@ -232,5 +240,32 @@ impl ApiResponse for OAuthFailure {
 
     fn register(registry: &mut Registry) {
         OAuthError::register(registry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Status, `Retry-After` and body.
+    fn said(problem: Problem) -> (u16, Option<String>, serde_json::Value) {
+        let response = shape(problem);
+        let status = response.status().as_u16();
+        let wait = response.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap().to_owned());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let body = runtime.block_on(response.into_body().into_vec()).unwrap();
+        (status, wait, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[test]
+    fn the_cause_of_a_failure_is_for_the_log() {
+        let (status, wait, body) = said(Problem::Internal("the cause"));
+        assert_eq!((status, wait), (500, None));
+        assert_eq!(body["error"], "server_error");
+        assert!(!body.to_string().contains("the cause"), "{body}");
+        let (status, wait, body) = said(Problem::Unavailable("the cause"));
+        assert_eq!((status, wait.as_deref()), (503, Some("1")));
+        assert_eq!(body["error"], "temporarily_unavailable");
+        assert!(!body.to_string().contains("the cause"), "{body}");
     }
 }

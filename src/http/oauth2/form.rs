@@ -29,7 +29,8 @@ impl Form {
     pub(super) fn parse(text: &str) -> Result<Self, OAuthFailure> {
         let mut parameters: Vec<(String, Zeroizing<String>)> = Vec::new();
         let mut seen = std::collections::HashSet::new();
-        for (name, value) in pairs(text) {
+        // Nothing between two ampersands is no parameter (WHATWG URL §5.1).
+        for (name, value) in pairs(text).filter(|pair| *pair != ("", None)) {
             let malformed = || OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8");
             let name = decode(name).ok_or_else(malformed)?.into_owned();
             let value = value.map_or(Some(Cow::Borrowed("")), decode).ok_or_else(malformed)?;
@@ -134,6 +135,7 @@ mod tests {
         for wrong in ["a=1&a=2", "a=1&%61=2", "a=&a=", "x=1&x=1", "a=%", "a=%4", "a=%zz", "a=%ff", "%ff=1", "a=%C3"] {
             assert!(Form::parse(wrong).is_err(), "{wrong}");
         }
+        assert!(Form::parse("&&a=1&&").unwrap().take("a").is_some());
         let many = (0..10_000).map(|number| format!("p{number}=")).collect::<Vec<_>>().join("&");
         assert!(Form::parse(&many).unwrap().0.is_empty());
         // A semicolon does not separate.

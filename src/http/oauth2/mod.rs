@@ -10,20 +10,23 @@ mod token;
 
 use std::sync::Arc;
 
+use poem::http::HeaderMap;
 use poem::web::Data;
 use poem_openapi::{OpenApi, Tags};
 
 use super::context::RequestContext;
 use super::credentials::BasicAuth;
+use super::problem::{Failure, WithNothing};
 use super::reply::Reply;
 use crate::service::State;
 use authentication::Presented;
 use errors::OAuthFailure;
 use form::FormBody;
 use introspection::{INACTIVE, Introspected, IntrospectionRequest, IntrospectionSchema};
+use metadata::{Kind, Metadata};
 use token::{TokenRequest, TokenResponse};
 
-pub(super) use errors::shape;
+pub(super) use errors::{example, shape};
 pub(super) use metadata::add_to as add_metadata_to;
 
 #[derive(Tags)]
@@ -49,7 +52,8 @@ impl OAuth2 {
     /// Get a token (OAuth 2.0)
     ///
     /// Issues an access token by `client_credentials`, and continues a session by `refresh_token` (RFC 6749). The
-    /// client authenticates by HTTP Basic or by `client_id` and `client_secret` in the form.
+    /// client authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
+    /// (`private_key_jwt`, RFC 7523).
     #[oai(path = "/oauth2/token", method = "post", operation_id = "oauthToken")]
     async fn token(
         &self,
@@ -83,5 +87,29 @@ impl OAuth2 {
             Ok(inspected) => Reply::secret(inspected.rendered::<Introspected>().0.clone().into()),
             Err(_) => Reply::secret(INACTIVE.into()),
         })
+    }
+
+    /// Read the metadata
+    ///
+    /// What the service is and can do, for clients that discover it (RFC 8414).
+    #[oai(path = "/.well-known/oauth-authorization-server", method = "get", operation_id = "getMetadata")]
+    async fn metadata(
+        &self,
+        headers: &HeaderMap,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<Metadata>, Failure<WithNothing>> {
+        Ok(metadata::reply(Kind::OAuth, context.snapshot(), headers))
+    }
+
+    /// Read the metadata, for `OpenID` Connect
+    ///
+    /// The same with two more members, for clients that look where `OpenID` Connect has it. There are no ID tokens.
+    #[oai(path = "/.well-known/openid-configuration", method = "get", operation_id = "getOpenIdMetadata")]
+    async fn openid_metadata(
+        &self,
+        headers: &HeaderMap,
+        context: Data<&RequestContext>,
+    ) -> Result<Reply<Metadata>, Failure<WithNothing>> {
+        Ok(metadata::reply(Kind::OpenId, context.snapshot(), headers))
     }
 }

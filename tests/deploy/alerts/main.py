@@ -233,7 +233,7 @@ def check_log(replica, jti, kids):
         "Who got a token for": rf'"issued","shop","orders:read orders:write","{jti}","127.0.0.1"\]\n',
         "A token was found": r'^\["[^"]+","shop","user:7","127.0.0.1","example-7"\]\n$',
         "What about one request": r'^\{.*"message":"token".*\n\{.*"message":"answered".*\n(.*\n){2}$',
-        "Which client is refused": r"\n? +2 shop\tGET\t403\tForbidden\n(.*\n)*",
+        "Which client is refused": r"\n? +2 shop\tGET\t403\tmissing_scope\tadmin\n(.*\n)*",
         "From which addresses": r"^ +2 127\.0\.0\.1\n$",
         "Is a client still in use": r"^20[0-9T:.-]+Z\n$",
         "What did a rotation do": rf'"serving","{old}"\]\n(.*\n)*.*"reload refused[^"]*","[^"]+"\]\n(.*\n)*'

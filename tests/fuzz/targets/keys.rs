@@ -69,7 +69,7 @@ fn read(alg: Alg, pem: &[u8], text: &str) -> Option<Key> {
     let key = match Key::from_pem(KeyName { from: Timestamp::default(), alg }, pem) {
         Ok(key) => key,
         Err(message) => {
-            assert_silent(&message, text);
+            assert_silent(&message.to_string(), text);
             return None;
         }
     };

@@ -31,7 +31,7 @@ fn with_canaries(value: &str, refresh: &str) -> Vec<String> {
         post(&format!("Content-Type: {C}/{C}"), C),
         post(&format!("Content-Encoding: {C}\r\n{json}"), C),
         post(&format!("{}\r\n{json}", basic("orders", SECRET)), &format!(r#"{{"claims":{{"tenant":null,"{C}":1}}}}"#)),
-        post(&format!("{}\r\n{json}", basic("orders", SECRET)), &format!(r#"{{"subject":"{C}"}}"#)),
+        post(&format!("{}\r\n{json}", basic("orders", SECRET)), &format!(r#"{{"subject":"lps_{C}"}}"#)),
         // An id of another form is not kept, and so is not repeated.
         post(&format!("X-Request-Id: {C}+{C}"), "{"),
         post(&format!("X-Request-Id: {C}{}", "x".repeat(64)), "{"),

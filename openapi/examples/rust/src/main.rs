@@ -138,7 +138,7 @@ impl Keys {
         let mut cache = self.cache.lock().await;
         let now = Instant::now();
         let stale = |cache: &Cache| cache.fresh_until.is_none_or(|until| Instant::now() >= until);
-        // An unknown key may be a new one, but whoever makes up ids must not make us fetch each time.
+        // An unknown key may be a new one, but made-up ids must not cause a fetch each time.
         if (stale(&cache) || !cache.keys.contains_key(id)) && cache.fetch_at.is_none_or(|at| now >= at) {
             cache.fetch_at = Some(now + Self::PAUSE);
             let (keys, age) = self.fetch().await.map_err(|_| Refusal::NoKeys)?;

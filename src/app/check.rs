@@ -1,0 +1,44 @@
+//! What a configuration would do, without serving it.
+
+use super::error::StartError;
+use super::lint;
+use super::listeners::{addresses, cannot_listen, distinct, leaves_ipv4};
+use super::load::{load_with, snapshot};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::keys::{Folder, Gravity};
+use crate::server;
+use crate::service::{Snapshot, Warning};
+
+/// What serving `config` would break, beside what keeps it from starting; `running`
+/// is the configuration that it would take the place of, if that is known.
+///
+/// # Errors
+/// What keeps either from starting.
+pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
+    distinct(config)?;
+    let folder = Folder::read(&config.keys.path)?;
+    let mut new = load_with(config, &folder, now)?.snapshot;
+    for address in addresses(config) {
+        server::can_open(address, leaves_ipv4(address, config)).map_err(|error| cannot_listen(address, error))?;
+    }
+    let mut findings = new.keys.doubts(now);
+    match running {
+        // Without it, when the files were written is all that tells what verifiers have heard of.
+        None => findings.extend(new.keys.published_late(folder.written(), new.jwks_max_age, now)),
+        Some(running) => {
+            let old = snapshot(running, now)?;
+            findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));
+        }
+    }
+    let (odd, breaks): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.gravity == Gravity::Odd);
+    new.warnings.extend(odd.into_iter().map(|finding| Warning::standing(finding.message)));
+    let mut breaks: Vec<_> = breaks.into_iter().map(|finding| finding.message).collect();
+    if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
+        breaks.push(format!("the issuer changes from {old}: every token that has been issued is refused at once"));
+    }
+    let lint = lint::warnings(config, &new.registry, &new.keys, now);
+    new.warnings.extend(lint.into_iter().map(Warning::standing));
+    new.warnings.retain(|warning| !breaks.contains(&warning.message));
+    Ok((new, breaks))
+}

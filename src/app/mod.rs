@@ -1,0 +1,23 @@
+//! The composition root: a [`Config`](crate::config::Config) becomes what runs. The only place that
+//! knows every room.
+
+mod check;
+mod development;
+mod error;
+mod lint;
+mod listeners;
+mod load;
+mod part;
+mod reload;
+mod serve;
+mod sight;
+mod warnings;
+
+pub use check::check;
+pub use development::{Development, development, refuse_public_address};
+pub use error::StartError;
+pub use lint::problems;
+pub use listeners::Listeners;
+pub use load::{Loaded, load, plan, snapshot};
+pub use reload::{Reloader, watch};
+pub use serve::{serve, state, transport};

@@ -1,0 +1,39 @@
+//! What a configuration says that is allowed, but probably not meant.
+
+use crate::clients::Registry;
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::keys::KeyRing;
+
+/// What is allowed, but probably not meant.
+pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp) -> Vec<String> {
+    let mut all = Vec::new();
+    if registry.is_empty() && registry.anonymous().is_none() {
+        all.push(
+            "nobody can get a token: there is no client and no [anonymous]; `lingpai client add` adds a client"
+                .to_owned(),
+        );
+    }
+    if config.token.refresh_lifetime > config.token.session_lifetime {
+        all.push(
+            "refresh_lifetime is longer than session_lifetime, so sessions end before refresh tokens do".to_owned(),
+        );
+    }
+    if !config.keys.check_modes {
+        all.push(
+            "[keys] check_modes is false: a private key that every user of this machine can read or change is taken too"
+                .to_owned(),
+        );
+    }
+    let schedule = keys.schedule(now);
+    for kid in &config.keys.revoked {
+        if !schedule.iter().any(|one| one.key.kid().as_str() == kid.get_ref()) {
+            all.push(format!(
+                "the revoked key {} is not in the folder: is its id mistyped? If not, the line may go once its tokens have \
+                 ended",
+                kid.get_ref()
+            ));
+        }
+    }
+    all
+}

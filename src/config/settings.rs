@@ -1,0 +1,194 @@
+//! Every setting, once: its name, how it is written, its default, whether replicas must agree in it, what applies a
+//! change, and the handbook's text. [`settings!`](super::setting) says what the columns mean.
+
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::setting::{
+    Meaning, Missing, Setting, Table, count, default_text, digest, empty, hold, needs_restart, raw_type, settings,
+    value, value_type, written,
+};
+use super::source::{List, PathText, Source, Text};
+use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Origin, Peer, Seconds};
+use crate::clock::Timestamp;
+use crate::crypto::Digester;
+use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
+
+type Access = Seconds<1, ACCESS_CAP>;
+type Refresh = Seconds<1, REFRESH_CAP>;
+type Session = Seconds<1, SESSION_CAP>;
+type Leeway = Seconds<0, LEEWAY_CAP>;
+
+settings! {
+    /// Every setting, read and checked, with defaults filled in.
+    Config, written as File, at "" {
+        issuer: Issuer | (overridable) | replicated | restart
+            | "The value of `iss` in every token: an `https` URL (`http` only on a loopback host) without query, fragment or trailing slash. At most 255 bytes.";
+        listen: Addresses as Vec<Listen> | "127.0.0.1:8080" | local | restart
+            | "An address, or an array of up to 16: `IPv4:port`; `[IPv6]:port` (`[::]:port` also accepts IPv4, unless an IPv4 address with the same port is listed); `localhost:port`, both loopback addresses; `:port`, every IPv4 and IPv6 address; `unix:/path`; or `fd:name`, a socket that systemd opened.";
+        proxy_protocol: bool | false | local | restart
+            | "Whether every connection to an IP address of `listen` begins with a PROXY protocol header (version 1 or 2). The header is trusted, so only the load balancer may reach the port.";
+        trusted_proxies: Vec<Peer> | [] | replicated | reload
+            | "Proxies whose forwarding header is trusted for the caller's address: networks such as `\"10.0.0.0/8\"`, addresses, or `\"unix\"`.";
+        forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
+            | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
+    }
+    + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token }
+    + optional tables { ops: Ops, tls: Tls, anonymous: Anonymous }
+    + array of tables { clients: Client }
+    + beside {
+        /// Where the settings came from, for messages about them.
+        pub source: Source,
+        pub(super) client_tables: ClientTables
+    }
+
+    /// `[cors]`.
+    Cors, written as CorsTable, at "cors." {
+        origins: Vec<Origin> | [] | replicated | reload
+            | "Origins whose pages may call the API from a browser, as browsers send them: `\"https://app.example.com\"`, without a default port. Browser credentials are not allowed. The JWKS, the specification and `/.well-known/*` are open to every origin, preflights included.";
+    }
+
+    /// `[keys]`.
+    Keys, written as KeysTable, at "keys." {
+        path: PathBuf | "keys" | local | restart
+            | "The folder of key files, relative to the configuration file.";
+        jwks_max_age: Seconds<0, 86_400> as i64 | "5m" | replicated | reload
+            | "How long verifiers may cache the JWKS; at most `24h`.";
+        revoked: Vec<Text> | [] | replicated | reload
+            | "Ids of keys that are treated as absent.";
+        check_modes: bool | true | local | reload
+            | "Whether a key file that other users can read or change is refused. `false` is for secret stores that cannot mount anything else; it causes a warning.";
+    }
+
+    /// `[reload]`.
+    Reload, written as ReloadTable, at "reload." {
+        interval: Seconds<1, 3_600> as i64 | "2s" | local | reload
+            | "How often the files are compared; from `1s` to `1h`. SIGHUP reloads at once.";
+    }
+
+    /// `[ops]`.
+    Ops, written as OpsTable, at "ops." {
+        listen: Addresses as Vec<Listen> | (required) | local | restart
+            | "With `[ops]`: an address or an array of addresses that serve the operator's pages. Without it they are not served.";
+    }
+
+    /// `[tls]`.
+    Tls, written as TlsTable, at "tls." {
+        cert: PathBuf | (required) | local | restart
+            | "With `[tls]`, the IP addresses of `listen` speak TLS 1.2 and 1.3 only. A PEM file, relative to the configuration file: the certificate, followed by any intermediate certificates.";
+        key: PathBuf | (required) | local | restart
+            | "The certificate's private key, in PEM. If other users can read or change the file, a warning says so.";
+        client_ca: PathBuf | () | local | restart
+            | "CA certificates in PEM. Clients are asked for a certificate that one of them signed, but need not have one. Its SHA-256 is logged.";
+    }
+
+    /// `[drain]`.
+    Drain, written as DrainTable, at "drain." {
+        lame_duck: Seconds<0, 600> as i64 | "0s" | local | restart
+            | "After SIGTERM: how long `/readyz` answers 503 while connections are still accepted, so that load balancers can react; at most `10m`.";
+        limit: Seconds<1, 600> as i64 | "10s" | local | restart
+            | "How long requests in flight then have to finish; from `1s` to `10m`.";
+    }
+
+    /// `[limits]`.
+    Limits, written as LimitsTable, at "limits." {
+        failures: u32 | 60 | replicated | reload
+            | "Burst of failed client authentications from one address (IPv6: one /64); it refills at one per second. `0`: no limit. A correct secret is never refused. Behind a proxy set `trusted_proxies`; otherwise all its callers count as one address.";
+        memory: Memory as u64 | ("what the control group allows, otherwise the machine's") | local | restart
+            | "The memory that the defaults of the next two follow, such as `\"128MiB\"` or `\"2GiB\"`, so that floods stay below half of it.";
+        connections: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 945), at most 10,000 and the limit of open files less 32") | local | restart
+            | "Maximum concurrent connections. A further one displaces the longest idle one, or waits.";
+        requests: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 245), at most 4,096") | local | restart
+            | "Maximum requests in flight, over all connections. One address gets half of what others leave. Beyond it: 503, over HTTP/2 `REFUSED_STREAM`.";
+        connections_per_address: NonZeroU32 as u32 | ("no limit") | local | restart
+            | "Maximum concurrent connections of one address (IPv6: one /64), except those of `trusted_proxies`.";
+    }
+
+    /// `[token]`.
+    Token, written as TokenTable, at "token." {
+        algorithm: Text | "ES256" | replicated | reload
+            | "The algorithm of the keys that sign: `ES256`, `EdDSA` or `RS256`. Keys of the others are published and verify.";
+        audience: List | ("the issuer") | replicated | reload
+            | "An array of 1 to 8: the audience of tokens for clients without their own.";
+        access_lifetime: Access as i64 | "10m" | replicated | reload
+            | "How long an access token is valid; at most `24h`.";
+        refresh_lifetime: Refresh as i64 | "1d" | replicated | reload
+            | "How long a refresh token is valid; at most `90d`.";
+        session_lifetime: Session as i64 | "30d" | replicated | reload
+            | "How long a session can be refreshed; at most `365d`.";
+        leeway: Leeway as i64 | "5s" | replicated | reload
+            | "Maximum difference between clocks that is tolerated; at most `60s`.";
+        cache: u32 | 10000 | local | reload
+            | "Maximum number of verified access tokens to remember, as digests, so that checking one again needs no signature. They take at most 2 KiB each. `0`: none.";
+    }
+
+    /// `[anonymous]`.
+    Anonymous, written as AnonymousTable, at "anonymous." {
+        scope: Vec<Text> | [] | replicated | reload
+            | "With `[anonymous]`, callers without credentials get tokens with this scope. Without it they get none.";
+    }
+
+    /// One of `[[clients]]`, as written.
+    Client, written as ClientTable, at "clients." {
+        id: Text | (required) | replicated | reload
+            | "1 to 64 of `A-Z a-z 0-9 . _ ~ -`; unique, and not `anonymous`.";
+        secrets: List | ("required without `jwks`") | secret | reload
+            | "Digests of the client's secrets: `sha256:` and 64 hex digits. Two while one replaces the other.";
+        jwks: PathText | ("required without `secrets`") | contents | reload
+            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file.";
+        scope: Vec<Text> | [] | replicated | reload
+            | "Scope tokens that the client may have, up to 64.";
+        audience: List | ("the service's") | replicated | reload
+            | "Audiences that the client may request, 1 to 8.";
+        subjects: Vec<Text> | [] | replicated | reload
+            | "Subjects that the client may name beside its own id, up to 64. A `*` at the end matches one or more characters.";
+        claims: Vec<Text> | [] | replicated | reload
+            | "Names of extra claims that the client may set, up to 64.";
+        algorithm: Text | ("the service's") | replicated | reload
+            | "The algorithm that signs the client's access tokens, for example for a relying party that only knows `RS256`.";
+        grants: Vec<Text> | ("`[\"client_credentials\"]`") | replicated | reload
+            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`.";
+        accepts: Vec<Text> | [] | replicated | reload
+            | "Audiences that the client serves, up to 8: it may introspect tokens for them.";
+        rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
+            | "Token pairs per second, created or refreshed, which is also the burst. Only issued pairs count. A reload keeps the count while the rate stays the same.";
+        access_lifetime: Access as i64 | ("the service's") | replicated | reload
+            | "As `token.access_lifetime`.";
+        refresh_lifetime: Refresh as i64 | ("the service's") | replicated | reload
+            | "As `token.refresh_lifetime`.";
+        session_lifetime: Session as i64 | ("the service's") | replicated | reload
+            | "As `token.session_lifetime`.";
+        not_before: Instant as Timestamp | () | replicated | reload
+            | "An instant such as `2026-11-22T00:00:00Z`, quoted or not. Sessions that began earlier are refused: set it when a secret has leaked.";
+    }
+    + beside {
+        /// What it was read from, for messages about it.
+        pub source: Source
+    }
+}
+
+/// Where the clients are written. They are parsed when they are asked for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ClientTables {
+    /// `[[clients]]` tables in the file.
+    pub(super) tables: Vec<Range<usize>>,
+    /// Those that are written elsewhere: in an inline array, or in no file.
+    pub(super) others: Vec<Client>,
+}
+
+impl Config {
+    /// `trusted_proxies` and `forwarded_header`.
+    #[must_use]
+    pub fn forwarding(&self) -> Forwarding {
+        Forwarding { trusted: self.trusted_proxies.clone(), is_rfc7239: self.forwarded_header.is_rfc7239 }
+    }
+}
+
+impl Client {
+    /// Digests of its secrets.
+    #[must_use]
+    pub fn secrets(&self) -> &[Text] {
+        self.secrets.as_ref().map_or(&[], |secrets| secrets.get_ref())
+    }
+}

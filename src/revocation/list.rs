@@ -1,0 +1,240 @@
+//! A list in memory: a million entries in 23 MiB, and a look-up of some tens of instructions.
+//!
+//! An entry is a keyed 126-bit fingerprint of its kind and id, its kind, and an instant. Entries are
+//! sorted, and an index by their first 16 bits finds the dozen among which one may be. The keys are
+//! random and this process's own, so nobody can choose ids that collide.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
+
+use super::{Entry, Kind};
+use crate::clock::Timestamp;
+
+/// Maximum number of entries.
+pub const MAX_ENTRIES: usize = 2_000_000;
+
+/// Two halves; the last two bits are the kind.
+type Fingerprint = (u64, u64);
+
+fn fingerprint(kind: Kind, id: &str) -> Fingerprint {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(|| [RandomState::new(), RandomState::new()]);
+    let [high, low] = KEYS.each_ref().map(|key| key.hash_one((kind as u8, id)));
+    (high, low & !3 | kind as u64)
+}
+
+/// Whether a fingerprint is of a kind whose entries matter whatever their instant is.
+fn has_before((_, low): Fingerprint) -> bool {
+    low & 3 >= Kind::Client as u64
+}
+
+/// Seconds since 1970 in 32 bits: what lies beyond 2106 is kept as that.
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.unix().max(0)).unwrap_or(u32::MAX)
+}
+
+/// The fingerprints of a token, so that looking it up again hashes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marks(Box<[(Kind, Fingerprint)]>);
+
+impl Marks {
+    /// Those of the names that a token has.
+    #[must_use]
+    pub fn of<'t>(names: impl IntoIterator<Item = (Kind, &'t str)>) -> Self {
+        Self(names.into_iter().map(|(kind, id)| (kind, fingerprint(kind, id))).collect())
+    }
+}
+
+/// Why a line is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {message}")]
+pub struct LineError {
+    /// Which line, from 1.
+    pub line: usize,
+    /// What would be right.
+    pub message: String,
+}
+
+/// A list as it is read, line by line.
+#[derive(Debug, Default)]
+pub struct Builder {
+    entries: Vec<(u64, u64, u32)>,
+    counts: [usize; Kind::ALL.len()],
+}
+
+impl Builder {
+    /// Adds the lines of `text`, which come after `before` others of the same file.
+    ///
+    /// # Errors
+    /// The first line of another form.
+    pub fn add(&mut self, line: usize, text: &str) -> Result<(), LineError> {
+        let error = |message| LineError { line, message };
+        if let Some(Entry { kind, id, at }) = Entry::parse(text).map_err(error)? {
+            if self.entries.len() == MAX_ENTRIES {
+                return Err(error(format!(
+                    "expected at most {MAX_ENTRIES} entries; `lingpai revoke --prune` drops old ones"
+                )));
+            }
+            let (high, low) = fingerprint(kind, id);
+            self.entries.push((high, low, seconds(at)));
+            if let Some(count) = self.counts.get_mut(kind as usize) {
+                *count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The list.
+    #[must_use]
+    pub fn finish(self) -> Revocations {
+        let Self { mut entries, counts } = self;
+        entries.sort_unstable();
+        // Of two entries about the same the later instant counts.
+        entries.dedup_by(|later, earlier| {
+            let same = (later.0, later.1) == (earlier.0, earlier.1);
+            if same {
+                earlier.2 = later.2;
+            }
+            same
+        });
+        let mut index = vec![0; BUCKETS + 1].into_boxed_slice();
+        for (high, ..) in &entries {
+            if let Some(next) = index.get_mut(bucket(*high) + 1) {
+                *next += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut index {
+            sum += *start;
+            *start = sum;
+        }
+        Revocations { entries: entries.into(), index, counts }
+    }
+}
+
+const BUCKETS: usize = 1 << 16;
+
+fn bucket(high: u64) -> usize {
+    usize::try_from(high >> 48).unwrap_or_default()
+}
+
+/// A list, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Revocations {
+    /// Fingerprints and instants, sorted.
+    entries: Box<[(u64, u64, u32)]>,
+    /// Where the fingerprints begin that begin with these 16 bits; empty where there are none.
+    index: Box<[u32]>,
+    counts: [usize; Kind::ALL.len()],
+}
+
+impl Revocations {
+    /// What ends a token with these `marks` that began at `began`, if anything does.
+    #[must_use]
+    pub fn end(&self, marks: &Marks, began: Timestamp) -> Option<Kind> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let ends = |(kind, fingerprint): &&(Kind, Fingerprint)| {
+            self.find(*fingerprint)
+                .is_some_and(|at| !matches!(kind, Kind::Client | Kind::Subject) || seconds(began) < at)
+        };
+        marks.0.iter().find(ends).map(|(kind, _)| *kind)
+    }
+
+    fn find(&self, (high, low): Fingerprint) -> Option<u32> {
+        let bucket = bucket(high);
+        let range = *self.index.get(bucket)? as usize..*self.index.get(bucket + 1)? as usize;
+        let entries = self.entries.get(range)?;
+        let place = entries.binary_search_by(|entry| (entry.0, entry.1).cmp(&(high, low))).ok()?;
+        entries.get(place).map(|entry| entry.2)
+    }
+
+    /// How many entries that still matter at `now` are not in `new`: each client's and subject's, and those whose
+    /// instant is ahead.
+    #[must_use]
+    pub fn lost(&self, new: &Self, now: Timestamp) -> usize {
+        let matters = |name: Fingerprint, at: u32| has_before(name) || at > seconds(now);
+        self.entries
+            .iter()
+            .filter(|(high, low, at)| matters((*high, *low), *at) && new.find((*high, *low)).is_none())
+            .count()
+    }
+
+    /// How many entries there are of each kind.
+    pub fn counts(&self) -> impl Iterator<Item = (Kind, usize)> {
+        Kind::ALL.into_iter().zip(self.counts)
+    }
+
+    /// How many entries there are, each counted once.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(lines: &[&str]) -> Revocations {
+        let mut builder = Builder::default();
+        for (number, line) in lines.iter().enumerate() {
+            builder.add(number + 1, line).unwrap();
+        }
+        builder.finish()
+    }
+
+    fn jti(number: u128) -> String {
+        use base64::Engine as _;
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(number.to_be_bytes())
+    }
+
+    #[test]
+    fn tokens_are_found() {
+        let now = Timestamp::from_unix(1_780_315_200);
+        let lines: Vec<_> = (0..10_000).map(|n| format!("jti {} 2026-11-22T00:00:00Z", jti(n))).collect();
+        let all = list(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(all.len(), 10_000);
+        let mark = |kind, id: &str| Marks::of([(kind, id)]);
+        for number in [0, 1, 77, 9_999] {
+            assert_eq!(all.end(&mark(Kind::Jti, &jti(number)), now), Some(Kind::Jti));
+        }
+        for number in 10_000..20_000 {
+            assert_eq!(all.end(&mark(Kind::Jti, &jti(number)), now), None);
+        }
+        // A name of another kind is another name.
+        assert_eq!(all.end(&mark(Kind::Subject, &jti(1)), now), None);
+        assert_eq!(Revocations::default().end(&mark(Kind::Jti, &jti(1)), now), None);
+    }
+
+    #[test]
+    fn before_an_instant() {
+        let all = list(&["client orders before 2026-06-01T12:00:00Z", "subject user:7 before 2026-06-01T12:00:00Z"]);
+        let at = |seconds: i64| Timestamp::from_unix(1_780_315_200 + seconds);
+        for (kind, name) in [(Kind::Client, "orders"), (Kind::Subject, "user:7")] {
+            let marks = Marks::of([(Kind::Jti, "x"), (kind, name)]);
+            assert_eq!(all.end(&marks, at(-1)), Some(kind));
+            assert_eq!(all.end(&marks, at(0)), None);
+        }
+        assert_eq!(all.end(&Marks::of([(Kind::Client, "user:7"), (Kind::Subject, "orders")]), at(-1)), None);
+        // The later of two counts, and a far one is not an early one.
+        let two = list(&["client a before 2026-06-01T12:00:00Z", "client a before 2126-06-01T12:00:00Z"]);
+        assert_eq!(two.end(&Marks::of([(Kind::Client, "a")]), at(3_600)), Some(Kind::Client));
+        assert_eq!((two.len(), two.counts().map(|(_, count)| count).sum::<usize>()), (1, 2));
+    }
+
+    #[test]
+    fn what_got_lost() {
+        let now = Timestamp::parse_rfc3339("2026-06-01T12:00:00Z").unwrap();
+        let [old, new] = ["2026-05-01T00:00:00Z", "2026-07-01T00:00:00Z"];
+        let before = list(&[&format!("jti {} {old}", jti(1)), &format!("jti {} {new}", jti(2))]);
+        assert_eq!(before.lost(&Revocations::default(), now), 1);
+        assert_eq!(before.lost(&list(&[&format!("jti {} {old}", jti(2))]), now), 0);
+    }
+}

@@ -1,0 +1,270 @@
+//! One request, from its head to its answer having left.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::{Buf, Bytes, Incoming};
+use hyper::rt::Executor;
+use poem::Endpoint;
+use poem::web::{LocalAddr, RemoteAddr};
+
+use super::leftover::Unread;
+use super::shares::{Caller, Held};
+use super::slots::{One, Open};
+use super::turns::{Lane, Turn};
+use super::{BoxBody, Security, Serving, leftover};
+
+/// From the head of an HTTP/2 request until its answer has been taken: what a stream whose peer gives no window may take.
+/// HTTP/1 has this limit where bytes leave.
+const WHOLE: Duration = Duration::from_mins(1);
+
+/// What all requests of a connection share.
+pub(super) struct Connection<E> {
+    pub(super) serving: Arc<Serving<E>>,
+    pub(super) open: Arc<Open>,
+    pub(super) local: LocalAddr,
+    pub(super) remote: RemoteAddr,
+    pub(super) security: Security,
+    /// Whose all requests are; None where each may be another's, as its proxy says.
+    pub(super) caller: Option<Caller>,
+    /// What the connection must know of a body that was not read.
+    pub(super) unread: Unread,
+    pub(super) lane: Lane,
+}
+
+#[expect(clippy::large_enum_variant, reason = "a head is there for a moment, and a box would cost each request")]
+enum Phase {
+    /// It is to wait for its turn.
+    Head(Request<Incoming>, One, Option<Held>),
+    Answering(Pin<Box<dyn Future<Output = Response<Answer>> + Send>>),
+    /// There are too many for this one, of HTTP/2.
+    Refused,
+    Over,
+}
+
+/// Answers one request.
+pub(super) struct Exchange<E> {
+    connection: Arc<Connection<E>>,
+    caller: Caller,
+    phase: Phase,
+    turn: Turn,
+    is_pipelined: bool,
+}
+
+impl<E> Exchange<E>
+where
+    E: Endpoint<Output = poem::Response> + 'static,
+{
+    pub(super) fn new(connection: &Arc<Connection<E>>, request: Request<Incoming>) -> Self {
+        let connection = Arc::clone(connection);
+        let serving = &connection.serving;
+        let caller = connection.caller.unwrap_or_else(|| serving.caller(&connection.remote, request.headers()));
+        serving.overload.note(caller);
+        let is_http2 = request.version() == Version::HTTP_2;
+        let is_pipelined = !is_http2 && connection.open.takes_turn();
+        // A connection of HTTP/1 has one request, which is counted once it has its turn.
+        let held = if is_http2 { serving.requests.take(caller) } else { None };
+        let phase = if is_http2 && held.is_none() {
+            connection.open.was_asked();
+            Phase::Refused
+        } else {
+            Phase::Head(request, connection.open.one(), held)
+        };
+        Self { connection, caller, phase, turn: Turn::default(), is_pipelined }
+    }
+
+    fn begin(&mut self, (request, one, held): (Request<Incoming>, One, Option<Held>), waited: Option<Duration>) {
+        let (connection, serving) = (&self.connection, &self.connection.serving);
+        let is_secure = matches!(connection.security, Security::Tls(_));
+        let version = request.version();
+        let refuses = serving.overload.refuses(waited);
+        let held = held.or_else(|| serving.requests.take(self.caller));
+        let refusals = serving.refusals.as_ref();
+        let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
+        let refusal = match (refuses, &held) {
+            (_, None) => refusals.map(|refusals| refusals.exhausted(&request, is_secure)),
+            (true, _) => refusals.and_then(|refusals| refusals.of(&request, is_secure)),
+            _ => None,
+        };
+        let connection = Arc::clone(connection);
+        self.phase = match refusal {
+            // What it may still send is not read where there is no room to wait for it.
+            Some(refusal) if !has_body || held.is_none() => {
+                let answer = connection.finish(refusal, version, has_body, held);
+                // Here, for the connection to see that something was being answered.
+                drop(one);
+                Phase::Answering(Box::pin(std::future::ready(answer)))
+            }
+            // In a box, so that a connection on which nothing is asked does not hold the room for it.
+            refusal => Phase::Answering(Box::pin(async move {
+                let answer = connection.answer(request, refusal, has_body, held).await;
+                drop(one);
+                answer
+            })),
+        };
+    }
+}
+
+impl<E> Future for Exchange<E>
+where
+    E: Endpoint<Output = poem::Response> + 'static,
+{
+    type Output = Result<Response<Answer>, h2::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let serving = &this.connection.serving;
+        if let Phase::Refused = this.phase {
+            this.phase = Phase::Over;
+            return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into()));
+        }
+        let may_pass = !this.is_pipelined;
+        let waited = ready!(this.turn.poll(&serving.turns, (this.caller, &this.connection.lane), may_pass, cx));
+        // One request of a connection, then whatever else there is to do.
+        if std::mem::take(&mut this.is_pipelined) && waited.is_none() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if let Phase::Head(..) = this.phase
+            && let Phase::Head(request, one, held) = std::mem::replace(&mut this.phase, Phase::Over)
+        {
+            this.begin((request, one, held), waited);
+        }
+        let Phase::Answering(answering) = &mut this.phase else { return Poll::Pending };
+        let polled = answering.as_mut().poll(cx);
+        // What waits for something needs no turn meanwhile.
+        this.turn.end(&this.connection.serving.turns);
+        if polled.is_ready() {
+            this.phase = Phase::Over;
+        }
+        polled.map(Ok)
+    }
+}
+
+impl<E> Drop for Exchange<E> {
+    fn drop(&mut self) {
+        self.turn.end(&self.connection.serving.turns);
+    }
+}
+
+impl<E> Connection<E> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        refusal: Option<poem::Response>,
+        has_body: bool,
+        held: Option<Held>,
+    ) -> Response<Answer>
+    where
+        E: Endpoint<Output = poem::Response>,
+    {
+        let version = request.version();
+        let (local, remote) = (self.local.clone(), self.remote.clone());
+        let mut request = poem::Request::from((request, local, remote, self.security.scheme()));
+        if let Security::Tls(Some(certificate)) = self.security {
+            request.extensions_mut().insert(certificate);
+        }
+        let leftover = has_body.then(|| leftover::track(&mut request, self.unread.clone()));
+        let response = match refusal {
+            Some(refusal) => {
+                drop(request);
+                refusal
+            }
+            None => self.serving.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response),
+        };
+        let unread = match leftover {
+            Some(leftover) => !leftover.discard().await,
+            None => false,
+        };
+        self.finish(response, version, unread, held)
+    }
+
+    /// An answer as it leaves; the connection closes if the client has sent more than was read.
+    fn finish(&self, response: poem::Response, version: Version, unread: bool, held: Option<Held>) -> Response<Answer> {
+        let response: Response<BoxBody> = self.serving.finish(response, version, unread || self.open.is_unwanted());
+        response.map(|body| Answer { body, last: None, is_http2: version == Version::HTTP_2, held })
+    }
+}
+
+/// The body of an answer. While it, or its last piece, is there, its request is in flight.
+///
+/// hyper takes an answer of HTTP/2 for sent once it has room for its last piece. So that this is when the peer has given
+/// the window for all of it, the last byte is a piece of its own.
+pub(super) struct Answer {
+    body: BoxBody,
+    last: Option<Bytes>,
+    is_http2: bool,
+    held: Option<Held>,
+}
+
+impl Body for Answer {
+    type Data = Piece;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Piece>, io::Error>>> {
+        if let Some(bytes) = self.last.take() {
+            let held = self.held.take();
+            return Poll::Ready(Some(Ok(Frame::data(Piece { bytes, _held: held }))));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(cx)) else { return Poll::Ready(None) };
+        let Ok(data) = frame?.into_data() else { return Poll::Ready(None) };
+        let mut bytes = data;
+        let is_last = self.body.is_end_stream();
+        if is_last && self.is_http2 && bytes.len() > 1 {
+            self.last = Some(bytes.split_off(bytes.len() - 1));
+        }
+        let held = if is_last && self.last.is_none() { self.held.take() } else { None };
+        Poll::Ready(Some(Ok(Frame::data(Piece { bytes, _held: held }))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.last.is_none() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = self.body.size_hint();
+        if let Some(last) = &self.last {
+            hint = SizeHint::with_exact(hint.exact().unwrap_or_default() + last.len() as u64);
+        }
+        hint
+    }
+}
+
+/// A part of an answer, and with the last part the request's place among those in flight.
+pub(super) struct Piece {
+    bytes: Bytes,
+    _held: Option<Held>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
+
+/// Where the streams of HTTP/2 are answered: in tasks that end, whatever the peer does not do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streams;
+
+impl<F> Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        // A stream that is dropped is reset.
+        tokio::spawn(tokio::time::timeout(WHOLE, stream));
+    }
+}

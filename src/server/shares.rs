@@ -1,0 +1,132 @@
+//! Limits that no caller can use up alone.
+//!
+//! A pool gives a caller one more as long as it has fewer than are then still free. So one caller
+//! gets half at most, two get a third each, and something is left for the next (dynamic thresholds,
+//! Choudhury and Hahne 1998). How many each caller has is counted in cells that a keyed hash
+//! chooses, two for each caller, of which the lower counts (a count-min sketch): memory does not
+//! grow with the number of callers, and nobody can choose the cells of another.
+
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+const CELLS: usize = 4_096;
+
+/// A caller, as limits know it: an address, or of IPv6 the /64; all that have none are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Caller(pub(super) u64);
+
+impl Caller {
+    /// The caller at `address`.
+    pub(super) fn at(address: Option<IpAddr>) -> Self {
+        static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+        Self(address.map_or(0, |address| KEYED.hash_one(address)))
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "parts of a hash")]
+    fn cells(self) -> (usize, usize) {
+        (self.0 as usize % CELLS, (self.0 >> 32) as usize % CELLS)
+    }
+}
+
+/// A number for each caller, at least as large as what was counted.
+#[derive(Debug)]
+pub(super) struct Counts([Box<[AtomicU32]>; 2]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        let row = || (0..CELLS).map(|_| AtomicU32::new(0)).collect();
+        Self([row(), row()])
+    }
+}
+
+impl Counts {
+    fn cells(&self, caller: Caller) -> Option<(&AtomicU32, &AtomicU32)> {
+        let ([first, second], (one, other)) = (&self.0, caller.cells());
+        first.get(one).zip(second.get(other))
+    }
+
+    /// One more. How many there were.
+    pub(super) fn add(&self, caller: Caller) -> u32 {
+        let Some((one, other)) = self.cells(caller) else { return 0 };
+        one.fetch_add(1, Ordering::Relaxed).min(other.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// One less.
+    pub(super) fn sub(&self, caller: Caller) {
+        if let Some((one, other)) = self.cells(caller) {
+            one.fetch_sub(1, Ordering::Relaxed);
+            other.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn of(&self, caller: Caller) -> u32 {
+        self.cells(caller).map_or(0, |(one, other)| one.load(Ordering::Relaxed).min(other.load(Ordering::Relaxed)))
+    }
+}
+
+/// A limited number of something that callers hold.
+#[derive(Debug)]
+pub(super) struct Pool {
+    total: u32,
+    used: AtomicU32,
+    held: Counts,
+}
+
+impl Pool {
+    pub(super) fn new(total: u32) -> Arc<Self> {
+        Arc::new(Self { total, used: AtomicU32::new(0), held: Counts::default() })
+    }
+
+    /// One of the pool for `caller`, until it is dropped; None if it has its share.
+    pub(super) fn take(self: &Arc<Self>, caller: Caller) -> Option<Held> {
+        let used = self.used.fetch_add(1, Ordering::Relaxed);
+        let has = self.held.add(caller);
+        let held = Held { pool: Arc::clone(self), caller };
+        (has < self.total.saturating_sub(used)).then_some(held)
+    }
+}
+
+/// One of a [`Pool`], given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Held {
+    pool: Arc<Pool>,
+    caller: Caller,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.pool.held.sub(self.caller);
+        self.pool.used.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(number: u32) -> Caller {
+        Caller::at(Some(IpAddr::from(number.to_be_bytes())))
+    }
+
+    #[test]
+    fn nobody_gets_everything() {
+        let pool = Pool::new(100);
+        let one: Vec<_> = std::iter::from_fn(|| pool.take(caller(1))).collect();
+        assert_eq!(one.len(), 50);
+        let two: Vec<_> = std::iter::from_fn(|| pool.take(caller(2))).collect();
+        assert_eq!(two.len(), 25);
+        assert!(pool.take(caller(1)).is_none() && pool.take(caller(3)).is_some());
+        drop((one, two));
+        assert_eq!((pool.used.load(Ordering::Relaxed), pool.held.of(caller(1))), (0, 0));
+        assert_eq!(std::iter::from_fn(|| pool.take(caller(1))).take(200).collect::<Vec<_>>().len(), 50);
+    }
+
+    #[test]
+    fn there_are_never_more_than_the_total() {
+        let pool = Pool::new(100);
+        let held: Vec<_> = (0..10_000).filter_map(|number| pool.take(caller(number))).collect();
+        assert!((90..=100).contains(&held.len()), "{}", held.len());
+    }
+}

@@ -1,0 +1,338 @@
+//! A place for each connection, and who leaves when there is none.
+//!
+//! When all places are taken, the connection that has been idle for longest makes room: a client
+//! that keeps it can open another. A caller with fewer connections is not displaced by one with
+//! more. Where none is idle, a caller that has more than twice as many as the new one's gives one
+//! up: first one on which nothing has been asked yet, otherwise one that closes behind its answer.
+//! Where nobody leaves, who is new waits.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::shares::{Caller, Counts};
+
+/// How long is waited for the room of who was asked to leave, before another is.
+const AGAIN: Duration = Duration::from_millis(20);
+/// Nothing has been asked on it yet.
+const SILENT: u64 = 0;
+/// Something is being asked or answered.
+const BUSY: u64 = 1;
+/// Milliseconds begin here.
+const FIRST: u64 = 2;
+
+/// What others may know of a connection, and ask of it.
+#[derive(Debug)]
+pub(super) struct Open {
+    /// Idle times are counted from here.
+    begun: Instant,
+    /// Requests that are being answered.
+    answering: AtomicUsize,
+    /// Requests so far.
+    asked: AtomicU32,
+    /// A request has come since all that had arrived was read.
+    took_turn: AtomicBool,
+    /// [`SILENT`], [`BUSY`], or since when it is idle.
+    idle: AtomicU64,
+    /// It is to end: at once if nothing is being answered.
+    unwanted: AtomicBool,
+    reader: AtomicWaker,
+    /// Whose it is; a proxy's and a Unix socket's are nobody's.
+    caller: Option<Caller>,
+}
+
+impl Default for Open {
+    fn default() -> Self {
+        Self::new(Instant::now(), None)
+    }
+}
+
+impl Open {
+    fn new(begun: Instant, caller: Option<Caller>) -> Self {
+        Self {
+            begun,
+            answering: AtomicUsize::new(0),
+            asked: AtomicU32::new(0),
+            took_turn: AtomicBool::new(false),
+            idle: AtomicU64::new(SILENT),
+            unwanted: AtomicBool::new(false),
+            reader: AtomicWaker::new(),
+            caller,
+        }
+    }
+
+    /// One more request, until what is returned is dropped.
+    pub(super) fn one(self: &Arc<Self>) -> One {
+        self.answering.fetch_add(1, Ordering::Relaxed);
+        self.was_asked();
+        self.is_busy();
+        One(Arc::clone(self))
+    }
+
+    /// Takes note of a request.
+    pub(super) fn was_asked(&self) {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests there were so far.
+    pub(super) fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a request. Whether there was one before since all that had arrived was read: it is pipelined.
+    pub(super) fn takes_turn(&self) -> bool {
+        let before = self.took_turn.load(Ordering::Relaxed);
+        self.took_turn.store(true, Ordering::Relaxed);
+        before
+    }
+
+    /// Takes note that nothing more has arrived.
+    pub(super) fn has_read_all(&self) {
+        self.took_turn.store(false, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_answering(&self) -> bool {
+        self.answering.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes note that it is idle from now on.
+    fn is_idle(&self) {
+        let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.idle.store(millis.saturating_add(FIRST), Ordering::Relaxed);
+    }
+
+    /// Takes note that something is being asked or answered.
+    pub(super) fn is_busy(&self) {
+        if self.idle.load(Ordering::Relaxed) != BUSY {
+            self.idle.store(BUSY, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.unwanted.load(Ordering::Relaxed)
+    }
+
+    /// Who is to be woken when it becomes unwanted.
+    pub(super) fn wake_when_unwanted(&self, waker: &std::task::Waker) {
+        self.reader.register(waker);
+    }
+
+    fn end(&self) {
+        self.unwanted.store(true, Ordering::Relaxed);
+        self.reader.wake();
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct One(Arc<Open>);
+
+impl Drop for One {
+    fn drop(&mut self) {
+        if self.0.answering.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.is_idle();
+        }
+    }
+}
+
+/// The places of one transport.
+#[derive(Debug)]
+pub(super) struct Slots {
+    room: Arc<Semaphore>,
+    /// Maximum connections of one caller.
+    of_one: Option<u32>,
+    open: Mutex<HashMap<u64, Arc<Open>>>,
+    by_caller: Counts,
+    next: AtomicU64,
+    /// Idle times are counted from here.
+    begun: Instant,
+}
+
+impl Slots {
+    pub(super) fn new(connections: u32, of_one: Option<u32>) -> Arc<Self> {
+        let room = usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            room: Arc::new(Semaphore::new(room)),
+            of_one,
+            open: Mutex::default(),
+            by_caller: Counts::default(),
+            next: AtomicU64::new(0),
+            begun: Instant::now(),
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Open>>> {
+        // Nothing in here panics halfway.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Room for a connection of `caller`, as soon as there is some; None at the end.
+    pub(super) async fn room(&self, caller: Option<Caller>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
+            return Some(permit);
+        }
+        loop {
+            self.make_room(caller);
+            // Where nobody could leave, somebody may have become idle since.
+            if let Ok(permit) = tokio::time::timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
+                return permit.ok();
+            }
+        }
+    }
+
+    /// A place for a connection of `caller`; None if it has as many as one caller may.
+    pub(super) fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit, caller: Option<Caller>) -> Option<Slot> {
+        if let Some(caller) = caller {
+            let has = self.by_caller.add(caller);
+            let is_over = self.of_one.is_some_and(|most| has >= most);
+            // Its own idle connection makes room for its new one.
+            if is_over && !self.end_longest_idle(|of| of == Some(caller)) {
+                self.by_caller.sub(caller);
+                return None;
+            }
+        }
+        let open = Arc::new(Open::new(self.begun, caller));
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open().insert(number, Arc::clone(&open));
+        Some(Slot { slots: Arc::clone(self), number, open, _permit: permit })
+    }
+
+    fn count(&self, caller: Option<Caller>) -> u32 {
+        caller.map_or(0, |caller| self.by_caller.of(caller))
+    }
+
+    /// Ends the connection that has been idle for longest, of those whose caller is one of `these`.
+    fn end_longest_idle(&self, these: impl Fn(Option<Caller>) -> bool) -> bool {
+        let open = self.open();
+        let idle = open.values().filter(|one| !one.is_unwanted() && these(one.caller));
+        let idle = idle.map(|one| (one.idle.load(Ordering::Relaxed), one)).filter(|(since, _)| *since >= FIRST);
+        let longest = idle.min_by_key(|(since, _)| *since);
+        if let Some((_, one)) = longest {
+            one.end();
+        }
+        longest.is_some()
+    }
+
+    /// Ends a connection for one of `newcomer`, if there is one to end.
+    fn make_room(&self, newcomer: Option<Caller>) {
+        let has = self.count(newcomer);
+        if self.end_longest_idle(|of| of.is_none() || of == newcomer || self.count(of) >= has) {
+            return;
+        }
+        let open = self.open();
+        let greedy = open.values().filter(|one| !one.is_unwanted()).filter_map(|one| {
+            let count = self.count(one.caller);
+            let is_silent = one.idle.load(Ordering::Relaxed) == SILENT;
+            (count > 2 * (has + 1)).then_some(((count, is_silent), one))
+        });
+        if let Some((_, one)) = greedy.max_by_key(|(rank, _)| *rank) {
+            one.end();
+        }
+    }
+}
+
+/// The place of an open connection, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    number: u64,
+    pub(super) open: Arc<Open>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.slots.open().remove(&self.number);
+        if let Some(caller) = self.open.caller {
+            self.slots.by_caller.sub(caller);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[expect(clippy::unnecessary_wraps, reason = "a slot may have no caller")]
+    fn caller(number: u8) -> Option<Caller> {
+        Some(Caller::at(Some(IpAddr::from([10, 0, 0, number]))))
+    }
+
+    fn entered(slots: &Arc<Slots>, number: u8) -> Option<Slot> {
+        let permit = Arc::clone(&slots.room).try_acquire_owned().unwrap();
+        slots.enter(permit, caller(number))
+    }
+
+    async fn idle(slots: &Arc<Slots>, number: u8) -> Slot {
+        let slot = entered(slots, number).unwrap();
+        tokio::time::advance(Duration::from_secs(1)).await;
+        drop(slot.open.one());
+        slot
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_idle_leaves_and_not_for_a_richer_one() {
+        let slots = Slots::new(4, None);
+        let all = [idle(&slots, 1).await, idle(&slots, 2).await, idle(&slots, 2).await, idle(&slots, 2).await];
+        let unwanted = || all.iter().map(|slot| slot.open.is_unwanted()).collect::<Vec<_>>();
+        slots.make_room(caller(2));
+        assert_eq!(unwanted(), [false, true, false, false]);
+        slots.make_room(caller(3));
+        assert_eq!(unwanted(), [true, true, false, false]);
+        all[2].open.is_busy();
+        slots.make_room(None);
+        assert_eq!(unwanted(), [true, true, false, true]);
+        slots.make_room(None);
+        assert_eq!(unwanted(), [true, true, true, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_none_is_idle_the_greedy_leaves() {
+        let slots = Slots::new(4, None);
+        let all = [(); 4].map(|()| entered(&slots, 1).unwrap());
+        all[0].open.is_busy();
+        slots.make_room(caller(1));
+        assert!(all.iter().all(|slot| !slot.open.is_unwanted()));
+        slots.make_room(caller(2));
+        assert!(!all[0].open.is_unwanted());
+        assert_eq!(all.iter().filter(|slot| slot.open.is_unwanted()).count(), 1);
+        drop(all);
+        assert!(slots.open().is_empty() && slots.count(caller(1)) == 0 && slots.room.available_permits() == 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_caller_has_so_many() {
+        let slots = Slots::new(9, Some(2));
+        let [first, second] = [idle(&slots, 1).await, idle(&slots, 1).await];
+        assert!(entered(&slots, 2).is_some());
+        assert!(entered(&slots, 1).is_some());
+        assert!(first.open.is_unwanted() && !second.open.is_unwanted());
+        second.open.is_busy();
+        assert!(entered(&slots, 1).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_gets_the_room_of_who_becomes_idle() {
+        let slots = Slots::new(1, None);
+        let slot = entered(&slots, 1).unwrap();
+        let asked = slot.open.one();
+        let waiting = tokio::spawn({
+            let slots = Arc::clone(&slots);
+            async move { slots.room(caller(2)).await.is_some() }
+        });
+        tokio::time::sleep(AGAIN * 3).await;
+        assert!(!slot.open.is_unwanted());
+        drop(asked);
+        tokio::time::sleep(AGAIN * 3).await;
+        assert!(slot.open.is_unwanted());
+        drop(slot);
+        assert!(waiting.await.unwrap());
+    }
+}

@@ -1,0 +1,367 @@
+//! Whose turn it is when requests come faster than they are answered.
+//!
+//! The runtime's queue is first come, first served: a caller with 2,000 connections has 2,000 places
+//! in it, and another waits behind them all. So while requests wait and more than one caller is
+//! there, a request needs a turn for each time that its handler runs. A caller that has not asked
+//! for a while gets it at once. The others stand in a ring of callers, each with the requests that
+//! wait, and one request of each caller in the ring is let through after the other. Of one caller's
+//! requests, the connection that has asked least comes first: with 100 streams it has no more turns
+//! than with one. (A ring with such a pass is what `fq_codel` does for packets, RFC 8290; the order
+//! within it is start-time fair queueing.)
+//!
+//! No lock is taken, and nothing allocated, as long as turns are not needed.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::shares::Caller;
+
+/// Callers in the ring. More than this, and all are served as they come.
+const MAX_CALLERS: usize = 4_096;
+
+/// A caller with fewer requests that wait does not ask too much.
+const MANY: usize = 8;
+/// How long a turn that was granted is waited for.
+const LONGEST: Duration = Duration::from_millis(20);
+
+const WAITING: u8 = 0;
+const GRANTED: u8 = 1;
+const GONE: u8 = 2;
+
+/// A place in the ring.
+#[derive(Debug)]
+struct Ticket {
+    state: AtomicU8,
+    waker: AtomicWaker,
+    since: Instant,
+    /// Requests of its caller that waited when it came.
+    ahead: usize,
+    /// In which round it was granted.
+    round: AtomicU64,
+}
+
+/// A ticket, ordered by when it is its turn.
+#[derive(Debug)]
+struct Waiting {
+    /// The number of requests that its connection has asked, counted from when it joined the others.
+    tag: u64,
+    /// Whoever came first, of equal tags.
+    number: u64,
+    ticket: Arc<Ticket>,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        (self.tag, self.number) == (other.tag, other.number)
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.tag, self.number).cmp(&(other.tag, other.number))
+    }
+}
+
+/// One caller's requests that wait.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    /// The tag of the request that was let through last.
+    now: u64,
+}
+
+impl Line {
+    /// The next that is still there.
+    fn next(&mut self) -> Option<Arc<Ticket>> {
+        while let Some(Reverse(Waiting { tag, ticket, .. })) = self.waiting.pop() {
+            self.now = tag;
+            let granted = ticket.state.compare_exchange(WAITING, GRANTED, Ordering::AcqRel, Ordering::Relaxed);
+            if granted.is_ok() {
+                return Some(ticket);
+            }
+        }
+        None
+    }
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    order: VecDeque<Caller>,
+    lines: HashMap<u64, Line>,
+    /// Turns that are being taken.
+    granted: usize,
+    /// Turns that were granted before this began are not waited for.
+    round: u64,
+    number: u64,
+}
+
+/// The turns of one transport.
+#[derive(Debug)]
+pub(super) struct Turns {
+    /// Whether a request needs one.
+    needed: AtomicBool,
+    ring: Mutex<Ring>,
+    /// Something may have changed for whoever grants turns.
+    changed: Notify,
+    /// How many are let through together.
+    together: usize,
+}
+
+/// What a connection has had, for the order of those of its caller.
+#[derive(Debug, Default)]
+pub(super) struct Lane(AtomicU64);
+
+impl Turns {
+    /// Turns for so many `workers`.
+    pub(super) fn new(workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            needed: AtomicBool::new(false),
+            ring: Mutex::default(),
+            changed: Notify::new(),
+            together: 2 * workers.max(1),
+        })
+    }
+
+    pub(super) fn are_needed(&self) -> bool {
+        self.needed.load(Ordering::Relaxed)
+    }
+
+    /// From now on requests need a turn, or none.
+    pub(super) fn need(&self, needed: bool) {
+        self.needed.store(needed, Ordering::Relaxed);
+    }
+
+    /// Whether any request waits for its turn.
+    pub(super) fn any_wait(&self) -> bool {
+        !self.ring().order.is_empty()
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        // Nothing in here panics halfway.
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A ticket for the ring; None if `caller` need not wait.
+    fn join(&self, caller: Caller, lane: &Lane, may_pass: bool) -> Option<Arc<Ticket>> {
+        let ring = &mut *self.ring();
+        let is_new = !ring.lines.contains_key(&caller.0);
+        if is_new {
+            if ring.lines.len() >= MAX_CALLERS {
+                return None;
+            }
+            ring.lines.insert(caller.0, Line::default());
+            ring.order.push_back(caller);
+        }
+        if is_new && may_pass {
+            // Its line is empty, and goes when the ring comes by it.
+            self.changed.notify_one();
+            return None;
+        }
+        let queue = ring.lines.get_mut(&caller.0)?;
+        let tag = lane.0.load(Ordering::Relaxed).max(queue.now) + 1;
+        lane.0.store(tag, Ordering::Relaxed);
+        ring.number += 1;
+        let ticket = Arc::new(Ticket {
+            state: AtomicU8::new(WAITING),
+            waker: AtomicWaker::new(),
+            since: Instant::now(),
+            ahead: queue.waiting.len(),
+            round: AtomicU64::new(0),
+        });
+        queue.waiting.push(Reverse(Waiting { tag, number: ring.number, ticket: Arc::clone(&ticket) }));
+        self.changed.notify_one();
+        Some(ticket)
+    }
+
+    /// Lets through as many as may be. Whether it was any.
+    fn grant(&self) -> bool {
+        let ring = &mut *self.ring();
+        let before = ring.granted;
+        while ring.granted < self.together
+            && let Some(caller) = ring.order.pop_front()
+        {
+            match ring.lines.get_mut(&caller.0).and_then(Line::next) {
+                Some(ticket) => {
+                    ring.granted += 1;
+                    ticket.round.store(ring.round, Ordering::Relaxed);
+                    ring.order.push_back(caller);
+                    ticket.waker.wake();
+                }
+                None => _ = ring.lines.remove(&caller.0),
+            }
+        }
+        ring.granted > before
+    }
+
+    /// Takes no more note of the turns that are being taken.
+    fn forget_granted(&self) {
+        let ring = &mut *self.ring();
+        ring.round += 1;
+        ring.granted = 0;
+    }
+
+    /// Grants turns, without end. Between two grants the runtime looks for what has arrived.
+    pub(super) async fn run(self: Arc<Self>) {
+        loop {
+            let changed = self.changed.notified();
+            if !self.any_wait() {
+                changed.await;
+            } else if tokio::time::timeout(LONGEST, changed).await.is_err() {
+                // A connection whose client takes no answers does not come to its next.
+                self.forget_granted();
+            }
+            while self.grant() {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+/// The turn of one request.
+#[derive(Debug, Default)]
+pub(super) struct Turn(Option<Arc<Ticket>>);
+
+impl Turn {
+    /// Ready when the request may go on; how long it has waited in the ring behind others of its caller. With `may_pass` it need not, if its caller
+    /// has not asked for a while.
+    pub(super) fn poll(
+        &mut self,
+        turns: &Turns,
+        (caller, lane): (Caller, &Lane),
+        may_pass: bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Duration>> {
+        if self.0.is_none() && turns.are_needed() {
+            self.0 = turns.join(caller, lane, may_pass);
+        }
+        let Some(ticket) = &self.0 else { return Poll::Ready(None) };
+        ticket.waker.register(cx.waker());
+        if ticket.state.load(Ordering::Acquire) == GRANTED {
+            // What waits longer without many of its own before it waits for the processor, not for itself.
+            let waited = if ticket.ahead < MANY { Duration::ZERO } else { ticket.since.elapsed() };
+            return Poll::Ready(Some(waited));
+        }
+        Poll::Pending
+    }
+
+    /// It is over, or not wanted any more.
+    pub(super) fn end(&mut self, turns: &Turns) {
+        if let Some(ticket) = self.0.take()
+            && ticket.state.swap(GONE, Ordering::AcqRel) == GRANTED
+        {
+            let ring = &mut *turns.ring();
+            if ticket.round.load(Ordering::Relaxed) == ring.round {
+                ring.granted = ring.granted.saturating_sub(1);
+            }
+            turns.changed.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::task::Waker;
+
+    use super::*;
+
+    fn caller(number: u8) -> Caller {
+        Caller::at(Some(IpAddr::from([10, 0, 0, number])))
+    }
+
+    /// The order in which `asked` (a caller and a connection) get their turn, one at a time.
+    fn order(asked: &[(u8, usize)]) -> Vec<(u8, usize)> {
+        let turns = Turns { together: 1, ..Arc::into_inner(Turns::new(1)).unwrap() };
+        turns.need(true);
+        let lanes: Vec<_> = (0..10).map(|_| Lane::default()).collect();
+        let cx = &mut Context::from_waker(Waker::noop());
+        let mut waiting: Vec<_> = asked
+            .iter()
+            .map(|&(number, lane)| {
+                let mut turn = Turn::default();
+                assert!(turn.poll(&turns, (caller(number), &lanes[lane]), false, cx).is_pending());
+                (turn, (number, lane))
+            })
+            .collect();
+        let mut order = Vec::new();
+        while turns.grant() {
+            for (turn, (number, lane)) in &mut waiting {
+                let polled =
+                    turn.0.is_some() && turn.poll(&turns, (caller(*number), &lanes[*lane]), false, cx).is_ready();
+                if polled {
+                    turn.end(&turns);
+                    order.push((*number, *lane));
+                }
+            }
+        }
+        assert!(!turns.any_wait() && turns.ring().lines.is_empty());
+        order
+    }
+
+    #[test]
+    fn callers_take_turns_and_so_do_connections() {
+        let asked = [(1, 0), (1, 0), (1, 0), (1, 1), (2, 2), (2, 2), (3, 3)];
+        let expected = [(1, 0), (2, 2), (3, 3), (1, 1), (2, 2), (1, 0), (1, 0)];
+        assert_eq!(order(&asked), expected);
+    }
+
+    #[test]
+    fn a_caller_that_comes_anew_passes_once() {
+        let turns = Turns::new(1);
+        let (lane, cx) = (Lane::default(), &mut Context::from_waker(Waker::noop()));
+        let ask = |cx: &mut Context<'_>| {
+            let mut turn = Turn::default();
+            let polled = turn.poll(&turns, (caller(1), &lane), true, cx);
+            (turn, polled.is_ready())
+        };
+        assert!(ask(cx).1 && !turns.any_wait());
+        turns.need(true);
+        assert!(ask(cx).1);
+        let (mut second, ready) = ask(cx);
+        assert!(!ready);
+        // One that is gone holds nobody up.
+        let (mut third, _) = ask(cx);
+        second.end(&turns);
+        assert!(turns.grant());
+        assert!(third.poll(&turns, (caller(1), &lane), true, cx).is_ready());
+        third.end(&turns);
+        assert!(!turns.grant());
+        assert!(ask(cx).1);
+    }
+
+    #[tokio::test]
+    async fn they_are_granted_without_end() {
+        let turns = Turns::new(1);
+        turns.need(true);
+        tokio::spawn(Arc::clone(&turns).run());
+        let all = (0..1_000_usize).map(|number| {
+            let turns = Arc::clone(&turns);
+            tokio::spawn(async move {
+                let (lane, mut turn) = (Lane::default(), Turn::default());
+                let caller = caller(u8::try_from(number % 7).unwrap());
+                std::future::poll_fn(|cx| turn.poll(&turns, (caller, &lane), true, cx)).await;
+                turn.end(&turns);
+            })
+        });
+        for one in all.collect::<Vec<_>>() {
+            one.await.unwrap();
+        }
+        assert_eq!(turns.ring().granted, 0);
+    }
+}
