@@ -21,6 +21,7 @@
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
 //! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
 //! | [`telemetry`] | the log and the metrics |
+//! | [`fetch`] | one HTTP exchange as a client |
 //! | [`crypto`] | the crate that signs, digests, random bytes |
 //! | [`files`] | bounded reads, atomic writes |
 //! | [`peer`] | what a connection proves of its other end |
@@ -37,6 +38,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod fetch;
 pub mod files;
 pub mod foreign;
 pub mod grants;

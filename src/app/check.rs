@@ -1,6 +1,7 @@
 //! What a configuration would do, without serving it.
 
 use super::error::StartError;
+use super::lint;
 use super::listeners::{addresses, cannot_listen, distinct, leaves_ipv4};
 use super::load::{load_with, snapshot};
 use crate::clock::Timestamp;
@@ -36,6 +37,8 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
         breaks.push(format!("the issuer changes from {old}: every token that has been issued is refused at once"));
     }
+    let lint = lint::warnings(config, &new.registry, &new.keys, now);
+    new.warnings.extend(lint.into_iter().map(Warning::standing));
     new.warnings.retain(|warning| !breaks.contains(&warning.message));
     Ok((new, breaks))
 }

@@ -2,7 +2,9 @@
 //! knows every room.
 
 mod check;
+mod development;
 mod error;
+mod lint;
 mod listeners;
 mod load;
 mod part;
@@ -12,7 +14,9 @@ mod sight;
 mod warnings;
 
 pub use check::check;
+pub use development::{Development, development, refuse_public_address};
 pub use error::StartError;
+pub use lint::problems;
 pub use listeners::Listeners;
 pub use load::{Loaded, load, plan, snapshot};
 pub use reload::{Reloader, watch};

@@ -14,16 +14,33 @@ use crate::keys::{self, Modes};
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The configuration that runs now, with its folder of keys as it was before anything was copied: says too what
+    /// The configuration that runs now, with its folder of keys as it was before anything was copied: reports also what
     /// would break if this took its place.
     #[arg(long, value_name = "FILE")]
     running: Option<PathBuf>,
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
+    let first = match judge(settings, arguments) {
+        Err(first) => first,
+        answer => return answer,
+    };
+    // Beside the first problem, every other one that can be found.
+    let mut problems = settings.file().map_or(Ok(Vec::new()), |path| app::problems(path, &settings.overrides()))?;
+    if !problems.iter().any(|problem| problem.to_string() == first.to_string()) {
+        problems.insert(0, first);
+    }
+    let Some(last) = problems.pop() else { return Ok(false) };
+    for problem in &problems {
+        complain(&problem.to_string());
+    }
+    Err(last)
+}
+
+fn judge(settings: &Settings, arguments: &Arguments) -> Answer {
     let config = settings.load()?;
     if config.is_development() {
-        super::serve::refuse_public_address(&config)?;
+        app::refuse_public_address(&config)?;
         if keys::load_with(&config.keys.path, Modes::from(&config.keys))?.is_empty() {
             let warning = "there is no lingpai.toml and no key; `serve` will make a key and use development defaults";
             if settings.json {
@@ -62,7 +79,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     }
     if breaks.is_empty() {
         say(&format!(
-            "good: issuer {}, {} and {}, signing with {signer}",
+            "ok: issuer {}, {} and {}, signing with {signer}",
             config.issuer.as_str(),
             counted(snapshot.registry.len(), "client"),
             counted(count, "key"),

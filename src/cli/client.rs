@@ -1,23 +1,36 @@
 //! `lingpai client`
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
-use toml_edit::{Array, DocumentMut, Table, value};
 
-use super::{Answer, Settings, complain, say_once};
+use super::table::{Column, Table};
+use super::{Answer, Settings, complain, edited, no_randomness, say, say_json, say_once};
 use crate::app::StartError;
-use crate::clients::{NewSecret, Registry};
-use crate::config::{Config, Issuer, Overrides};
-use crate::files;
+use crate::clients::{Client, NewSecret, Registry};
+use crate::config::edit::{self, EditError, NewClient};
+use crate::config::{Config, Issuer};
+use crate::foreign::KeySet;
 use crate::token::ClientId;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Append a client to the configuration file and print its secret once.
+    #[command(after_help = "Example:\n  lingpai client add shop --scope orders:read --subject 'user:*'")]
     Add(AddArguments),
+    /// Show the clients: how many secrets each has, and what it may have. Never shows a secret.
+    #[command(after_help = "Example:\n  lingpai client list --wide")]
+    List(ListArguments),
+    /// Take a client out of the configuration file. Its tokens stop working at once.
+    #[command(after_help = "Example:\n  lingpai client remove shop")]
+    Remove(Named),
+    /// Give a client a second secret and print it once. The first one works until it is retired.
+    #[command(after_help = "Example:\n  lingpai client rotate shop")]
+    Rotate(Named),
+    /// Drop the oldest of a client's two secrets.
+    #[command(after_help = "Example:\n  lingpai client retire shop")]
+    Retire(Named),
 }
 
 #[derive(Args)]
@@ -36,80 +49,221 @@ pub(super) struct AddArguments {
     /// An extra claim that it may set. May be repeated.
     #[arg(long, value_name = "CLAIM")]
     claim: Vec<String>,
+    /// A grant that it may use at /oauth2/token. May be repeated [default: `client_credentials`].
+    #[arg(long, value_name = "GRANT")]
+    grant: Vec<String>,
+    /// An audience that it serves, so that it may introspect tokens for it. May be repeated.
+    #[arg(long, value_name = "AUDIENCE")]
+    accepts: Vec<String>,
+    /// A JWKS file with its public keys: it signs assertions, and gets no secret unless `--secret` asks for one.
+    #[arg(long, value_name = "FILE")]
+    jwks: Option<PathBuf>,
+    /// Make a secret beside `--jwks`.
+    #[arg(long, requires = "jwks")]
+    secret: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ListArguments {
+    /// Show whole values, however wide that is.
+    #[arg(long)]
+    wide: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Named {
+    /// The client's id.
+    id: String,
 }
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
-    let Command::Add(arguments) = command;
-    let loaded = settings.load()?;
-    let Some(path) = loaded.source.path() else {
-        return Err(StartError::new(
-            "there is no configuration file to add a client to; write one with `lingpai init`",
-        ));
-    };
-    // What is wrong already is said with its own place.
-    let registry = Registry::compile(&loaded)?;
-    if arguments.id != ClientId::ANONYMOUS && registry.is_client(&arguments.id) {
-        complain(&format!("{}: there is a client {:?} already; nothing was written", path.display(), arguments.id));
-        return Ok(false);
+    let place = Place::open(settings)?;
+    match command {
+        Command::Add(arguments) => place.add(arguments),
+        Command::List(arguments) => place.list(arguments),
+        Command::Remove(arguments) => place.remove(&arguments.id),
+        Command::Rotate(arguments) => place.rotate(&arguments.id),
+        Command::Retire(arguments) => place.retire(&arguments.id),
     }
-    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
-    // The file itself, where the path is a link to it.
-    let path = fs::canonicalize(path).map_err(|error| unwritable(path, &error))?;
-    let before = fs::read_to_string(&path).map_err(|error| unwritable(&path, &error))?;
-    let after = with_client(&before, arguments, &secret.digest().written())?;
-    files::replace(&path, after.as_bytes(), |written| check(written, &path, &before))?;
-    if settings.json {
-        say_once(&format!("{:#}", json!({"client_id": arguments.id, "client_secret": secret.reveal()})))?;
-    } else {
-        say_once(&format!(
-            "added `{}` to {}; it has this secret, which is shown only now:\n\n  {}\n\na running server knows it within `reload.interval`",
-            arguments.id,
-            path.display(),
-            secret.reveal()
-        ))?;
-    }
-    Ok(true)
 }
 
-fn unwritable(path: &Path, error: &std::io::Error) -> StartError {
-    StartError::new(format!("{}: cannot be changed: {error}; nothing was written", path.display()))
+/// The file, and what it says now.
+struct Place<'a> {
+    settings: &'a Settings,
+    config: Config,
+    registry: Registry,
 }
 
-/// The text of the file and the client after it; what was there stays as it is.
-fn with_client(before: &str, arguments: &AddArguments, digest: &str) -> Result<String, StartError> {
-    let document: DocumentMut =
-        before.parse().map_err(|_| StartError::new("the configuration file changed while it was read; try again"))?;
-    if document.get("clients").is_some_and(|clients| !clients.is_array_of_tables()) {
-        return Err(StartError::new("`clients` is an inline array; write each client as [[clients]] first"));
+impl<'a> Place<'a> {
+    fn open(settings: &'a Settings) -> Result<Self, StartError> {
+        let config = settings.load()?;
+        // What is wrong already is said with its own place.
+        let registry = Registry::compile(&config)?;
+        Ok(Self { settings, config, registry })
     }
-    let list = |items: &[String]| value(items.iter().map(String::as_str).collect::<Array>());
-    let mut client = Table::new();
-    client.insert("id", value(arguments.id.as_str()));
-    client.insert("secrets", list(&[digest.to_owned()]));
-    for (name, items) in [
-        ("scope", &arguments.scope),
-        ("audience", &arguments.audience),
-        ("subjects", &arguments.subject),
-        ("claims", &arguments.claim),
-    ] {
-        if !items.is_empty() {
-            client.insert(name, list(items));
+
+    fn path(&self) -> Result<&Path, StartError> {
+        let missing = "there is no configuration file with clients; write one with `lingpai init`";
+        self.config.source.path().ok_or_else(|| StartError::new(missing))
+    }
+
+    fn edit(&self, change: impl Fn(&str) -> Result<String, EditError>) -> Answer {
+        let mut overrides = self.settings.overrides();
+        // A file need not say what the server is told otherwise.
+        overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
+        let compiles =
+            |config: &Config| Registry::compile(config).map(drop).map_err(|error| error.message().to_owned());
+        edited(edit::edit(self.path()?, &overrides, change, compiles))
+    }
+
+    fn add(&self, arguments: &AddArguments) -> Answer {
+        let (path, id) = (self.path()?, arguments.id.as_str());
+        if id != ClientId::ANONYMOUS && self.registry.is_client(id) {
+            complain(&format!("{}: there is a client {id:?} already; nothing was written", path.display()));
+            return Ok(false);
+        }
+        let is_secret = arguments.secret || arguments.jwks.is_none();
+        let secret = is_secret.then(NewSecret::generate).transpose().map_err(no_randomness)?;
+        let digest = secret.as_ref().map(|secret| secret.digest().written());
+        let jwks = arguments.jwks.as_deref().map(|jwks| beside(path, jwks)).transpose()?;
+        let client = NewClient {
+            id,
+            secret: digest.as_deref(),
+            jwks: jwks.as_deref(),
+            lists: &[
+                ("scope", &arguments.scope),
+                ("audience", &arguments.audience),
+                ("subjects", &arguments.subject),
+                ("claims", &arguments.claim),
+                ("grants", &arguments.grant),
+                ("accepts", &arguments.accepts),
+            ],
+        };
+        if !self.edit(|text| edit::with_client(text, &client))? {
+            return Ok(false);
+        }
+        let added = format!("added {id} to {}", path.display());
+        match secret {
+            Some(secret) => self.tell(&added, id, &secret),
+            None if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks})).map(|()| true),
+            None => say(&format!(
+                "{added}; it authenticates by assertions that a key of {} signed\na running server knows it within \
+                 reload.interval",
+                jwks.unwrap_or_default()
+            ))
+            .map(|()| true),
         }
     }
-    let end_of_line = if before.contains("\r\n") { "\r\n" } else { "\n" };
-    let gap = if before.is_empty() || before.ends_with('\n') { "\n" } else { "\n\n" };
-    let added = format!("{gap}[[clients]]\n{client}").replace('\n', end_of_line);
-    Ok(format!("{before}{added}"))
+
+    /// Prints a new secret.
+    fn tell(&self, done: &str, id: &str, secret: &NewSecret) -> Answer {
+        if self.settings.json {
+            say_once(&format!("{:#}", json!({"client_id": id, "client_secret": secret.reveal()})))?;
+        } else {
+            say_once(&format!(
+                "{done}; this secret is shown only now:\n\n  {}\n\na running server knows it within reload.interval",
+                secret.reveal()
+            ))?;
+        }
+        Ok(true)
+    }
+
+    fn list(&self, arguments: &ListArguments) -> Answer {
+        let words = |client: &Client| client.scope.iter().map(str::to_owned).collect::<Vec<_>>();
+        let audience = |client: &Client| client.audience.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let grants = |client: &Client| client.grants.iter().map(|grant| grant.name().to_owned()).collect::<Vec<_>>();
+        if self.settings.json {
+            let row = |client: &Client| {
+                json!({
+                    "client_id": client.id.as_str(), "secrets": client.secrets_len(),
+                    "keys": client.keys().map_or(0, KeySet::len), "scope": words(client),
+                    "audience": audience(client), "grants": grants(client),
+                })
+            };
+            return say_json(&self.registry.clients().map(row).collect()).map(|()| true);
+        }
+        if self.registry.is_empty() {
+            complain("there is no client; add one with `lingpai client add ID`");
+            return Ok(true);
+        }
+        let [secrets, keys] = [Column::fixed("SECRETS"), Column::fixed("KEYS")];
+        let mut table = Table::new([
+            Column::cut("ID"),
+            secrets,
+            keys,
+            Column::cut("SCOPE"),
+            Column::cut("AUDIENCE"),
+            Column::cut("GRANTS"),
+        ]);
+        for client in self.registry.clients() {
+            table.row([
+                client.id.as_str().to_owned(),
+                client.secrets_len().to_string(),
+                client.keys().map_or(0, KeySet::len).to_string(),
+                words(client).join(" "),
+                audience(client).join(" "),
+                grants(client).join(" "),
+            ]);
+        }
+        say(&table.text(arguments.wide)).map(|()| true)
+    }
+
+    fn remove(&self, id: &str) -> Answer {
+        let path = self.path()?;
+        if !self.edit(|text| edit::without_client(text, id))? {
+            return Ok(false);
+        }
+        let is_last = self.registry.len() == 1;
+        if self.settings.json {
+            return say_json(&json!({"client_id": id, "removed": true, "clients": self.registry.len() - 1}))
+                .map(|()| true);
+        }
+        let follows = if is_last {
+            "no client is left. A running server believes that after a minute: until then it takes the file for half written"
+        } else {
+            "a running server refuses its secret and its tokens within reload.interval; verifiers that do not ask the \
+             server accept its access tokens until they expire"
+        };
+        say(&format!("removed {id} from {}; {follows}", path.display())).map(|()| true)
+    }
+
+    fn rotate(&self, id: &str) -> Answer {
+        let path = self.path()?;
+        let secret = NewSecret::generate().map_err(no_randomness)?;
+        let digest = secret.digest().written();
+        if !self.edit(|text| edit::with_secret(text, id, &digest))? {
+            return Ok(false);
+        }
+        let done = format!(
+            "added a second secret for {id} to {}; the first still works: when nothing uses it, `lingpai client retire {id}`",
+            path.display()
+        );
+        self.tell(&done, id, &secret)
+    }
+
+    fn retire(&self, id: &str) -> Answer {
+        let path = self.path()?;
+        if !self.edit(|text| edit::without_oldest_secret(text, id))? {
+            return Ok(false);
+        }
+        if self.settings.json {
+            return say_json(&json!({"client_id": id, "secrets": 1})).map(|()| true);
+        }
+        say(&format!(
+            "dropped the older secret of {id} from {}; a running server refuses it within reload.interval. Tokens that it \
+             got stay good: if the secret leaked, set not_before too",
+            path.display()
+        ))
+        .map(|()| true)
+    }
 }
 
-/// Checks what was written, and that the file is still the one that was read.
-fn check(written: &Path, path: &Path, before: &str) -> Result<(), StartError> {
-    let anywhere = Overrides { issuer: Some(Issuer::local("127.0.0.1")), ..Overrides::default() };
-    Config::load(Some(written), anywhere)
-        .and_then(|config| Registry::compile(&config).map(drop))
-        .map_err(|error| StartError::new(format!("the client was not added: {}", error.message())))?;
-    if fs::read_to_string(path)? != before {
-        return Err(StartError::new(format!("{} was changed by somebody else just now; try again", path.display())));
-    }
-    Ok(())
+/// `file`, which the caller names from here, as the configuration at `path` names it.
+pub(super) fn beside(path: &Path, file: &Path) -> Result<String, StartError> {
+    let failed = |error: std::io::Error| StartError::new(format!("{}: {error}", file.display()));
+    let absolute = std::path::absolute(file).map_err(failed)?;
+    let folder = std::path::absolute(path).map_err(failed)?;
+    let relative = folder.parent().and_then(|folder| absolute.strip_prefix(folder).ok());
+    let named = relative.unwrap_or(&absolute);
+    named.to_str().map(str::to_owned).ok_or_else(|| StartError::new(format!("{}: is not UTF-8", file.display())))
 }

@@ -1,19 +1,23 @@
 //! `lingpai healthcheck`
 //!
-//! For a container that has no shell and no curl: the one program in it asks the server that runs there.
+//! For a container that has no shell and no curl: the one program in it asks the server that runs there. With `[tls]`
+//! it asks by https and takes whatever certificate is shown: it sends no secret, and asks its own machine.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConnection, StreamOwned};
 
 use super::{Answer, Settings, complain, say};
 use crate::app::StartError;
 use crate::config::{Config, Listen};
+use crate::fetch;
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -22,27 +26,27 @@ const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: 
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Whom to ask, without TLS; then no file is read.
+    /// The address to ask, without TLS; then no file is read.
     #[arg(long, value_name = "ADDRESS")]
     at: Option<Listen>,
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
-    let address = match &arguments.at {
-        Some(address) => address.clone(),
+    let (address, is_tls) = match &arguments.at {
+        Some(address) => (address.clone(), false),
         None => match settings.load() {
             Ok(config) => address(&config)?,
-            // Whoever runs goes on with what was loaded before, and must not be ended for what stands there now.
+            // The server goes on with what it loaded before, and must not be ended for what the file says now.
             Err(error) => {
                 complain(&format!("warning: {error}"));
-                settings.listen.first().cloned().unwrap_or_default()
+                (settings.listen.first().cloned().unwrap_or_default(), false)
             }
         },
     };
     let (tell, told) = mpsc::channel();
     let asked = address.clone();
-    // It ends with the process if nobody answers.
-    thread::spawn(move || tell.send(ask(&asked)));
+    // It ends with the process if no answer comes.
+    thread::spawn(move || tell.send(ask(&asked, is_tls)));
     let why = match told.recv_timeout(LIMIT) {
         Ok(Ok(status)) if status == "200" => {
             say(&format!("ready: {address}"))?;
@@ -56,28 +60,36 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     Ok(false)
 }
 
-/// Where plain HTTP is spoken: with the operator, or on a Unix socket, or by everybody.
-fn address(config: &Config) -> Result<Listen, StartError> {
-    let is_plain = config.tls.is_none() && !config.proxy_protocol;
+/// Where to ask, and whether by TLS: the ops listener, or a Unix socket, or whatever address needs no PROXY protocol.
+fn address(config: &Config) -> Result<(Listen, bool), StartError> {
     let ops = config.ops.iter().flat_map(|ops| &ops.listen).filter(|at| !matches!(at, Listen::Inherited(_)));
-    let public = config.listen.iter().filter(|at| match at {
-        Listen::Unix(_) => true,
-        Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => is_plain,
-        Listen::Inherited(_) => false,
+    let ops = ops.map(|at| (at.clone(), false));
+    let public = config.listen.iter().filter_map(|at| match at {
+        Listen::Unix(_) => Some((at.clone(), false)),
+        Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => {
+            (!config.proxy_protocol).then(|| (at.clone(), config.tls.is_some()))
+        }
+        Listen::Inherited(_) => None,
     });
-    ops.chain(public).next().cloned().ok_or_else(|| {
+    ops.chain(public).next().ok_or_else(|| {
         StartError::new(
-            "no address can be asked: all speak TLS or the PROXY protocol, or are passed sockets; add [ops] with a \
-             listen address, or say --at ADDRESS",
+            "no address can be asked: all speak the PROXY protocol, or are passed sockets; add [ops] with a listen \
+             address, or say --at ADDRESS",
         )
     })
 }
 
 /// The status of `GET /readyz`, as it is written. 0.0.0.0 and `[::]` are this machine.
-fn ask(address: &Listen) -> io::Result<String> {
+fn ask(address: &Listen, is_tls: bool) -> io::Result<String> {
     match address {
         Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => {
-            exchange(TcpStream::connect(address.sockets().as_slice())?)
+            let stream = TcpStream::connect(address.sockets().as_slice())?;
+            if !is_tls {
+                return exchange(stream);
+            }
+            let config = Arc::new(fetch::unverified().map_err(io::Error::other)?);
+            let name = ServerName::from(stream.peer_addr()?.ip());
+            exchange(StreamOwned::new(ClientConnection::new(config, name).map_err(io::Error::other)?, stream))
         }
         Listen::Unix(path) => exchange(UnixStream::connect(path)?),
         Listen::Inherited(_) => Err(io::Error::other("it is a passed socket")),
@@ -87,7 +99,11 @@ fn ask(address: &Listen) -> io::Result<String> {
 fn exchange(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    match stream.take(MAX_ANSWER).read_to_end(&mut answer) {
+        // TLS that ends without saying so.
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
+        _ => {}
+    }
     let head = String::from_utf8_lossy(answer.get(..12).unwrap_or_default()).into_owned();
     let status = head.strip_prefix("HTTP/1.1 ").filter(|status| status.bytes().all(|digit| digit.is_ascii_digit()));
     status.map(str::to_owned).ok_or_else(|| io::Error::other("the answer is not HTTP"))

@@ -2,16 +2,17 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Answer, Settings, complain, say, say_once};
+use super::client::beside;
+use super::{Answer, Settings, complain, no_randomness, say, say_once};
 use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
-use crate::config::DEFAULT_FILE;
+use crate::config::{DEFAULT_FILE, Issuer, Listen};
 use crate::files;
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE, KeyRing, Plan};
 
@@ -19,22 +20,33 @@ const CLIENT: &str = "first";
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The folder to write into; it is made if it is not there.
-    #[arg(default_value = ".")]
-    dir: PathBuf,
+    /// The folder to write into; it is made if it is not there [default: the current one, or that of `--config`].
+    dir: Option<PathBuf>,
 }
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
-    let here = arguments.dir == Path::new(".");
-    let dir = if here { Path::new("") } else { arguments.dir.as_path() };
-    let file = dir.join(DEFAULT_FILE);
-    let folder = dir.join("keys");
+    let file = match (&arguments.dir, &settings.config) {
+        (Some(dir), Some(config)) => {
+            return Err(StartError::new(format!(
+                "say where to write once: {} or --config {}",
+                dir.display(),
+                config.display()
+            )));
+        }
+        (None, Some(config)) => config.clone(),
+        (None, None) => PathBuf::from(DEFAULT_FILE),
+        (Some(dir), None) => dir.join(DEFAULT_FILE).components().filter(|part| *part != Component::CurDir).collect(),
+    };
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let folder = settings.keys.clone().unwrap_or_else(|| dir.join("keys"));
     if file.symlink_metadata().is_ok() {
         complain(&format!("{} is already there; nothing was written", file.display()));
         return Ok(false);
     }
     let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
-    DirBuilder::new().recursive(true).mode(0o755).create(&arguments.dir).map_err(failed)?;
+    if !dir.as_os_str().is_empty() {
+        DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
+    }
     let now = Clock::system().now();
     let ring = KeyRing::lenient(keys::load(&folder)?, Plan::default());
     let found = ring.signer(Alg::default(), now).map(|key| key.name().to_string());
@@ -42,9 +54,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         Some(_) => None,
         None => Some(keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name().to_string()),
     };
-    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
-    let issuer = settings.issuer.as_ref().map_or("http://127.0.0.1:8080", |issuer| issuer.as_str());
-    let content = configuration(issuer, &secret.digest().written());
+    let secret = NewSecret::generate().map_err(no_randomness)?;
+    let content = configuration(settings, &beside(&file, &folder)?, &secret.digest().written());
     files::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 
     if settings.json {
@@ -61,17 +72,35 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             folder.join(found.unwrap_or_default()).display()
         ))?,
     }
-    say_once(&format!("the client `{CLIENT}` has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
-    let config = if here { String::new() } else { format!(" --config {}", file.display()) };
+    say_once(&format!("the client {CLIENT} has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
+    let is_found = file == Path::new(DEFAULT_FILE);
+    let config = if is_found { String::new() } else { format!(" --config {}", file.display()) };
     say(&format!("start it with: lingpai serve{config}"))?;
     Ok(true)
 }
 
-fn configuration(issuer: &str, digest: &str) -> String {
+fn configuration(settings: &Settings, keys: &str, digest: &str) -> String {
+    let listen = match settings.listen.as_slice() {
+        [] => vec![Listen::default()],
+        addresses => addresses.to_vec(),
+    };
+    let port = listen.iter().find_map(|address| Some(address.sockets().first()?.port())).unwrap_or(8080);
+    let issuer = settings.issuer.clone().unwrap_or_else(|| Issuer::local(&format!("127.0.0.1:{port}")));
+    let quoted = |text: &str| toml_edit::value(text).to_string();
+    let addresses: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
+    let listen = match addresses.as_slice() {
+        [one] => one.clone(),
+        many => format!("[{}]", many.join(", ")),
+    };
     format!(
-        r#"# Who issues: the https URL under which others reach this service.
-issuer = "{issuer}"
-listen = "127.0.0.1:8080"
+        r#"# The https URL under which others reach this service. It stands in every token.
+issuer = {issuer}
+listen = {listen}
+
+[keys]
+path    = {keys}
+# The ids of stolen keys. `lingpai keys revoke KID` adds one.
+revoked = []
 
 [token]
 access_lifetime  = "10m"
@@ -87,6 +116,8 @@ session_lifetime = "30d"
 id      = "{CLIENT}"
 secrets = ["{digest}"]
 scope   = ["read", "write"]
-"#
+"#,
+        issuer = quoted(issuer.as_str()),
+        keys = quoted(keys),
     )
 }

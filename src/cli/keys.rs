@@ -6,29 +6,41 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Answer, Settings, complain, read, say, say_json};
+use super::table::{Column, Table};
+use super::{Answer, Settings, complain, edited, read, say, say_json};
 use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, Seconds};
+use crate::config::{Config, Issuer, Seconds, edit};
 use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Modes, Pace, Scheduled, State, When};
 
+/// How many characters of a key's id are shown: two keys of one folder never begin with the same.
+const SHORT_KID: usize = 11;
 /// A key file holds one key.
 const MAX_PEM: u64 = 16 << 10;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Make a key. The first one signs at once; a later one signs when verifiers know it.
+    #[command(after_help = "Example:\n  lingpai keys new --alg EdDSA")]
     New(NewArguments),
     /// Show every key and what it does now.
-    List,
-    /// Schedule the next key, unless there is one that is to come.
+    #[command(after_help = "Example:\n  lingpai keys list --wide")]
+    List(ListArguments),
+    /// Schedule the next key, unless one is upcoming.
+    #[command(after_help = "Example:\n  lingpai keys rotate --in 2h")]
     Rotate(RotateArguments),
+    /// Revoke a key: add its id to `[keys] revoked` in the configuration file. It stops signing and verifying at once.
+    #[command(after_help = "Example:\n  lingpai keys revoke 2YrpH4lxfFn")]
+    Revoke(RevokeArguments),
     /// Delete the keys that have been retired for 24 hours.
+    #[command(after_help = "Example:\n  lingpai keys prune")]
     Prune,
     /// Take in a private key that was made elsewhere, such as an RSA key from `openssl genpkey`.
+    #[command(after_help = "Example:\n  lingpai keys import rsa.pem --at 2026-11-22T00:00:00Z")]
     Import(ImportArguments),
-    /// Print the public keys that verify now or later, in PEM, for those who cannot fetch the JWKS.
+    /// Print the public keys that verify now or later, in PEM, for verifiers that cannot fetch the JWKS.
+    #[command(after_help = "Example:\n  lingpai keys export --public --out /etc/api/keys")]
     Export(ExportArguments),
 }
 
@@ -58,6 +70,20 @@ pub(super) struct RotateArguments {
     /// tokens for a while. Replicas take it only if its file reaches them within a minute of that instant.
     #[arg(long)]
     now: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ListArguments {
+    /// Show whole ids and every instant, however wide that is.
+    #[arg(long)]
+    wide: bool,
+}
+
+#[derive(Args)]
+pub(super) struct RevokeArguments {
+    /// The key's id, or as much of its beginning as `lingpai keys list` shows.
+    #[arg(allow_hyphen_values = true)]
+    kid: String,
 }
 
 #[derive(Args)]
@@ -99,7 +125,7 @@ fn instant(text: &str) -> Result<Timestamp, &'static str> {
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     let _alone = match command {
-        Command::List | Command::Export(_) => None,
+        Command::List(_) | Command::Export(_) => None,
         _ => keys::lock(&settings.load()?.keys.path),
     };
     let place = Place::open(settings)?;
@@ -113,13 +139,15 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         Command::Import(arguments) => place.import(arguments),
         Command::Prune => place.prune(),
         Command::Export(arguments) => place.export(arguments),
-        Command::List => place.list(),
+        Command::List(arguments) => place.list(arguments),
+        Command::Revoke(arguments) => place.revoke(arguments),
     };
     match answer {
         Err(Refused::No(why)) => {
             complain(&why);
             Ok(false)
         }
+        Err(Refused::Said) => Ok(false),
         Err(Refused::Failed(error)) => Err(error),
         Ok(()) => Ok(true),
     }
@@ -129,6 +157,8 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
 enum Refused {
     /// The answer is no, and nothing was changed.
     No(String),
+    /// The answer is no, and that was said.
+    Said,
     Failed(StartError),
 }
 
@@ -222,10 +252,18 @@ impl<'a> Place<'a> {
         let upcoming = schedule.iter().find(|one| one.state == State::Upcoming && one.key.name().alg == alg);
         if let Some(upcoming) = upcoming.filter(|_| !arguments.now) {
             let path = self.path(upcoming.key);
+            if arguments.lead.is_some() {
+                let from = upcoming.key.name().from;
+                return Err(Refused::No(format!(
+                    "{} is upcoming and signs from {from} on; nothing was written: wait for it, or delete it if no server \
+                     has it yet",
+                    path.display()
+                )));
+            }
             if self.settings.json {
                 say_json(&described(&path, upcoming.key, false))?;
             } else {
-                say(&format!("nothing to do: {} is to come", path.display()))?;
+                say(&format!("nothing to do: {} is upcoming", path.display()))?;
             }
             return Ok(());
         }
@@ -261,7 +299,7 @@ impl<'a> Place<'a> {
         }
         if let Some(upcoming) = upcoming {
             complain(&format!(
-                "warning: {} is to come all the same; if it was stolen too, put its kid {} in [keys] revoked",
+                "warning: {} is upcoming all the same; if it was stolen too, put its kid {} in [keys] revoked",
                 upcoming.key.name(),
                 upcoming.key.kid()
             ));
@@ -375,7 +413,91 @@ impl<'a> Place<'a> {
         }
     }
 
-    fn list(&self) -> Done {
+    fn revoke(&self, arguments: &RevokeArguments) -> Done {
+        let Some(path) = self.config.source.path() else {
+            return Err(Refused::No(
+                "there is no configuration file to revoke a key in; write one with `lingpai init`".into(),
+            ));
+        };
+        let schedule = self.schedule();
+        let found: Vec<_> =
+            schedule.iter().filter(|one| one.key.kid().as_str().starts_with(arguments.kid.as_str())).collect();
+        let key = match found.as_slice() {
+            [one] if arguments.kid.len() >= SHORT_KID => *one,
+            [] => {
+                return Err(Refused::No(format!("there is no key {:?} here; see `lingpai keys list`", arguments.kid)));
+            }
+            _ => {
+                let why = format!("{:?} is too short for a key's id; see `lingpai keys list`", arguments.kid);
+                return Err(Refused::No(why));
+            }
+        };
+        let kid = key.key.kid();
+        if key.state == State::Revoked {
+            return Err(Refused::No(format!("{kid} is revoked already; nothing was written")));
+        }
+        let mut overrides = self.settings.overrides();
+        overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
+        let result = edit::edit(
+            path,
+            &overrides,
+            |text| edit::with_revoked(text, kid.as_str()),
+            |config| self.still_signs(config).map_err(|error| error.to_string()),
+        );
+        if !edited(result)? {
+            return Err(Refused::Said);
+        }
+        self.tell_revoked(path, key)
+    }
+
+    /// Whether a key would sign under `config`.
+    fn still_signs(&self, config: &Config) -> Result<(), StartError> {
+        let plan = app::plan(config, &Registry::compile(config)?)?;
+        let keys = keys::load_with(&config.keys.path, self.modes())?;
+        Ok(KeyRing::new(keys, plan, &config.keys.path, self.now).map(drop)?)
+    }
+
+    /// What follows from the revocation of `key`.
+    fn tell_revoked(&self, path: &Path, key: &Scheduled<'_>) -> Done {
+        let after = Self::open(self.settings)?;
+        let (name, kid) = (key.key.name(), key.key.kid());
+        let signer = after.ring.signer(name.alg, self.now).filter(|_| self.ring.uses(name.alg));
+        // A key that still signs has signed something just now.
+        let registry = Registry::compile(&self.config).map_err(StartError::from)?;
+        let plan = app::plan(&self.config, &registry).map_err(StartError::from)?;
+        let (access, refresh) = match key.state {
+            State::Upcoming | State::Retired => (None, None),
+            State::Signing | State::Revoked => {
+                (Some(self.now.plus(plan.access_window)), Some(self.now.plus(plan.refresh_window)))
+            }
+            State::Retiring => (key.published_until, key.verifies_until),
+        };
+        if self.settings.json {
+            return Ok(say_json(&json!({
+                "kid": kid.as_str(), "was": key.state.word(), "config": path.to_string_lossy(),
+                "signing": signer.map(|key| key.name().to_string()),
+                "access_tokens_until": access.map(Timestamp::rfc3339),
+                "refresh_tokens_until": refresh.map(Timestamp::rfc3339),
+            }))?);
+        }
+        say(&format!("revoked {kid} ({name}) in {}; a running server obeys within reload.interval", path.display()))?;
+        match signer {
+            Some(signer) if key.state == State::Signing => say(&format!("{} signs now", signer.name()))?,
+            Some(signer) => say(&format!("{} still signs", signer.name()))?,
+            None => {}
+        }
+        match access.zip(refresh) {
+            Some((access, refresh)) => say(&format!(
+                "this server refuses its tokens at once; access tokens would have been good until {access}, refresh tokens \
+                 until {refresh}. Verifiers that cached the JWKS accept its access tokens for up to {}",
+                in_words(self.config.keys.jwks_max_age)
+            ))?,
+            None => say("it has signed nothing that is still good")?,
+        }
+        Ok(())
+    }
+
+    fn list(&self, arguments: &ListArguments) -> Done {
         let schedule = self.schedule();
         if self.settings.json {
             let row = |one: &Scheduled<'_>| {
@@ -395,16 +517,28 @@ impl<'a> Place<'a> {
             return Ok(());
         }
         let written = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), Timestamp::rfc3339);
-        say(&format!(
-            "{:<22}{:<10}{:<7}{:<45}{:<22}VERIFIES UNTIL",
-            "SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL"
-        ))?;
-        for one in schedule {
-            let (from, alg) = (one.key.name().from.rfc3339(), one.key.name().alg.name());
-            let (until, end) = (written(one.signs_until), written(one.verifies_until));
-            say(&format!("{from:<22}{:<10}{alg:<7}{:<45}{until:<22}{end}", one.state.word(), one.key.kid().as_str()))?;
+        let fixed = Column::fixed;
+        let row = |one: &Scheduled<'_>| {
+            let (name, kid) = (one.key.name(), one.key.kid().as_str());
+            (name.from.rfc3339(), one.state.word().to_owned(), name.alg.name().to_owned(), kid.to_owned())
+        };
+        if arguments.wide {
+            let titles = ["SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL", "VERIFIES UNTIL"];
+            let mut table = Table::new(titles.map(fixed));
+            for one in &schedule {
+                let (from, state, alg, kid) = row(one);
+                table.row([from, state, alg, kid, written(one.signs_until), written(one.verifies_until)]);
+            }
+            return Ok(say(&table.text(true))?);
         }
-        Ok(())
+        // When a key stops signing is when the next one starts.
+        let mut table = Table::new(["SIGNS FROM", "STATE", "ALG", "KID", "VERIFIES UNTIL"].map(fixed));
+        for one in &schedule {
+            let (from, state, alg, kid) = row(one);
+            let kid = kid.chars().take(SHORT_KID).chain(['…']).collect();
+            table.row([from, state, alg, kid, written(one.verifies_until)]);
+        }
+        Ok(say(&table.text(false))?)
     }
 }
 

@@ -1,10 +1,10 @@
 //! `lingpai completions` and `lingpai man`
 
-use clap::{Args, CommandFactory as _};
+use clap::Args;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-use super::{Answer, Cli, complain, say};
+use super::{Answer, command, complain, say};
 
 #[derive(Args)]
 pub(super) struct Completions {
@@ -21,13 +21,13 @@ pub(super) struct Page {
 
 pub(super) fn completions(arguments: &Completions) -> Answer {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "lingpai", &mut script);
+    clap_complete::generate(arguments.shell, &mut command(), "lingpai", &mut script);
     say(String::from_utf8_lossy(&script).trim_end()).map(|()| true)
 }
 
 /// Whether there is such a page.
 pub(super) fn page(arguments: &Page) -> Answer {
-    let mut command = Cli::command();
+    let mut command = command();
     // Gives every command its whole name and the options that all of them take.
     command.build();
     for name in &arguments.command {

@@ -7,29 +7,41 @@
 
 mod check;
 mod client;
+mod explain;
 mod healthcheck;
 mod init;
-mod inspect;
 mod keys;
 mod man;
 mod openapi;
 mod serve;
+mod table;
+mod token;
 
 use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit, umask};
+use serde_json::json;
 
 use crate::app::StartError;
-use crate::config::{Config, Issuer, Listen, Overrides};
+use crate::config::edit::EditError;
+use crate::config::{Config, DEFAULT_FILE, Issuer, Listen, Overrides};
+use crate::crypto::NoRandomness;
 
 /// A stateless signed-token service: issues, checks and refreshes JWTs without storage.
 #[derive(Parser)]
-#[command(name = "lingpai", version, max_term_width = 100)]
+#[command(
+    name = "lingpai",
+    version,
+    max_term_width = 100,
+    after_help = "Example:\n  lingpai serve --listen localhost:8080"
+)]
 struct Cli {
     #[command(flatten)]
     settings: Settings,
@@ -58,7 +70,7 @@ struct Settings {
     #[arg(long, global = true, value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<Listen>,
 
-    /// Answer in JSON.
+    /// Answer in JSON, and report errors in JSON.
     #[arg(long, global = true)]
     json: bool,
 }
@@ -88,6 +100,12 @@ impl Settings {
         Ok(Config::load(self.config.as_deref(), self.overrides())?)
     }
 
+    /// The configuration file that is read, if there is one.
+    fn file(&self) -> Option<&Path> {
+        let default = || Path::new(DEFAULT_FILE);
+        self.config.as_deref().or_else(|| default().symlink_metadata().is_ok().then(default))
+    }
+
     fn overrides(&self) -> Overrides {
         Overrides { issuer: self.issuer.clone(), listen: self.listen.clone(), keys: self.keys.clone() }
     }
@@ -96,28 +114,60 @@ impl Settings {
 #[derive(Subcommand)]
 enum Command {
     /// Run the service (also without a command).
+    #[command(after_help = "Example:\n  lingpai serve --config /etc/lingpai/lingpai.toml")]
     Serve,
     /// Write a configuration, a first key and a first client; print its secret once.
+    #[command(after_help = "Example:\n  lingpai init --issuer https://tokens.example.com /etc/lingpai")]
     Init(init::Arguments),
-    /// Make, show, rotate and delete keys.
-    #[command(subcommand)]
+    /// Make, show, rotate, revoke and delete keys.
+    #[command(subcommand, after_help = "Example:\n  lingpai keys list")]
     Keys(keys::Command),
-    /// Add clients.
-    #[command(subcommand)]
+    /// Add, show and remove clients, and replace their secrets.
+    #[command(subcommand, after_help = "Example:\n  lingpai client add shop --scope orders:read")]
     Client(client::Command),
-    /// Look at tokens.
-    #[command(subcommand)]
-    Token(inspect::Command),
-    /// Say everything that `serve` would refuse or warn about, and what would break, without serving.
+    /// Ask for tokens, and look into them.
+    #[command(subcommand, after_help = "Example:\n  lingpai token inspect token.txt")]
+    Token(token::Command),
+    /// Check the configuration and keys, and report what would break.
+    #[command(after_help = "Example:\n  lingpai check --config new.toml --running /etc/lingpai/lingpai.toml")]
     Check(check::Arguments),
+    /// Say what a client would be granted or refused, and which line of the file says so. Asks no server.
+    #[command(after_help = "Example:\n  lingpai explain shop --scope orders:read --subject user:7")]
+    Explain(explain::Arguments),
     /// Ask the server that runs with these settings whether it is ready: for a container's health check.
+    #[command(after_help = "Example:\n  lingpai healthcheck --at localhost:8080")]
     Healthcheck(healthcheck::Arguments),
     /// Print the `OpenAPI` document.
+    #[command(after_help = "Example:\n  lingpai openapi --yaml")]
     Openapi(openapi::Arguments),
     /// Print a script that completes commands in a shell.
+    #[command(after_help = "Example:\n  lingpai completions bash > /etc/bash_completion.d/lingpai")]
     Completions(man::Completions),
     /// Print a manual page, in the language of man(1).
+    #[command(after_help = "Example:\n  lingpai man keys rotate | man -l -")]
     Man(man::Page),
+}
+
+/// The command line, with help in plain text.
+fn command() -> clap::Command {
+    plain(Cli::command())
+}
+
+/// Takes the marks of Markdown out of a command's help: its sources are doc comments.
+fn plain(mut command: clap::Command) -> clap::Command {
+    let text = |styled: Option<&clap::builder::StyledStr>| styled.map(|styled| styled.to_string().replace('`', ""));
+    if let Some(about) = text(command.get_about()) {
+        command = command.about(about);
+    }
+    if let Some(about) = text(command.get_long_about()) {
+        command = command.long_about(about);
+    }
+    command = command.mut_args(|arg| {
+        let (short, long) = (text(arg.get_help()), text(arg.get_long_help()));
+        let arg = short.into_iter().fold(arg, clap::Arg::help);
+        long.into_iter().fold(arg, clap::Arg::long_help)
+    });
+    command.mut_subcommands(plain)
 }
 
 /// The environment variable `name`, if it is there and not empty.
@@ -135,10 +185,18 @@ fn parsed<T>(name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Resul
 /// Whether the answer is yes.
 type Answer = Result<bool, StartError>;
 
+/// Whether `--json` was given: then errors are JSON too.
+static IN_JSON: AtomicBool = AtomicBool::new(false);
+
 /// Runs the command that this process was started with.
 #[must_use]
 pub fn run() -> ExitCode {
-    let mut cli = Cli::parse();
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let mut cli = match parsed {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    IN_JSON.store(cli.settings.json, Ordering::Relaxed);
     keep_private();
     let filled_in = cli.settings.fill_in();
     let settings = &cli.settings;
@@ -147,8 +205,9 @@ pub fn run() -> ExitCode {
         Command::Init(arguments) => init::run(settings, &arguments),
         Command::Keys(command) => keys::run(settings, &command),
         Command::Client(command) => client::run(settings, &command),
-        Command::Token(command) => inspect::run(settings, &command),
+        Command::Token(command) => token::run(settings, &command),
         Command::Check(arguments) => check::run(settings, &arguments),
+        Command::Explain(arguments) => explain::run(settings, &arguments),
         Command::Healthcheck(arguments) => healthcheck::run(settings, &arguments),
         Command::Openapi(arguments) => openapi::run(&arguments),
         Command::Completions(arguments) => man::completions(&arguments),
@@ -162,6 +221,37 @@ pub fn run() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Says what is wrong with the command line, or shows the help that it asks for.
+fn usage(error: &clap::Error) -> ExitCode {
+    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if !is_help && std::env::args_os().any(|argument| argument == "--json") {
+        let text = error.to_string();
+        let problem = text.split("\n\nUsage:").next().unwrap_or_default();
+        let lines = problem.lines().map(str::trim).filter(|line| !line.is_empty());
+        IN_JSON.store(true, Ordering::Relaxed);
+        complain(lines.collect::<Vec<_>>().join("; ").trim_start_matches("error: "));
+        return ExitCode::from(2);
+    }
+    let _ = error.print();
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// The answer to an edit: its refusal is printed.
+fn edited(result: Result<(), EditError>) -> Answer {
+    match result {
+        Ok(()) => Ok(true),
+        Err(EditError::Refused(why)) => {
+            complain(&format!("{why}; nothing was written"));
+            Ok(false)
+        }
+        Err(error) => Err(StartError::new(error.to_string())),
+    }
+}
+
+fn no_randomness(_: NoRandomness) -> StartError {
+    StartError::new("the system has no random bytes to give")
 }
 
 /// Private keys are in this process's memory, and it writes some: no core dumps, no
@@ -202,9 +292,18 @@ fn say_json(value: &serde_json::Value) -> Result<(), StartError> {
     say(&format!("{value:#}"))
 }
 
-/// Prints an error to standard error.
+/// Prints an error, or a text that begins with "warning: ", to standard error: in JSON, if answers are.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "lingpai: {}", visible(text).replace('\n', "\\n"));
+    let text = visible(text).replace('\n', "\\n");
+    let line = if IN_JSON.load(Ordering::Relaxed) {
+        match text.strip_prefix("warning: ") {
+            Some(warning) => json!({"warning": warning}).to_string(),
+            None => json!({"error": text}).to_string(),
+        }
+    } else {
+        format!("lingpai: {text}")
+    };
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Reads a file, or standard input for `-`, up to `most` bytes.

@@ -5,17 +5,13 @@ use std::sync::Arc;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Answer, Settings, complain, say};
-use crate::app::{self, Listeners, Loaded, Reloader, StartError};
-use crate::clients::NewSecret;
+use crate::app::{self, Development, Listeners, Loaded, Reloader, StartError};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, Issuer};
+use crate::config::Issuer;
 use crate::http::RequestIds;
-use crate::keys::{self, Alg, FIRST_KEY_BACKDATE};
 use crate::server::{Listener, Tls, manager};
 use crate::service::Snapshot;
 use crate::telemetry;
-
-const DEMO: &str = "demo";
 
 pub(super) fn run(settings: &Settings) -> Answer {
     // The queue that workers share comes first: with more to do than can be done, who has waited longest is next.
@@ -31,7 +27,7 @@ async fn serve(settings: &Settings) -> Answer {
     let clock = Clock::system();
     // What is wrong with the settings is said whether or not the address is free.
     let checked = if config.is_development() {
-        refuse_public_address(&config)?;
+        app::refuse_public_address(&config)?;
         None
     } else {
         Some(app::load(&config, clock.now())?)
@@ -43,11 +39,11 @@ async fn serve(settings: &Settings) -> Answer {
     let everywhere = addresses.join(" and ");
     let everywhere = if config.tls.is_some() { everywhere.replace("http://", "https://") } else { everywhere };
     let welcome = if config.is_development() {
-        if settings.issuer.is_none() {
-            config.issuer = Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
-        }
-        let (with_demo, welcome) = development(config, &first, clock.now())?;
-        config = with_demo;
+        let here = || Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
+        let issuer = settings.issuer.is_none().then(here);
+        let development = app::development(config, issuer, clock.now())?;
+        let welcome = welcome(&development, &first);
+        config = development.config;
         welcome
     } else {
         let ops = listeners.ops.iter().map(Listener::to_string).collect::<Vec<_>>().join(" and ");
@@ -117,49 +113,21 @@ fn on_signal(kind: SignalKind) -> Result<Signal, StartError> {
     signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))
 }
 
-/// Without a file anybody gets a token, and the demo client's secret is on the
-/// screen: only this machine may see that.
-pub(super) fn refuse_public_address(config: &Config) -> Result<(), StartError> {
-    match config.listen.iter().find(|address| !address.is_loopback()) {
-        Some(address) => Err(StartError::new(format!(
-            "{address} is not a loopback address, and without a configuration file anybody gets a token; write one \
-             with `lingpai init`, or listen on 127.0.0.1"
-        ))),
-        None => Ok(()),
-    }
-}
-
-/// The development client with a new secret, a first key if there is none, and
-/// what to print.
-fn development(config: Config, address: &str, now: Timestamp) -> Result<(Config, String), StartError> {
-    let folder = config.keys.path.clone();
-    let mut made = String::new();
-    if keys::load(&folder)?.is_empty() {
-        let key = keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?;
-        made = format!(" (made {})", key.name());
-    }
-    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
-    let digest = secret.digest().written();
-    let config = config.with_client(DEMO, &digest, &["demo:read", "demo:write"], "user:*", "tenant");
+/// What a development server says: its page, a first call, and where the rest is.
+fn welcome(development: &Development, address: &str) -> String {
+    let Development { client, secret, folder, made, .. } = development;
+    let made = made.map(|name| format!(", made {name}")).unwrap_or_default();
     let socket = address.strip_prefix("unix:").map(|path| format!("--unix-socket {path} http://localhost"));
-    let curl = socket.as_deref().unwrap_or(address);
-    let welcome = format!(
-        r#"lingpai {version} at {address}, for development: there is no lingpai.toml.
-Keys in {folder}{made}. Pages at {address}/docs
+    format!(
+        "lingpai {version} at {address}, for development: there is no lingpai.toml (keys in {folder}{made})
 
-  # a token for anybody
-  curl -s -X POST {curl}/token; echo
+  curl -s -u '{client}:{secret}' -X POST {curl}/token
 
-  # a token for the client `{DEMO}`, whose secret is new at every start
-  PAIR=$(curl -s -X POST -u '{DEMO}:{secret}' {curl}/token); echo "$PAIR"
-
-  # what it says; and a new pair for its refresh token
-  curl -s -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f4)" {curl}/token; echo
-  curl -s -X PUT -H "Authorization: Token $(echo "$PAIR" | cut -d'"' -f8)" {curl}/token; echo
-"#,
+The secret of the client {client} is new at every start. To try every call: {address}/docs
+To set it up: lingpai init",
         version = env!("CARGO_PKG_VERSION"),
         folder = folder.display(),
         secret = secret.reveal(),
-    );
-    Ok((config, welcome))
+        curl = socket.as_deref().unwrap_or(address),
+    )
 }

@@ -5,6 +5,7 @@
 //! (an [`Order`] is what it asked for), nor how a token is.
 
 mod credentials;
+mod explain;
 mod grant_type;
 mod limiter;
 mod policy;
@@ -12,6 +13,7 @@ mod registry;
 mod secret;
 
 pub use credentials::ClientAuth;
+pub use explain::{Finding, Question, explain};
 pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};
 pub use policy::{Ended, Order, Refusal, Renewal, admit, decide, renew};

@@ -76,6 +76,12 @@ impl Client {
         self.credentials.keys.as_ref()
     }
 
+    /// How many secrets it has.
+    #[must_use]
+    pub fn secrets_len(&self) -> usize {
+        self.credentials.secrets_len()
+    }
+
     /// Whether it serves one of `audience`, so that it may introspect tokens for it.
     #[must_use]
     pub fn accepts_any(&self, audience: &Audiences) -> bool {
@@ -115,7 +121,29 @@ impl Registry {
     /// The first value that is not as it should be, with its place.
     pub fn compile_with(
         config: &Config,
+        read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Self, ConfigError> {
+        Self::build(config, read, Err)
+    }
+
+    /// Everything that keeps `config` from being compiled: of each client the first problem.
+    #[must_use]
+    pub fn problems(config: &Config) -> Vec<ConfigError> {
+        let mut all = Vec::new();
+        let read = |path: &Path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec());
+        let built = Self::build(config, read, |problem| {
+            all.push(problem);
+            Ok(())
+        });
+        all.extend(built.err());
+        all
+    }
+
+    /// Compiles, and leaves out each client whose problem `report` does not return.
+    fn build(
+        config: &Config,
         mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+        mut report: impl FnMut(ConfigError) -> Result<(), ConfigError>,
     ) -> Result<Self, ConfigError> {
         let source = &config.source;
         let service_audience =
@@ -134,17 +162,22 @@ impl Registry {
         let mut clients = Vec::with_capacity(config.clients_len());
         let mut digests = Vec::with_capacity(config.clients_len());
         for written in config.clients() {
-            let written = written?;
-            let client = client(&written, &service_audience, algorithm, service, &mut read)?;
-            digests.push(digest(&written, &client));
-            clients.push(client);
+            let compiled = written.and_then(|written| {
+                let client = client(&written, &service_audience, algorithm, service, &mut read)?;
+                digests.push(digest(&written, &client));
+                clients.push(client);
+                Ok(())
+            });
+            compiled.or_else(&mut report)?;
         }
         clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-        if let Some(id) = clients.windows(2).find_map(|pair| match pair {
-            [one, other] if one.id == other.id => Some(one.id.as_str()),
-            _ => None,
-        }) {
-            return Err(repeated(config, id));
+        let mut same = 0;
+        for pair in clients.windows(2) {
+            let [one, other] = pair else { continue };
+            same = if one.id == other.id { same + 1 } else { 0 };
+            if same > 0 {
+                report(repeated(config, one.id.as_str(), same))?;
+            }
         }
         let anonymous = match &config.anonymous {
             Some(anonymous) => Some(Client {
@@ -212,6 +245,11 @@ impl Registry {
         self.clients.get(found)
     }
 
+    /// Each client, in the order of their ids. The anonymous one is not among them.
+    pub fn clients(&self) -> impl Iterator<Item = &Client> {
+        self.clients.iter()
+    }
+
     /// Whether `name` is the id of a client, which nobody else may be called.
     #[must_use]
     pub fn is_client(&self, name: &str) -> bool {
@@ -268,9 +306,9 @@ impl Registry {
     }
 }
 
-/// The error about the second client of this id.
-fn repeated(config: &Config, id: &str) -> ConfigError {
-    let same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id).nth(1);
+/// The error about a client of this id after `before` others.
+fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
+    let same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id).nth(before);
     let message = "another client has this id; ids must be unique";
     same.map_or_else(|| config.source.error_in_file(message), |client| client.source.error(&client.id, message))
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::sections;
 use super::setting::{Missing, empty};
 use super::settings::{Client, ClientTable, ClientTables, Config, File, Tls};
 use super::source::{ConfigError, Source};
 use super::values::{Addresses, Overrides};
+use super::{sections, suggest};
 use crate::files::{self, ReadError};
 
 const MAX_BYTES: u64 = 16 << 20;
@@ -104,7 +104,7 @@ fn in_words(message: &str) -> String {
         let (_, expected) = rest.rsplit_once("\", expected ")?;
         Some(format!("{kind} string, expected {expected}"))
     });
-    let message = without_secrets(unquoted.as_deref().unwrap_or(message))
+    let message = without_secrets(&suggest::nearest(unquoted.as_deref().unwrap_or(message)))
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
         .replace("expected a nonzero u32", &format!("expected an integer from 1 to {}", u32::MAX))
         .replace("expected u32", &format!("expected an integer from 0 to {}", u32::MAX));
@@ -217,7 +217,7 @@ mod tests {
                 "lingpai.toml:4:2: invalid type: map, expected an array",
             ),
             ("clients = []\n[[clients]]\nid = \"a\"", "lingpai.toml:2:1: `clients` is written in another form too"),
-            ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`, expected `scope`"),
+            ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`; did you mean `scope`?"),
             ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),
             ("issuer = \"https://t.example\"\nissuer = \"https://t.example\"", "lingpai.toml:2:1: duplicate key"),

@@ -6,11 +6,14 @@
 //! a scope or a client id *is* must not enter: those strings leave here with
 //! their place in the file ([`Text`]) and are compiled by the room that knows.
 
+pub mod edit;
 mod file;
+mod problems;
 mod sections;
 mod setting;
 mod settings;
 mod source;
+mod suggest;
 mod values;
 
 use std::path::Path;
@@ -18,6 +21,7 @@ use std::path::Path;
 use crate::crypto::Digester;
 use crate::keys::Modes;
 
+pub use problems::problems;
 pub use setting::Setting;
 pub use settings::{Anonymous, Client, Config, Cors, Drain, Keys, Limits, Ops, Reload, Tls, Token, settings};
 pub use source::{ConfigError, List, PathText, Source, Text};

@@ -13,6 +13,16 @@ use toml_parser::lexer::{Token, TokenKind};
 
 /// The bytes of every `[[clients]]` table, each from its header to the next one.
 pub(super) fn clients(content: &str) -> Vec<Range<usize>> {
+    tables(content, &["[", "[", "clients", "]", "]"])
+}
+
+/// The bytes of the table `[name]`, from its header to the next one.
+pub(super) fn table(content: &str, name: &str) -> Option<Range<usize>> {
+    tables(content, &["[", name, "]"]).into_iter().next()
+}
+
+/// The bytes of every table whose header begins with these tokens.
+fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
     let source = Source::new(content);
     let text = |token: &Token| source.get(token).map_or("", |raw| raw.as_str());
     let mut tables: Vec<Range<usize>> = Vec::new();
@@ -27,7 +37,7 @@ pub(super) fn clients(content: &str) -> Vec<Range<usize>> {
                     if let Some(last) = tables.last_mut().filter(|_| open) {
                         last.end = start;
                     }
-                    open = line.iter().take(5).map(text).eq(["[", "[", "clients", "]", "]"]);
+                    open = line.iter().take(expected.len()).map(text).eq(expected.iter().copied());
                     if open {
                         tables.push(start..content.len());
                     }

@@ -68,15 +68,20 @@ impl Source {
     /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
+        ConfigError { place: self.place(span), message: message.into(), source: None }
+    }
+
+    /// `file:line:column` of the bytes at `span` of this source, if it is a file.
+    #[must_use]
+    pub fn place(&self, span: Range<usize>) -> Option<String> {
         let piece = self.pieces.iter().rev().find(|(parsed, _)| *parsed <= span.start);
         let at = piece.map_or(span.start, |(parsed, start)| span.start - parsed + start);
-        let place = self.file.as_deref().map(|(path, content)| {
+        self.file.as_deref().map(|(path, content)| {
             let before = content.get(..at).unwrap_or(content);
             let line = before.matches('\n').count() + 1;
             let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
             format!("{}:{line}:{column}", path.display())
-        });
-        ConfigError { place, message: message.into(), source: None }
+        })
     }
 
     /// An error about the value `at`.

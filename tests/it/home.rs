@@ -13,7 +13,7 @@ use lingpai::clock::Clock;
 use lingpai::keys::{Alg, KeyName};
 use serde_json::Value;
 
-use crate::app::{Answer, basic, copy_key, read_answer, replace, standard};
+use crate::app::{Answer, basic, copy_key, quiet, read_answer, replace};
 
 const LINGPAI: &str = env!("CARGO_BIN_EXE_lingpai");
 pub const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
@@ -39,10 +39,10 @@ impl Home {
         Self(tempfile::tempdir().unwrap())
     }
 
-    /// With the configuration of most tests, and its key.
+    /// With the configuration of most tests, but for what `lingpai check` warns of, and its key.
     pub fn standard() -> Self {
         let home = Self::new();
-        home.write("lingpai.toml", &standard());
+        home.write("lingpai.toml", &quiet());
         fs::create_dir(home.path("keys")).unwrap();
         copy_key(KEY, &home.path("keys").join(&*RECENT));
         home
@@ -193,7 +193,7 @@ impl Server {
             server.errors.take().unwrap().join().unwrap();
             panic!("it did not start: {}", server.log());
         };
-        let (_, address) = first.split_once("http://").unwrap_or_else(|| panic!("no address in {first}"));
+        let (_, address) = first.split_once("://").unwrap_or_else(|| panic!("no address in {first}"));
         address.split([',', ' ']).next().unwrap().clone_into(&mut server.address);
         server
     }

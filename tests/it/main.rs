@@ -9,7 +9,6 @@ mod errors;
 mod folder;
 mod foreign;
 mod forge;
-mod healthcheck;
 mod home;
 mod inspect;
 mod laws;

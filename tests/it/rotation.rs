@@ -12,7 +12,7 @@ use pkcs8::der::{Decode as _, Encode as _, SecretDocument};
 use pkcs8::{LineEnding, ObjectIdentifier, PrivateKeyInfoRef};
 use serde_json::{Value, json};
 
-use crate::app::{copy_key, standard, vectors};
+use crate::app::{copy_key, quiet, vectors};
 use crate::home::{Home, KEY, RECENT, Ran, ended};
 
 const DAY: i64 = 86_400;
@@ -25,7 +25,7 @@ impl Home {
     /// The configuration of most tests, and ES256 keys that start to sign so many seconds after now.
     fn with_keys(after: &[i64]) -> (Self, Vec<String>) {
         let home = Self::new();
-        home.write("lingpai.toml", &standard());
+        home.write("lingpai.toml", &quiet());
         let names = after.iter().map(|after| home.key(*after)).collect();
         (home, names)
     }
@@ -100,7 +100,7 @@ fn the_public_keys_in_pem() {
     let first = &files[0].0;
     home.write(&format!("out/{first}"), "");
     home.write("out/else.pem", "");
-    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [\"{revoked}\"]\n", standard()));
+    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [\"{revoked}\"]\n", quiet()));
     let ran = export(&home, &["--out", "out"]);
     assert_eq!(ran.assert(0).out, format!("wrote out/{first}\ndeleted out/{revoked}.pem\n"));
     files.push(("else.pem".to_owned(), String::new()));
@@ -136,7 +136,7 @@ fn what_is_not_exported() {
     assert_eq!(home.names("keys"), [&**RECENT]);
     let nowhere = Home::new();
     export(&nowhere, &["--out", "out"]).assert_refused(1, &["there is no lingpai.toml here, and no key in keys"]);
-    nowhere.write("lingpai.toml", &standard());
+    nowhere.write("lingpai.toml", &quiet());
     export(&nowhere, &["--out", "out"]).assert_refused(1, &["there is no key that verifies now or later"]);
     assert!(!nowhere.path("out").exists());
 }
@@ -164,7 +164,7 @@ fn keys_new_and_list() {
     assert_eq!(home.text(&name), before);
     assert_eq!(home.states(), ["signing", "upcoming", "upcoming"]);
 
-    let (listed, table) = (home.listed(), home.run(&["keys", "list"]));
+    let (listed, table) = (home.listed(), home.run(&["keys", "list", "--wide"]));
     let lines: Vec<_> = table.assert(0).out.lines().collect();
     let titles = ["SIGNS FROM", "STATE", "ALG", "KID", "SIGNS UNTIL", "VERIFIES UNTIL"];
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), titles.join(" ").split(' ').collect::<Vec<_>>());
@@ -186,7 +186,7 @@ fn keys_new_and_list() {
 
     // A revoked key is shown as such.
     let kid = listed[1]["kid"].as_str().unwrap();
-    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [{kid:?}]", standard()));
+    home.write("lingpai.toml", &format!("{}\n[keys]\nrevoked = [{kid:?}]", quiet()));
     assert_eq!(home.states(), ["signing", "revoked", "upcoming"]);
 
     for wrong in [&["--at", "tomorrow"], &["--at", "2026-01-01"], &["--alg", "HS256"], &["--alg", "es256"]] {
@@ -204,7 +204,7 @@ fn the_first_key_of_another_algorithm() {
     let home = Home::standard();
     let ran = home.run(&["keys", "new", "--alg", "EdDSA", "--json"]);
     assert!(lead(&ran) > 2 * 300, "{ran:?}");
-    let eddsa = standard().replace("[token]", "[token]\nalgorithm = \"EdDSA\"");
+    let eddsa = quiet().replace("[token]", "[token]\nalgorithm = \"EdDSA\"");
     home.write("lingpai.toml", &eddsa);
     home.run(&["check"]).assert_refused(2, &["holds no EdDSA key that signs now: the first is"]);
     // Where it signs already there is nothing to wait for.
@@ -246,10 +246,11 @@ fn rotate() {
     assert_eq!(home.states(), ["signing", "upcoming"]);
 
     let (again, names) = (home.run(&["keys", "rotate"]), home.names("keys"));
-    assert_eq!(again.assert(0).out, format!("nothing to do: keys/{} is to come\n", names[1]));
+    assert_eq!(again.assert(0).out, format!("nothing to do: keys/{} is upcoming\n", names[1]));
     let again = home.run(&["keys", "rotate", "--json"]).assert(0).json();
     assert_eq!((&again["made"], &again["kid"]), (&json!(false), &made.json()["kid"]));
-    home.run(&["keys", "rotate", "--in", "1h"]).assert(0);
+    home.run(&["keys", "rotate", "--in", "1h"])
+        .assert_refused(1, &["is upcoming and signs from", "nothing was written"]);
     assert_eq!(home.names("keys"), names);
 
     // Another algorithm is another schedule.
@@ -259,7 +260,7 @@ fn rotate() {
     // In an emergency nobody waits for what is to come.
     let ran = home.run(&["keys", "rotate", "--now"]);
     assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 5 min verifiers"), "{ran:?}");
-    assert!(ran.err.contains(" is to come all the same; if it was stolen too, put its kid "), "{ran:?}");
+    assert!(ran.err.contains(" is upcoming all the same; if it was stolen too, put its kid "), "{ran:?}");
     assert_eq!(home.states().iter().filter(|state| *state == "signing").count(), 1);
     // Where files travel slowly.
     let ran = home.run(&["keys", "rotate", "--now", "--in", "90s", "--json"]);
@@ -304,7 +305,11 @@ fn rotations_at_once() {
                 Some(0) => assert!(ran.out.starts_with("nothing to do: "), "{ran:?}"),
                 _ => {
                     ran.assert(1);
-                    let why = ["is already there; nothing was written", "was scheduled by somebody else just now"];
+                    let why = [
+                        "is already there; nothing was written",
+                        "was scheduled by somebody else just now",
+                        "is upcoming and signs from",
+                    ];
                     assert!(why.iter().any(|why| ran.err.contains(why)), "{ran:?}");
                 }
             }
@@ -532,7 +537,7 @@ fn a_folder_whose_modes_are_not_checked() {
     for command in [&["check"][..], &["keys", "list"], &["keys", "rotate"], &["serve", "--listen", "127.0.0.1:0"]] {
         home.run(command).assert_refused(2, &[&names[0], "has mode 0644", "chmod 600"]);
     }
-    home.write("lingpai.toml", &(standard() + "[keys]\ncheck_modes = false\n"));
+    home.write("lingpai.toml", &(quiet() + "[keys]\ncheck_modes = false\n"));
     let warning = "lingpai: warning: [keys] check_modes is false: ";
     let ran = home.run(&["check"]);
     assert!(ran.assert(0).err.starts_with(warning) && ran.err.lines().count() == 1, "{ran:?}");
@@ -542,7 +547,7 @@ fn a_folder_whose_modes_are_not_checked() {
     for command in [&["keys", "list"][..], &["keys", "rotate"], &["keys", "import", "key.pem"], &["keys", "prune"]] {
         home.run(command).assert(0);
     }
-    home.write("lingpai.toml", &(standard() + "[keys]\ncheck_modes = 0\n"));
+    home.write("lingpai.toml", &(quiet() + "[keys]\ncheck_modes = 0\n"));
     home.run(&["check"]).assert_refused(2, &["lingpai.toml:20:15: ", "expected a boolean"]);
 }
 
@@ -551,7 +556,7 @@ fn a_folder_whose_modes_are_not_checked() {
 fn import_for_a_client() {
     let (home, _) = Home::with_keys(&[-DAY]);
     copy_key("2026-01-01T00-00-00Z.rs256.pem", &home.path("key.pem"));
-    home.write("lingpai.toml", &standard().replace("id = \"billing\"", "id = \"billing\"\nalgorithm = \"RS256\""));
+    home.write("lingpai.toml", &quiet().replace("id = \"billing\"", "id = \"billing\"\nalgorithm = \"RS256\""));
     home.run(&["check"]).assert_refused(2, &["holds no RS256 key that signs now", "lingpai keys import"]);
     home.run(&["keys", "import", "key.pem"]).assert(0);
     home.run(&["check"]).assert(0);
@@ -599,7 +604,7 @@ fn check_against_what_is_running() {
     // Lifetimes that are lowered below live tokens.
     let (home, names) = Home::with_keys(&[-9 * DAY, -3600]);
     running(&home);
-    let lowered = standard().replace("[token]", "[token]\nrefresh_lifetime = \"2h\"");
+    let lowered = quiet().replace("[token]", "[token]\nrefresh_lifetime = \"2h\"");
     home.write("lingpai.toml", &lowered);
     breaks(
         &home,
@@ -608,11 +613,11 @@ fn check_against_what_is_running() {
     // Raised again, a key that had retired is no new one.
     let (home, _) = Home::with_keys(&[-9 * DAY, -3 * DAY]);
     running(&home);
-    home.write("lingpai.toml", &standard().replace("[token]", "[token]\nrefresh_lifetime = \"30d\""));
+    home.write("lingpai.toml", &quiet().replace("[token]", "[token]\nrefresh_lifetime = \"30d\""));
     home.run(&check).assert(0);
 
     // Another issuer.
-    home.write("lingpai.toml", &standard().replace("https://tokens", "https://other"));
+    home.write("lingpai.toml", &quiet().replace("https://tokens", "https://other"));
     breaks(&home, &["the issuer changes from https://tokens.example.com: every token"]);
     home.run(&["check", "--running", "nowhere.toml"]).assert_refused(2, &["nowhere.toml: there is no such file"]);
 }

@@ -118,7 +118,7 @@ fn what_a_client_may_have() {
         ("session_lifetime = \"0s\"", "5:20: expected a duration from 1s to 365d"),
         ("not_before = \"2026-11-22\"", "5:14: expected an instant in UTC such as \"2026-11-22T00:00:00Z\""),
         ("not_before = \"2026-11-22T00:00:00+01:00\"", "5:14: expected an instant in UTC"),
-        ("scopes = []", "5:1: unknown field `scopes`, expected one of"),
+        ("scopes = []", "5:1: unknown field `scopes`; did you mean `scope`?"),
     ] {
         assert_refused(&has(value), problem);
         // Windows' line ends change no place.

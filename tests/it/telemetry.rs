@@ -48,7 +48,10 @@ fn a_line_for_every_request_and_every_token() {
     assert_eq!(tokens.len(), 2);
     for (line, (event, token)) in tokens.iter().zip([("issued", value), ("refreshed", renewed.text("value"))]) {
         let claims = segment(&token, 1);
-        let audience = claims["aud"].as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect::<Vec<_>>();
+        let audience = match &claims["aud"] {
+            Value::String(one) => vec![one.as_str()],
+            several => several.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect(),
+        };
         for (member, expected) in [
             ("event", &event.into()),
             ("client", &claims["client_id"]),

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Args, Subcommand};
+use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Answer, Settings, complain, read, say, say_json, visible};
+use super::{Answer, Settings};
 use crate::app::{self, StartError};
+use crate::cli::{complain, read, say, say_json, visible};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -16,15 +17,12 @@ use crate::foreign::{self, HeaderPolicy, KeySet, Owner, Rejected, Unverified};
 use crate::keys::{self, KeyRing, Modes};
 use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
 
-#[derive(Subcommand)]
-pub(super) enum Command {
-    /// Decode a token and verify it offline, with the keys or with a JWKS.
-    Inspect(InspectArguments),
-}
+/// An answer of `POST` holds two tokens and some words.
+const MAX_INPUT: u64 = 2 * MAX_TOKEN as u64 + 1_024;
 
 #[derive(Args)]
-pub(super) struct InspectArguments {
-    /// The file that holds the token; `-` is standard input.
+pub(in crate::cli) struct Arguments {
+    /// The file that holds the token, `Bearer` and the token, or a whole answer of POST; `-` is standard input.
     #[arg(default_value = "-")]
     file: PathBuf,
     /// Verify with the public keys in this file instead of the key folder.
@@ -32,14 +30,15 @@ pub(super) struct InspectArguments {
     jwks: Option<PathBuf>,
 }
 
-pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
-    let Command::Inspect(arguments) = command;
-    let text = read(&arguments.file, MAX_TOKEN as u64 + 2)?;
-    let text = std::str::from_utf8(&text).unwrap_or_default().trim();
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
+    let text = read(&arguments.file, MAX_INPUT)?;
+    let text = presented(std::str::from_utf8(&text).unwrap_or_default().trim());
+    let text = text.as_str();
     let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
-        complain("this is not a token: expected three base64url segments with dots between");
+        complain("this is not a token: expected three base64url segments with dots between, or an answer of POST");
         return Ok(false);
     };
+    let kind = kind(&header);
     let now = Clock::system().now();
     let verdict = match &arguments.jwks {
         Some(jwks) => with_jwks(settings, text, &read(jwks, foreign::MAX_KEY_SET as u64)?, &claims, now)?,
@@ -47,9 +46,16 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     };
     if settings.json {
         let problem = verdict.as_ref().err();
-        say_json(&json!({"valid": verdict.is_ok(), "problem": problem, "header": header, "claims": claims}))?;
+        say_json(&json!({
+            "valid": verdict.is_ok(), "problem": problem, "kind": kind, "header": header, "claims": claims
+        }))?;
     } else {
-        say(&visible(&format!("header {header:#}\nclaims {claims:#}")))?;
+        let named = match kind {
+            "access" => "an access token",
+            "refresh" => "a refresh token",
+            _ => "a token of a kind that this service does not write",
+        };
+        say(&visible(&format!("{named}\nheader {header:#}\nclaims {claims:#}")))?;
         for (name, what) in [("iat", "issued "), ("exp", "expires")] {
             if let Some(at) = claims.get(name).and_then(Value::as_i64) {
                 say(&format!("{what} {}", Timestamp::from_unix(at)))?;
@@ -61,6 +67,32 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
         }
     }
     Ok(verdict.is_ok())
+}
+
+/// The token in what somebody has at hand: the token itself, a header's value, or an answer of POST, native or OAuth,
+/// of which it is the access token, if there is one.
+fn presented(text: &str) -> String {
+    if let Ok(Value::Object(answer)) = serde_json::from_str::<Value>(text) {
+        let members = ["value", "access_token", "refresh", "refresh_token"];
+        let found = members.into_iter().find_map(|member| answer.get(member)?.as_str());
+        return found.unwrap_or_default().to_owned();
+    }
+    let value = text.split_once(':').filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let value = value.map_or(text, |(_, value)| value.trim());
+    let scheme = |word: &str| ["Bearer", "Token", "Toekn"].iter().any(|scheme| word.eq_ignore_ascii_case(scheme));
+    match value.split_once(char::is_whitespace) {
+        Some((word, token)) if scheme(word) => token.trim().to_owned(),
+        _ => value.to_owned(),
+    }
+}
+
+/// Of which kind the token is, by its header.
+fn kind(header: &Value) -> &'static str {
+    match header.get("typ").and_then(Value::as_str) {
+        Some("at+jwt") => "access",
+        Some("rt+jwt") => "refresh",
+        _ => "other",
+    }
 }
 
 /// What is wrong with the token, if anything is.
@@ -75,7 +107,7 @@ fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) ->
         return Ok(Err("it is longer than 8192 bytes or has not three segments".to_owned()));
     };
     let with = verifying(&config, now);
-    let checked = if header.get("typ").and_then(Value::as_str) == Some("rt+jwt") {
+    let checked = if kind(header) == "refresh" {
         token::verify::<RefreshClaims>(compact, &ring, with).map(drop)
     } else {
         token::verify::<AccessClaims>(compact, &ring, with).map(drop)

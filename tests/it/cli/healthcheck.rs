@@ -50,8 +50,6 @@ fn whom_nobody_can_ask() {
     home.run(&["healthcheck", "--listen", "fd:http"]).assert_refused(2, &no_address);
     home.write("lingpai.toml", &format!("proxy_protocol = true\n{}", standard()));
     home.run(&["healthcheck"]).assert_refused(2, &no_address);
-    home.write("lingpai.toml", &format!("{}[tls]\ncert = \"a\"\nkey = \"b\"\n", standard()));
-    home.run(&["healthcheck"]).assert_refused(2, &no_address);
     home.run(&["healthcheck", "--at", "fd:http"]).assert_refused(1, &["fd:http cannot be asked"]);
     home.run(&["healthcheck", "--at", "localhost"]).assert(2);
 }

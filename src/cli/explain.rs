@@ -1,0 +1,81 @@
+//! `lingpai explain`
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Answer, Settings, complain, say, say_json, visible};
+use crate::clients::{Client, Finding, Question, Registry, explain};
+use crate::clock::{Clock, Timestamp};
+use crate::token::ClientId;
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The client's id, or `anonymous` for requests without credentials.
+    client: String,
+    /// A scope token that it asks for. May be repeated [default: all that it may have].
+    #[arg(long, value_name = "SCOPE")]
+    scope: Vec<String>,
+    /// An audience that it names. May be repeated [default: all that it may name].
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+    /// A subject that it names. May be repeated, each for a token of its own [default: its id].
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Vec<String>,
+}
+
+/// Whether all of it is granted.
+pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
+    let config = settings.load()?;
+    let registry = Registry::compile(&config)?;
+    let id = arguments.client.as_str();
+    let client = if id == ClientId::ANONYMOUS { registry.anonymous() } else { registry.named(id) };
+    let Some(client) = client else {
+        complain(&match id {
+            ClientId::ANONYMOUS => "no token is given without credentials: there is no [anonymous]".to_owned(),
+            _ => format!("there is no client {id:?}; `lingpai client list` shows those that there are"),
+        });
+        return Ok(false);
+    };
+    let question = Question { scope: &arguments.scope, audience: &arguments.audience, subjects: &arguments.subject };
+    let findings = explain(&config, &registry, client, question, Clock::system().now())?;
+    let granted = findings.iter().all(|finding| finding.is_granted);
+    if settings.json {
+        say_json(&in_json(client, granted, &findings))?;
+        return Ok(granted);
+    }
+    for Finding { kind, value, is_granted, why, place } in &findings {
+        let verdict = if *is_granted { "granted" } else { "REFUSED" };
+        let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
+        say(&visible(&format!("{verdict} {kind:<8} {value}: {why}{place}")))?;
+    }
+    let lifetimes = client.lifetimes;
+    say(&format!(
+        "lifetimes: access {} s, refresh {} s, session {} s; signed with {}",
+        lifetimes.access,
+        lifetimes.refresh,
+        lifetimes.session,
+        client.algorithm.name()
+    ))?;
+    if let Some(not_before) = client.not_before {
+        say(&format!("not_before: tokens and sessions that began before {not_before} have ended"))?;
+    }
+    if !granted {
+        say("a request is granted as a whole or not at all: 403 names the first part that is refused")?;
+    }
+    Ok(granted)
+}
+
+fn in_json(client: &Client, granted: bool, findings: &[Finding]) -> serde_json::Value {
+    let part = |finding: &Finding| {
+        json!({
+            "kind": finding.kind, "value": finding.value, "granted": finding.is_granted, "why": finding.why,
+            "place": finding.place,
+        })
+    };
+    json!({
+        "client_id": client.id.as_str(), "granted": granted, "parts": findings.iter().map(part).collect::<Vec<_>>(),
+        "access_lifetime": client.lifetimes.access, "refresh_lifetime": client.lifetimes.refresh,
+        "session_lifetime": client.lifetimes.session, "algorithm": client.algorithm.name(),
+        "not_before": client.not_before.map(Timestamp::rfc3339),
+    })
+}

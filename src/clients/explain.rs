@@ -1,0 +1,175 @@
+//! What the policy says to an order, part by part, and where the configuration says so.
+
+use super::{Client, Order, Registry, decide};
+use crate::clock::Timestamp;
+use crate::config::{self, Config, ConfigError, Source, Text};
+use crate::token::{Audience, ScopeToken, Subject};
+
+/// An order, as somebody types it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Question<'a> {
+    /// Scope tokens; none: all that the client may have.
+    pub scope: &'a [String],
+    /// Audiences; none: all that the client may name.
+    pub audience: &'a [String],
+    /// Subjects, each for a token of its own; none: the client.
+    pub subjects: &'a [String],
+}
+
+/// What the policy says to one part of an order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// `scope`, `audience` or `subject`.
+    pub kind: &'static str,
+    /// The part.
+    pub value: String,
+    /// Whether it is granted.
+    pub is_granted: bool,
+    /// Why, or why not.
+    pub why: String,
+    /// `file:line:column` of the setting that decides, if one does.
+    pub place: Option<String>,
+}
+
+/// A client as the file says it.
+struct Written {
+    source: Source,
+    id: Option<Text>,
+    scope: Vec<Text>,
+    audience: Vec<Text>,
+    subjects: Vec<Text>,
+}
+
+impl Written {
+    fn client(client: config::Client) -> Self {
+        let config::Client { source, id, scope, audience, subjects, .. } = client;
+        let audience = audience.map(toml::Spanned::into_inner).unwrap_or_default();
+        Self { source, id: Some(id), scope, audience, subjects }
+    }
+
+    fn place(&self, text: &Text) -> Option<String> {
+        self.source.place(text.span())
+    }
+
+    /// Where `value` stands in `list`, or where the list or else the client begins.
+    fn find(&self, list: &[Text], value: &str) -> Option<String> {
+        let found = list.iter().find(|text| text.get_ref() == value).or(list.first()).or(self.id.as_ref());
+        found.and_then(|text| self.place(text))
+    }
+}
+
+/// What `client` would be granted or refused of `question`, by `config`, from which `registry` was compiled.
+///
+/// # Errors
+/// A client that cannot be read.
+pub fn explain(
+    config: &Config,
+    registry: &Registry,
+    client: &Client,
+    question: Question<'_>,
+    now: Timestamp,
+) -> Result<Vec<Finding>, ConfigError> {
+    let written = written(config, client)?;
+    let is_allowed = |order: Order| decide(registry, client, order, now).is_ok();
+    let mut all = Vec::new();
+    let mut add = |kind, value: &str, is_granted, why: String, place| {
+        all.push(Finding { kind, value: value.to_owned(), is_granted, why, place });
+    };
+    if question.scope.is_empty() {
+        for token in client.scope.iter() {
+            add("scope", token, true, "all that it may have, by default".into(), written.find(&written.scope, token));
+        }
+    }
+    for text in question.scope {
+        let Some(token) = ScopeToken::parse(text) else {
+            add("scope", text, false, format!("expected {}", ScopeToken::EXPECTED), None);
+            continue;
+        };
+        let granted = is_allowed(Order { scope: Some(vec![token]), ..Order::default() });
+        let why = if granted { "in its scope" } else { "not in its scope" };
+        add("scope", text, granted, why.into(), written.find(&written.scope, text));
+    }
+    let service = config.token.audience.as_ref();
+    let audience_place = |name: &str| match (written.audience.is_empty(), service) {
+        (false, _) => written.find(&written.audience, name),
+        (true, Some(list)) => {
+            let found = list.get_ref().iter().find(|text| text.get_ref() == name).or(list.get_ref().first());
+            found.and_then(|text| config.source.place(text.span()))
+        }
+        (true, None) => None,
+    };
+    if question.audience.is_empty() {
+        for name in client.audience.iter().map(ToString::to_string) {
+            let why = match (written.audience.is_empty(), service) {
+                (false, _) => "all that it may name, by default",
+                (true, Some(_)) => "the service's audience, by default",
+                (true, None) => "the issuer, by default",
+            };
+            add("audience", &name, true, why.into(), audience_place(&name));
+        }
+    }
+    for text in question.audience {
+        let Some(audience) = Audience::parse(text) else {
+            add("audience", text, false, format!("expected {}", Audience::EXPECTED), None);
+            continue;
+        };
+        let granted = is_allowed(Order { audience: Some(vec![audience]), ..Order::default() });
+        let why = match granted {
+            true => "in its audience",
+            false if client.id.is_anonymous() => "a request without credentials may not name an audience",
+            false => "not in its audience",
+        };
+        add("audience", text, granted, why.into(), audience_place(text));
+    }
+    if question.subjects.is_empty() {
+        let place = written.id.as_ref().and_then(|id| written.place(id));
+        add("subject", client.id.as_str(), true, "its own id, by default".into(), place);
+    }
+    for text in question.subjects {
+        let Some(subject) = Subject::parse(text) else {
+            add("subject", text, false, format!("expected {}", Subject::EXPECTED), None);
+            continue;
+        };
+        let granted = is_allowed(Order { subject: Some(subject), ..Order::default() });
+        let pattern = written.subjects.iter().find(|pattern| matches(pattern.get_ref(), text));
+        let (why, place) = if client.id.is_anonymous() {
+            ("a request without credentials may not name a subject".to_owned(), None)
+        } else if text == client.id.as_str() {
+            ("its own id".to_owned(), written.id.as_ref().and_then(|id| written.place(id)))
+        } else if registry.is_client(text) {
+            ("the id of another client, which no pattern allows".to_owned(), place_of(config, text))
+        } else if let Some(pattern) = pattern {
+            (format!("the pattern {:?} allows it", pattern.get_ref()), written.place(pattern))
+        } else {
+            ("no pattern of its subjects allows it".to_owned(), written.find(&written.subjects, text))
+        };
+        add("subject", text, granted, why, place);
+    }
+    Ok(all)
+}
+
+fn written(config: &Config, client: &Client) -> Result<Written, ConfigError> {
+    if client.id.is_anonymous() {
+        let scope = config.anonymous.as_ref().map(|anonymous| anonymous.scope.clone()).unwrap_or_default();
+        let (source, none) = (config.source.clone(), Vec::new);
+        return Ok(Written { source, id: None, scope, audience: none(), subjects: none() });
+    }
+    let same = |one: &Result<config::Client, ConfigError>| {
+        one.as_ref().map_or(true, |one| one.id.get_ref() == client.id.as_str())
+    };
+    let found = config.clients().find(same).unwrap_or_else(|| Err(ConfigError::new("the client is not in the file")));
+    found.map(Written::client)
+}
+
+/// Where the client `id` is written.
+fn place_of(config: &Config, id: &str) -> Option<String> {
+    let client = config.clients().filter_map(Result::ok).find(|client| client.id.get_ref() == id)?;
+    client.source.place(client.id.span())
+}
+
+fn matches(pattern: &str, subject: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
+        None => subject == pattern,
+    }
+}

@@ -1,0 +1,34 @@
+//! The nearest name to a misspelt one.
+
+/// How near a name must be to be meant (Jaro-Winkler; 1 is the same).
+const NEAR: f64 = 0.8;
+
+/// The parser's message about an unknown key, with the nearest key in place of the list of all keys, if one is near.
+pub(super) fn nearest(message: &str) -> String {
+    let parts = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
+    let near = parts.and_then(|(unknown, expected)| {
+        let names = expected.split('`').skip(1).step_by(2);
+        let scored = names.map(|name| (strsim::jaro_winkler(unknown, name), name));
+        let (_, name) = scored.filter(|(score, _)| *score >= NEAR).max_by(|one, other| one.0.total_cmp(&other.0))?;
+        Some(format!("unknown field `{unknown}`; did you mean `{name}`?"))
+    });
+    near.unwrap_or_else(|| message.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn misspelt_keys() {
+        let said =
+            |unknown| nearest(&format!("unknown field `{unknown}`, expected one of `scope`, `secrets`, `subjects`"));
+        for (unknown, meant) in [("scop", "scope"), ("scopes", "scope"), ("secret", "secrets"), ("subject", "subjects")]
+        {
+            assert_eq!(said(unknown), format!("unknown field `{unknown}`; did you mean `{meant}`?"));
+        }
+        assert!(said("colour").ends_with("expected one of `scope`, `secrets`, `subjects`"));
+        assert_eq!(nearest("unknown field `x`, there are no fields"), "unknown field `x`, there are no fields");
+        assert_eq!(nearest("missing field `id`"), "missing field `id`");
+    }
+}

@@ -1,0 +1,16 @@
+//! The binary as a process: what it prints, writes and answers, and how it ends.
+
+mod check;
+mod client;
+mod clients;
+mod explain;
+mod get;
+mod healthcheck;
+mod init;
+mod log;
+mod output;
+mod revoke;
+mod serve;
+mod settings;
+mod suggest;
+mod token;
