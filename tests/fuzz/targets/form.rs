@@ -23,7 +23,7 @@ fuzz_target!(|body: &[u8]| {
     let answer = SERVICE.ask_at("/oauth2/token", ([192, 0, 2, 1], 4711).into(), Method::POST, fields, body);
     assert_eq!(answer.headers[CONTENT_TYPE], "application/json", "{answer:?}");
     assert_eq!(answer.headers[CACHE_CONTROL], "no-store", "{answer:?}");
-    let Some(asked) = read(body).and_then(Asked::of) else {
+    let Some(asked) = read(body).as_deref().and_then(Asked::of) else {
         assert_eq!(answer.status, 400, "{answer:?}");
         assert!(KINDS.contains(&answer.text("error").as_str()), "{answer:?}");
         let allowed = |b: u8| matches!(b, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
@@ -46,7 +46,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(parameters: Vec<(String, String)>) -> Option<Self> {
+    fn of(parameters: &[(String, String)]) -> Option<Self> {
         let mut names = BTreeSet::new();
         let may_repeat = |name: &str| matches!(name, "audience" | "resource");
         if parameters.iter().any(|(name, _)| !may_repeat(name) && !names.insert(name.as_str())) {
@@ -67,11 +67,11 @@ impl Asked {
             return None;
         }
         let scope: Vec<_> = one("scope").map_or_else(|| SCOPE.to_vec(), |text| text.split(' ').collect());
-        let named: Vec<_> = all("audience").chain(all("resource")).collect();
-        if scope.len() > 64 || named.len() > 8 {
+        let targets: Vec<_> = all("audience").chain(all("resource")).collect();
+        if scope.len() > 64 || targets.len() > 8 {
             return None;
         }
-        let audience = if named.is_empty() { AUDIENCE.to_vec() } else { named };
+        let audience = if targets.is_empty() { AUDIENCE.to_vec() } else { targets };
         let right =
             scope.iter().all(|token| SCOPE.contains(token)) && audience.iter().all(|one| AUDIENCE.contains(one));
         let own = |all: Vec<&str>| all.into_iter().map(str::to_owned).collect();

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use lingpai::server::{self, Listener, Transport};
+use lingpai::server::{self, Capacity, Listener, Transport};
 use poem::endpoint::make_sync;
 use poem::{Request, Response};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,8 +27,13 @@ static SERVER: LazyLock<(Runtime, SocketAddr)> = LazyLock::new(|| {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
-    let transport =
-        Transport { connections: 1_000, lame_duck: Duration::ZERO, drain: Duration::ZERO, proxy_protocol: true };
+    let transport = Transport {
+        capacity: Capacity { connections: 1_000, requests: 1_000, large_heads: 1_000 },
+        connections_per_address: None,
+        lame_duck: Duration::ZERO,
+        drain: Duration::ZERO,
+        proxy_protocol: true,
+    };
     let endpoint = make_sync(|request: Request| Response::builder().body(format!("<{}>", request.remote_addr())));
     let listeners = vec![Listener::Tcp(listener)];
     runtime.spawn(server::serve(listeners, endpoint, None, transport, None, std::future::pending()));
