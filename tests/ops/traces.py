@@ -96,7 +96,7 @@ def main(binary):
         }
         assert attributes(keys) == expected, attributes(keys)
         refused = attributes(spans["POST /token"])
-        assert (refused["http.response.status_code"], refused["error.type"]) == (401, "wrong_secret"), refused
+        assert (refused["http.response.status_code"], refused["error.type"]) == (401, "no_credentials"), refused
         assert spans["POST /token"].status.code != ERROR
 
         # A collector that is not there costs no request.
