@@ -89,7 +89,7 @@ impl Denied {
         }
     }
 
-    /// What was refused, where the policy knows it: at most [`MAX_VALUE`] characters, for the log. None for what looks
+    /// What was refused, where the policy knows it: at most `MAX_VALUE` characters, for the log. None for what looks
     /// like a secret or a token in the wrong place.
     #[must_use]
     pub fn value(&self) -> Option<String> {
