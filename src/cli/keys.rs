@@ -252,8 +252,9 @@ impl<'a> Place<'a> {
         let upcoming = schedule.iter().find(|one| one.state == State::Upcoming && one.key.name().alg == alg);
         if let Some(upcoming) = upcoming.filter(|_| !arguments.now) {
             let path = self.path(upcoming.key);
-            if arguments.lead.is_some() {
-                let from = upcoming.key.name().from;
+            let from = upcoming.key.name().from;
+            // Asked again, it has what it asked for.
+            if arguments.lead.as_ref().is_some_and(|lead| from > self.now.plus(lead.0)) {
                 return Err(Refused::No(format!(
                     "{} is upcoming and signs from {from} on; nothing was written: wait for it, or delete it if no server \
                      has it yet",

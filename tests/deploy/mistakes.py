@@ -134,7 +134,7 @@ def running(place, pod, client, mistake):
         mistake.spoil(pod)
         # A look that came while the volume was being written may have found another mistake in it, for one interval.
         took = until(
-            lambda: re.match(pattern(mistake, pod), server.readiness()["reload_error"] or ""),
+            lambda: re.match("configuration: " + pattern(mistake, pod), server.readiness()["reload_error"] or ""),
             f"{mistake.name}: the operator reads it",
         )
 

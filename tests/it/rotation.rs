@@ -249,7 +249,7 @@ fn rotate() {
     assert_eq!(again.assert(0).out, format!("nothing to do: keys/{} is upcoming\n", names[1]));
     let again = home.run(&["keys", "rotate", "--json"]).assert(0).json();
     assert_eq!((&again["made"], &again["kid"]), (&json!(false), &made.json()["kid"]));
-    home.run(&["keys", "rotate", "--in", "1h"])
+    home.run(&["keys", "rotate", "--in", "1m"])
         .assert_refused(1, &["is upcoming and signs from", "nothing was written"]);
     assert_eq!(home.names("keys"), names);
 

@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fuzz::{ISSUER, Json, NOW, SERVICE};
 use libfuzzer_sys::fuzz_target;
+use lingpai::clients::admit;
 use lingpai::clock::Timestamp;
 use lingpai::keys::{Alg, Purpose};
 use lingpai::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
@@ -70,6 +71,10 @@ fn access(payload: &[u8], claims: &AccessClaims) {
     if let Some(token) = signed(payload, Purpose::Access) {
         assert_eq!(verified::<AccessClaims>(&token).as_ref(), Ok(claims));
         let answer = SERVICE.ask_as(Method::GET, &[bearer(&token)], b"");
+        if admit(&SERVICE.snapshot.registry, claims).is_err() {
+            assert_eq!(answer.status, 401, "{answer:?}");
+            return;
+        }
         assert_eq!(answer.status, 200, "{answer:?}");
         assert_eq!(answer.text("subject"), claims.subject.as_str());
         assert_eq!(answer.headers["x-token-scope"], claims.scope.as_str());

@@ -70,9 +70,10 @@ fn a_schedule_that_is_full_refuses_another_instant() {
     let home = Home::standard();
     home.run(&["keys", "rotate"]).assert(0);
     let before = home.names("keys");
-    // A job that runs every day has nothing to do; somebody who says when is told that it is not so.
+    // A job that runs every day has nothing to do; somebody who wants it earlier is told that it is not so.
     assert!(home.run(&["keys", "rotate"]).assert(0).out.contains("nothing to do"));
-    home.run(&["keys", "rotate", "--in", "2h"])
+    assert!(home.run(&["keys", "rotate", "--in", "2h"]).assert(0).out.contains("nothing to do"));
+    home.run(&["keys", "rotate", "--in", "1m"])
         .assert_refused(1, &["is upcoming and signs from", "nothing was written"]);
     assert_eq!(home.names("keys"), before);
     let list = home.run(&["keys", "list"]);
