@@ -25,6 +25,9 @@ pub(super) const LARGE_HEAD: u64 = 128 * KIB;
 /// The machine's memory where it cannot be read.
 const UNKNOWN: u64 = 1 << 30;
 
+/// No machine has so much.
+const ENDLESS: u64 = 1 << 60;
+
 /// Descriptors that are kept back from connections: for files that are read, logs, listeners.
 const RESERVED_DESCRIPTORS: u64 = 32;
 /// Beyond these, more is of no use to anybody: the processors are the limit.
@@ -50,7 +53,7 @@ impl Capacity {
         let room = (bytes / 2).saturating_sub(BASE).max(4 * MIB);
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).saturating_sub(RESERVED_DESCRIPTORS);
         let number = |share: u64, each: u64, min: u64, max: u64| {
-            u32::try_from((room * share / 100 / each).clamp(min, max)).unwrap_or(u32::MAX)
+            u32::try_from((room / 100 * share / each).clamp(min, max)).unwrap_or(u32::MAX)
         };
         Self {
             connections: number(50, CONNECTION, 8, MAX_CONNECTIONS.min(files.max(8))),
@@ -95,7 +98,7 @@ fn group_limit(root: &Path, line: &str) -> Option<u64> {
     let read = |group: &Path| {
         let text = fs::read_to_string(root.join(mounted).join(group).join(file)).ok()?;
         // "max" is none; version 1 writes an almost endless number instead.
-        text.trim().parse::<u64>().ok()
+        text.trim().parse::<u64>().ok().filter(|limit| *limit < ENDLESS)
     };
     group.ancestors().filter_map(read).min()
 }
@@ -122,6 +125,8 @@ mod tests {
         for (files, expected) in [
             (vec![meminfo], 2 * MIB),
             (vec![meminfo, v2], 2 * MIB),
+            // A service may not see the machine's memory.
+            (vec![v1, ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n")], UNKNOWN),
             (vec![meminfo, v2, ("sys/fs/cgroup/memory.max", "max\n")], 2 * MIB),
             // In a namespace of its own, the group is what is mounted.
             (vec![meminfo, v2, ("sys/fs/cgroup/memory.max", "1000000\n")], 1_000_000),
