@@ -82,7 +82,7 @@ MISTAKES = [
             "KEY: may not be opened by the user that this runs as; expected a file of that user, or one of its group "
             "with mode 0640"),
     Mistake("a typo in a name", lambda pod: pod.change("interval", "intervall"),
-            "CONFIG/lingpai.toml:5:1: unknown field `intervall`, expected `interval`"),
+            "CONFIG/lingpai.toml:5:1: unknown field `intervall`; did you mean `interval`?"),
     Mistake("a typo in a value", lambda pod: pod.change('"1s"', '"1sec"'),
             'CONFIG/lingpai.toml:5:12: expected a duration: an integer and one of s, m, h, d, for example "10m"'),
     Mistake("a ConfigMap without the file", lambda pod: pod.config.write({"lingpai.tml": b""}),

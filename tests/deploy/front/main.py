@@ -403,7 +403,7 @@ def check_rotation(proxies, lingpai):
         proxy.passes("the old key, then", bearer(old))
     say("a new key's tokens pass: with HAProxy once it has been loaded")
     aside = lingpai.file.with_name(".lingpai.toml")
-    aside.write_text(lingpai.file.read_text().replace("[keys]\n", f'[keys]\nrevoked = ["{kid(old)}"]\n', 1))
+    aside.write_text(lingpai.file.read_text().replace("revoked = []", f'revoked = ["{kid(old)}"]'))
     aside.rename(lingpai.file)
     wait_until("the key is revoked", lambda: lingpai.call("GET", "/token", Authorization=f"Bearer {old}")[0] == 401)
     for proxy in proxies:
