@@ -257,7 +257,14 @@ where
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
                 // One waits here; others in the kernel's queue, where they cost nothing.
                 let Some(room) = serving.slots.room(caller).await else { continue };
-                tokio::spawn(tcp(stream, local, remote, room, Arc::clone(&serving), graceful.watcher()));
+                // Entered at once, so that who comes next finds it there.
+                let place = if serving.proxy_protocol {
+                    Place::Unnamed(room)
+                } else {
+                    let Some(slot) = serving.slots.enter(room, caller) else { continue };
+                    Place::Entered(slot)
+                };
+                tokio::spawn(tcp(stream, local, remote, place, Arc::clone(&serving), graceful.watcher()));
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
                 let Some(room) = serving.slots.room(None).await else { continue };
@@ -279,20 +286,24 @@ async fn tcp<E>(
     mut stream: TcpStream,
     local: LocalAddr,
     mut remote: RemoteAddr,
-    room: OwnedSemaphorePermit,
+    place: Place,
     serving: Arc<Serving<E>>,
     watcher: Watcher,
 ) where
     E: Endpoint<Output = Response> + 'static,
 {
-    if serving.proxy_protocol {
-        match tokio::time::timeout(PATIENCE.head, proxy::announced(&mut stream)).await {
-            Ok(Ok(Some(source))) => remote = RemoteAddr(source.into()),
-            Ok(Ok(None)) => {}
-            _ => return,
+    let slot = match place {
+        Place::Entered(slot) => slot,
+        Place::Unnamed(room) => {
+            match tokio::time::timeout(PATIENCE.head, proxy::announced(&mut stream)).await {
+                Ok(Ok(Some(source))) => remote = RemoteAddr(source.into()),
+                Ok(Ok(None)) => {}
+                _ => return,
+            }
+            let Some(slot) = serving.slots.enter(room, serving.sole_caller(&remote)) else { return };
+            slot
         }
-    }
-    let Some(slot) = serving.slots.enter(room, serving.sole_caller(&remote)) else { return };
+    };
     let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
         return connection(stream, local, remote, Security::None, slot, serving, watcher).await;
     };
@@ -306,6 +317,14 @@ async fn tcp<E>(
         let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
         Box::pin(connection(stream, local, remote, security, slot, serving, watcher)).await;
     }
+}
+
+/// What an accepted connection has.
+enum Place {
+    /// Room, while a header must say whose it is.
+    Unnamed(OwnedSemaphorePermit),
+    /// A slot.
+    Entered(Slot),
 }
 
 /// How a connection is secured.

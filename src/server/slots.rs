@@ -194,13 +194,14 @@ impl Slots {
         }
         loop {
             let has = self.count(caller);
-            if !self.make_room(caller) && has > self.total / MANY {
+            let leaves = self.make_room(caller);
+            if !leaves && has > self.total / MANY {
                 return None;
             }
             // Where nobody could leave, somebody may have become idle since.
             match tokio::time::timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
                 Ok(permit) => return permit.ok(),
-                Err(_) if has > 0 => return None,
+                Err(_) if has > 0 && !leaves => return None,
                 Err(_) => {}
             }
         }
