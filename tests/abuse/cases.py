@@ -613,7 +613,7 @@ async def share_of_an_address(server, wrong):
 
 
 async def slow_readers(server, wrong):
-    """600 bytes of an answer are read each 4 s: in full, until the server hangs up, within two minutes."""
+    """600 bytes of an answer are read every 0.4 s: the server hangs up within two minutes."""
     ask = b"GET /docs HTTP/1.1\r\nHost: a\r\n\r\n"
     began = time.monotonic()
 
@@ -636,7 +636,7 @@ async def slow_readers(server, wrong):
         return False
 
     if not FULL:
-        return "tried in full only"
+        raise Skipped("it takes two minutes; ABUSE_FULL=1 tries it")
     if not all(await asyncio.gather(*(asyncio.to_thread(one) for _ in range(5)))):
         wrong.append("a slow reader kept its place for two minutes")
     return f"ended after {time.monotonic() - began:.0f} s"

@@ -91,7 +91,7 @@ fn refresh(payload: &[u8], claims: &RefreshClaims) {
     assert_limits(&session.subject, &session.client, &session.audience, &session.scope, &session.claims, &claims.id);
     let mut said = BTreeMap::from([
         ("v", Json::Integer(1)),
-        ("dialect", text("native")),
+        ("dialect", text(session.dialect.name())),
         ("iss", text(ISSUER)),
         ("sub", text(session.subject.as_str())),
         ("aud", written(&session.audience)),
