@@ -1,11 +1,14 @@
 //! A place for each connection, and who leaves when there is none.
 //!
-//! When all places are taken, the connection that has been idle for longest makes room: a client
-//! that keeps it can open another. A caller with fewer connections is not displaced by one with
-//! more. Where none is idle, a caller that has more than twice as many as the new one's gives one
-//! up: first one on which nothing has been asked yet, otherwise one that closes behind its answer.
-//! Otherwise its own oldest, on which nothing has been asked yet, leaves. Where nobody leaves, who is
-//! new waits if it has no connection, and nobody waits behind one that has many.
+//! When all places are taken, a connection makes room. The first of these leaves:
+//! - of callers with more connections than the new one's, the connection that has been idle for longest;
+//!   its client can open another;
+//! - of the caller with most, if it has more than twice as many, one on which nothing has been asked
+//!   yet, otherwise one that closes behind its answer;
+//! - of callers with as many, or its own, the one that has been idle for longest;
+//! - its own oldest on which nothing has been asked yet.
+//!
+//! Where nobody leaves, who is new waits if it has no connection, and nobody waits behind one that has many.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -116,6 +119,10 @@ impl Open {
         if self.idle.load(Ordering::Relaxed) != BUSY {
             self.idle.store(BUSY, Ordering::Relaxed);
         }
+    }
+
+    fn is_silent(&self) -> bool {
+        self.idle.load(Ordering::Relaxed) == SILENT
     }
 
     pub(super) fn is_unwanted(&self) -> bool {
@@ -243,23 +250,36 @@ impl Slots {
     /// Ends a connection for one of `newcomer`, if there is one to end.
     fn make_room(&self, newcomer: Option<Caller>) -> bool {
         let has = self.count(newcomer);
-        if self.end_longest_idle(|of| of.is_none() || of == newcomer || self.count(of) >= has) {
-            return true;
-        }
+        self.end_longest_idle(|of| of.is_none() || self.count(of) > has)
+            || self.end_greedy(has)
+            || self.end_longest_idle(|of| of == newcomer || self.count(of) == has)
+            || self.end_own_silent(newcomer)
+    }
+
+    /// Ends a connection of the caller that has most, if it has more than twice as many as one who `has` so many and
+    /// opens another.
+    fn end_greedy(&self, has: u32) -> bool {
         let open = self.open();
-        let all = || open.iter().filter(|(_, one)| !one.is_unwanted());
-        let is_silent = |one: &Open| one.idle.load(Ordering::Relaxed) == SILENT;
-        let greedy = all().filter_map(|(_, one)| {
+        let greedy = open.values().filter(|one| !one.is_unwanted()).filter_map(|one| {
             let count = self.count(one.caller);
-            (count > 2 * (has + 1)).then_some(((count, is_silent(one)), one))
+            (count > 2 * (has + 1)).then_some(((count, one.is_silent()), one))
         });
         let greediest = greedy.max_by_key(|(rank, _)| *rank).map(|(_, one)| one);
-        let own = || all().filter(|(_, one)| newcomer.is_some() && one.caller == newcomer && is_silent(one));
-        let leaves = greediest.or_else(|| own().min_by_key(|(number, _)| **number).map(|(_, one)| one));
-        if let Some(one) = leaves {
+        if let Some(one) = greediest {
             one.end();
         }
-        leaves.is_some()
+        greediest.is_some()
+    }
+
+    /// Ends the oldest connection of `caller` on which nothing has been asked yet.
+    fn end_own_silent(&self, caller: Option<Caller>) -> bool {
+        let open = self.open();
+        let is_own = |one: &Open| caller.is_some() && one.caller == caller && one.is_silent() && !one.is_unwanted();
+        let oldest = open.iter().filter(|(_, one)| is_own(one)).min_by_key(|(number, _)| **number);
+        if let Some((_, one)) = oldest {
+            one.end();
+        }
+        oldest.is_some()
     }
 }
 
@@ -320,6 +340,16 @@ mod tests {
         assert_eq!(unwanted(), [true, true, false, true]);
         slots.make_room(None);
         assert_eq!(unwanted(), [true, true, true, true]);
+    }
+
+    /// A crowd of others does not cost a caller the connection that it keeps.
+    #[tokio::test(start_paused = true)]
+    async fn the_greedy_leaves_before_ones_own_that_is_idle() {
+        let slots = Slots::new(7, None);
+        let own = idle(&slots, 2).await;
+        let crowd = [(); 6].map(|()| entered(&slots, 1).unwrap());
+        assert!(slots.make_room(caller(2)));
+        assert!(!own.open.is_unwanted() && crowd.iter().filter(|slot| slot.open.is_unwanted()).count() == 1);
     }
 
     #[tokio::test(start_paused = true)]
