@@ -3,6 +3,8 @@
 
 mod part;
 mod reload;
+mod revocations;
+mod revoke;
 mod sight;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,12 +25,13 @@ use crate::foreign::MAX_KEY_SET;
 use crate::http::{self, Refusals, RequestIds};
 use crate::keys::{Folder, Gravity, KeyError, KeyRing, Kid, Modes, Plan};
 use crate::server::{self, Identity, Inherited, Listener, Tls, TlsError, TlsFiles, Transport};
-use crate::service::{Snapshot, State, Warning};
+use crate::service::{RevocationList, Snapshot, State, Warning};
 use crate::token::Cache;
 
 use sight::Content;
 
 pub use reload::{Reloader, watch};
+pub use revoke::{Pruned, RevocationFile};
 
 /// The most connections of the operator at once.
 const OPS_CONNECTIONS: usize = 64;
@@ -123,6 +126,8 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// What TLS connections are shown, if there are any.
     pub identity: Option<Identity>,
+    /// What has ended, if there is a list of it.
+    pub revocations: Option<RevocationList>,
 }
 
 /// Reads and checks everything that `config` names. A start is strict: whatever is
@@ -136,7 +141,9 @@ pub fn load(config: &Config, now: Timestamp) -> Result<Loaded, StartError> {
 
 fn load_with(config: &Config, folder: &Folder, now: Timestamp) -> Result<Loaded, StartError> {
     let identity = config.tls.as_ref().map(|tls| identity(&TlsFiles::read(tls)?, now)).transpose()?;
-    Ok(Loaded { snapshot: compile(config, folder, KeySets::default(), now)?, identity })
+    let snapshot = compile(config, folder, KeySets::default(), now)?;
+    let revocations = config.revocations.as_ref().map(|list| revocations::load(&list.path)).transpose()?;
+    Ok(Loaded { snapshot, identity, revocations })
 }
 
 fn identity(files: &TlsFiles, now: Timestamp) -> Result<Identity, StartError> {
@@ -208,6 +215,7 @@ fn compile(config: &Config, folder: &Folder, mut key_sets: KeySets, now: Timesta
         configuration_digest: digest(config, &registry),
         forwarding: config.forwarding.clone(),
         origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
+        has_session_ids: config.revocations.is_some(),
         inspected: Cache::new(config.token.cache),
         failures: (config.failures > 0).then(|| Rate::per_second(1).with_burst(config.failures)),
         files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),
@@ -238,6 +246,9 @@ fn digest(config: &Config, registry: &Registry) -> [u8; 32] {
         all.add(origin.as_str().as_bytes());
     }
     all.add(&config.failures.to_be_bytes());
+    if let Some(list) = &config.revocations {
+        all.add(if list.publish { b"revocations, published" } else { b"revocations" });
+    }
     all.finish()
 }
 
@@ -282,7 +293,8 @@ fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp
 pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
     distinct(config)?;
     let folder = Folder::read(&config.keys.path)?;
-    let mut new = load_with(config, &folder, now)?.snapshot;
+    let Loaded { snapshot: mut new, revocations, .. } = load_with(config, &folder, now)?;
+    new.warnings.extend(revocations.and_then(|list| list.waiting).map(Warning::standing));
     for address in addresses(config) {
         server::can_open(address, leaves_ipv4(address, config)).map_err(|error| cannot_listen(address, &error))?;
     }

@@ -21,6 +21,7 @@ use tokio::signal::unix::Signal;
 use tokio::time::Instant;
 
 use super::part::{Part, Watch, Watched};
+use super::revocations::List;
 use super::sight::{Content, Pace};
 use super::{KeySets, StartError, certificates, compile, identity, settings};
 use crate::clock::Timestamp;
@@ -38,6 +39,7 @@ pub struct Reloader {
     state: Arc<State>,
     settings: Watched<Settings>,
     tls: Option<Watched<Pair>>,
+    revocations: Option<List>,
     /// The keys that signed when somebody last looked.
     signing: Vec<String>,
 }
@@ -77,6 +79,7 @@ struct Fixed {
     proxy_protocol: bool,
     tls: Option<config::Tls>,
     keys: PathBuf,
+    revocations: Option<config::Revocations>,
 }
 
 impl Reloader {
@@ -87,6 +90,7 @@ impl Reloader {
         let interval = seconds(config.reload_interval);
         let pace = pace(false, interval, state.clock());
         let pair = config.tls.clone().zip(tls).map(|(paths, tls)| Watched::new(Pair { paths, tls }, pace));
+        let revocations = config.revocations.as_ref().map(|list| List::new(list.path.clone()));
         let settings = Settings {
             fixed: Fixed {
                 issuer: config.issuer.clone(),
@@ -97,6 +101,7 @@ impl Reloader {
                 proxy_protocol: config.proxy_protocol,
                 tls: config.tls.clone(),
                 keys: config.keys.path.clone(),
+                revocations: config.revocations.clone(),
             },
             interval,
             origin: match config.source.path() {
@@ -109,6 +114,7 @@ impl Reloader {
             signing: state.snapshot().keys.signing(state.clock()),
             settings: Watched::new(settings, pace),
             tls: pair,
+            revocations,
             state,
         }
     }
@@ -116,7 +122,8 @@ impl Reloader {
     /// Everything that is loaded by itself.
     fn parts(&mut self) -> impl Iterator<Item = &mut dyn Watch> {
         let tls = self.tls.as_mut().map(|part| part as &mut dyn Watch);
-        [Some(&mut self.settings as &mut dyn Watch), tls].into_iter().flatten()
+        let revocations = self.revocations.as_mut().map(|part| part as &mut dyn Watch);
+        [Some(&mut self.settings as &mut dyn Watch), tls, revocations].into_iter().flatten()
     }
 
     /// Looks at the files once. `asked` says that somebody wants it, so that even
@@ -286,6 +293,7 @@ impl Part for Pair {
 impl Fixed {
     /// Keeps what only a restart changes, and says so.
     fn hold(&self, config: &mut Config) -> Vec<Warning> {
+        let path = |list: Option<&config::Revocations>| list.map(|list| list.path.clone());
         let changed = [
             ("issuer", config.issuer != self.issuer),
             ("listen", config.listen != self.listen),
@@ -295,10 +303,15 @@ impl Fixed {
             ("proxy_protocol", config.proxy_protocol != self.proxy_protocol),
             ("tls", config.tls != self.tls),
             ("keys.path", config.keys.path != self.keys),
+            ("revocations", path(config.revocations.as_ref()) != path(self.revocations.as_ref())),
         ];
         // The rest of it is not looked at again.
         config.issuer = self.issuer.clone();
         config.keys.path.clone_from(&self.keys);
+        config.revocations = self.revocations.clone().map(|list| config::Revocations {
+            publish: config.revocations.as_ref().map_or(list.publish, |new| new.publish),
+            ..list
+        });
         let restart = |what| format!("restart needed: `{what}` has changed, and the old value is in force");
         changed.into_iter().filter(|(_, changed)| *changed).map(|(what, _)| Warning::standing(restart(what))).collect()
     }

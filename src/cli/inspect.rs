@@ -114,7 +114,7 @@ fn verifying(config: &Config, now: Timestamp) -> Verifying<'_> {
     Verifying { issuer: config.issuer.as_str(), leeway: config.token.leeway, now }
 }
 
-fn explain(rejection: Rejection, issuer: &str) -> String {
+pub(super) fn explain(rejection: Rejection, issuer: &str) -> String {
     match rejection {
         Rejection::UnknownHeader => {
             "no key here writes this header (another service's token, or its key is gone)".into()
@@ -149,7 +149,7 @@ fn explain_foreign(rejected: Rejected) -> &'static str {
     }
 }
 
-fn segment(text: &str, index: usize) -> Option<Value> {
+pub(super) fn segment(text: &str, index: usize) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(text.split('.').nth(index)?).ok()?;
     serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object)
 }

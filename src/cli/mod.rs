@@ -13,6 +13,7 @@ mod inspect;
 mod keys;
 mod man;
 mod openapi;
+mod revoke;
 mod serve;
 
 use std::ffi::OsString;
@@ -108,6 +109,8 @@ enum Command {
     /// Look at tokens.
     #[command(subcommand)]
     Token(inspect::Command),
+    /// End a token, a session, a client or a subject before its time: append a line to the list of revocations.
+    Revoke(revoke::Arguments),
     /// Say everything that `serve` would refuse or warn about, and what would break, without serving.
     Check(check::Arguments),
     /// Ask the server that runs with these settings whether it is ready: for a container's health check.
@@ -148,6 +151,7 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => keys::run(settings, &command),
         Command::Client(command) => client::run(settings, &command),
         Command::Token(command) => inspect::run(settings, &command),
+        Command::Revoke(arguments) => revoke::run(settings, &arguments),
         Command::Check(arguments) => check::run(settings, &arguments),
         Command::Healthcheck(arguments) => healthcheck::run(settings, &arguments),
         Command::Openapi(arguments) => openapi::run(&arguments),

@@ -110,6 +110,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
         return Err(Refusal::Lifetime(client.lifetimes.access));
     }
     Ok(Session {
+        id: None,
         dialect: Dialect::Native,
         client: client.id.clone(),
         subject,

@@ -225,14 +225,15 @@ impl Registry {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
-    /// Whether the client of a token is still there, and the token is no older than the client's `not_before`.
+    /// Whether the client of a token is still there, and the token's session, or the token where it names none, is no
+    /// older than the client's `not_before`.
     ///
     /// # Errors
     /// Which of them is not so.
     pub fn admit(&self, claims: &AccessClaims) -> Result<(), Ended> {
         let client = self.client(&claims.client).ok_or(Ended::ClientGone)?;
         match client.not_before {
-            Some(not_before) if claims.issued < not_before => Err(Ended::NotBefore),
+            Some(not_before) if claims.began() < not_before => Err(Ended::NotBefore),
             _ => Ok(()),
         }
     }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::sections;
 use super::source::{ConfigError, List, Source, Text};
 use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Origin, Peer, Seconds};
-use super::{Client, Clients, Config, Drain, Keys, Overrides, Tls, Token};
+use super::{Client, Clients, Config, Drain, Keys, Overrides, Revocations, Tls, Token};
 use crate::files::{self, ReadError};
 use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 
@@ -40,6 +40,7 @@ struct File {
     reload: ReloadTable,
     ops: Option<OpsTable>,
     tls: Option<TlsTable>,
+    revocations: Option<RevocationsTable>,
     #[serde(default)]
     cors: CorsTable,
     #[serde(default)]
@@ -80,6 +81,14 @@ struct TlsTable {
     cert: PathBuf,
     key: PathBuf,
     client_ca: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevocationsTable {
+    path: PathBuf,
+    #[serde(default)]
+    publish: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -251,6 +260,9 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
             key: beside.join(tls.key),
             client_ca: tls.client_ca.map(|path| beside.join(path)),
         }),
+        revocations: file
+            .revocations
+            .map(|table| Revocations { path: beside.join(table.path), publish: table.publish }),
         drain: file.drain.into(),
         connections: file.limits.connections.map(NonZeroU32::get),
         failures: file.limits.failures.unwrap_or(DEFAULT_FAILURES),

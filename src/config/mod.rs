@@ -45,6 +45,8 @@ pub struct Config {
     pub forwarding: Forwarding,
     /// `[tls]`: what the public listeners show, if they speak TLS.
     pub tls: Option<Tls>,
+    /// `[revocations]`, if there is a list.
+    pub revocations: Option<Revocations>,
     /// `[drain]`.
     pub drain: Drain,
     /// The most connections at once; absent: what the limit of open files leaves room for.
@@ -95,6 +97,15 @@ pub struct Tls {
     pub key: PathBuf,
     /// Whose client certificates are accepted; absent: nobody is asked for one.
     pub client_ca: Option<PathBuf>,
+}
+
+/// `[revocations]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocations {
+    /// The list: a file, or a folder of files.
+    pub path: PathBuf,
+    /// Whether everybody may read a signed form of it.
+    pub publish: bool,
 }
 
 /// `[drain]`: how the service ends, in seconds.
@@ -224,6 +235,7 @@ impl Config {
             origins: Vec::new(),
             forwarding: Forwarding::default(),
             tls: None,
+            revocations: None,
             drain: Drain::default(),
             connections: None,
             failures: file::DEFAULT_FAILURES,

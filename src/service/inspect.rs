@@ -7,12 +7,24 @@ use super::Call;
 use super::call::compact;
 use super::denied::Denied;
 use crate::clients::Client;
+use crate::revocation::Marks;
 use crate::telemetry::Event;
 use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, ScopeToken};
 
-/// What each dialect made of a token's claims, kept beside them.
-#[derive(Debug, Default)]
-pub struct Renderings([OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()]);
+/// What was made of a token's claims, kept beside them.
+#[derive(Debug)]
+pub struct Renderings {
+    /// By what the list of revocations may name it.
+    marks: Marks,
+    /// Each dialect's answer.
+    answers: [OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()],
+}
+
+impl Renderings {
+    fn of(claims: &AccessClaims) -> Self {
+        Self { marks: Marks::of_access(claims), answers: Default::default() }
+    }
+}
 
 /// A dialect's answer about a token, which is the same each time.
 pub trait Rendered: Sized + Send + Sync + 'static {
@@ -39,6 +51,13 @@ impl<'s> Call<'s> {
     /// # Errors
     /// Why the token is not accepted.
     pub fn inspect(&self, text: &str) -> Result<Inspected<'s>, Denied> {
+        let inspected = self.look_up(text)?;
+        inspected.obey(self)?;
+        Ok(inspected)
+    }
+
+    /// The access token `text`, if it is good but for what the list of revocations says.
+    fn look_up(&self, text: &str) -> Result<Inspected<'s>, Denied> {
         let compact = compact(text)?;
         let fingerprint = Fingerprint::of::<AccessClaims>(text);
         let known = self.snapshot.inspected.get(&fingerprint, self.now);
@@ -51,7 +70,8 @@ impl<'s> Call<'s> {
             // Known tokens need not be asked again: the cache falls with the snapshot.
             self.snapshot.registry.admit(verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
-            self.snapshot.inspected.keep(fingerprint, verified, Renderings::default(), bytes)
+            let renderings = Renderings::of(verified.claims());
+            self.snapshot.inspected.keep(fingerprint, verified, renderings, bytes)
         };
         self.note_client(&hit.claims().client);
         Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_known })
@@ -88,16 +108,18 @@ impl<'s> Call<'s> {
     /// # Errors
     /// Why the client may not learn about the token.
     pub fn introspect(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
-        let inspected = self.inspect(text)?;
+        let inspected = self.look_up(text)?;
         let claims = inspected.claims();
-        if claims.client != client.id && !client.accepts_any(&claims.audience) {
-            // A known token costs as much as one that must be verified, so that time does not tell a good token of
-            // others from a forged one.
+        let may_know = claims.client == client.id || client.accepts_any(&claims.audience);
+        let answer = if may_know { inspected.obey(self) } else { Err(Denied::OtherAudience) };
+        if answer.is_err() {
+            // A known token costs as much as one that must be verified, so that time does not tell a token that was
+            // good from a forged one.
             if inspected.was_known {
                 self.verify::<AccessClaims>(compact(text)?)?;
             }
-            return Err(Denied::OtherAudience);
         }
+        answer?;
         self.state.metrics.token(Event::Verified, Dialect::OAuth2.name());
         Ok(inspected)
     }
@@ -110,6 +132,11 @@ impl Inspected<'_> {
         self.hit.claims()
     }
 
+    /// Whether the list of revocations lets it be: at each request anew, for the list changes under the cache.
+    fn obey(&self, call: &Call<'_>) -> Result<(), Denied> {
+        call.unrevoked(&self.hit.made().marks, self.claims().began())
+    }
+
     /// The dialect's answer, made once.
     ///
     /// # Panics
@@ -119,7 +146,7 @@ impl Inspected<'_> {
         let kept = self
             .hit
             .made()
-            .0
+            .answers
             .get(T::DIALECT as usize)
             .map(|slot| slot.get_or_init(|| Box::new(T::of(self.claims(), self.issuer))));
         #[expect(clippy::expect_used, reason = "there is a slot for each dialect, and each dialect has one type")]

@@ -18,4 +18,4 @@ pub use denied::{Denied, Unauthenticated};
 pub use inspect::{Inspected, Rendered, Renderings};
 pub use issue::{Decision, Issued};
 pub use snapshot::{Snapshot, Warning};
-pub use state::State;
+pub use state::{RevocationList, State};

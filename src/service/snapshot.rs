@@ -23,6 +23,8 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The keys and their schedule.
     pub keys: KeyRing,
+    /// Whether new sessions get an id, by which they can be ended.
+    pub has_session_ids: bool,
     /// Access tokens that were found good.
     pub inspected: Cache<AccessClaims, Renderings>,
     /// How many client authentications of one address may fail, if that is limited.
@@ -76,6 +78,7 @@ impl Snapshot {
             jwks_max_age: 0,
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
+            has_session_ids: false,
             inspected: Cache::new(0),
             failures: None,
             origins: Vec::new(),

@@ -54,6 +54,7 @@ prop_compose! {
         lives in 1..=365 * DAY,
     ) -> Session {
         Session {
+            id: None,
             dialect: Dialect::Native,
             client: ClientId::parse(&client).unwrap(),
             subject: Subject::parse(&subject).unwrap(),
@@ -306,6 +307,7 @@ proptest! {
         let claims: serde_json::Map<_, _> = start.claims.iter().map(|name| ((*name).to_owned(), 1.into())).collect();
         let mut now = Timestamp::from_unix(START);
         let first = Session {
+            id: None,
             dialect: Dialect::Native,
             client: ClientId::parse("c").unwrap(),
             subject: Subject::parse("c").unwrap(),
