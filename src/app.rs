@@ -18,7 +18,7 @@ use futures_util::FutureExt as _;
 
 use crate::clients::{Rate, Registry};
 use crate::clock::{Clock, Timestamp};
-use crate::config::{Config, ConfigError, Listen, Text};
+use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::crypto::{Digester, NoRandomness};
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
@@ -142,7 +142,9 @@ pub fn load(config: &Config, now: Timestamp) -> Result<Loaded, StartError> {
 fn load_with(config: &Config, folder: &Folder, now: Timestamp) -> Result<Loaded, StartError> {
     let identity = config.tls.as_ref().map(|tls| identity(&TlsFiles::read(tls)?, now)).transpose()?;
     let snapshot = compile(config, folder, KeySets::default(), now)?;
-    let revocations = config.revocations.as_ref().map(|list| revocations::load(&list.path)).transpose()?;
+    let longest = snapshot.longest_session();
+    let read = |list: &config::Revocations| revocations::load(&list.path, now, longest);
+    let revocations = config.revocations.as_ref().map(read).transpose()?;
     Ok(Loaded { snapshot, identity, revocations })
 }
 
@@ -216,6 +218,7 @@ fn compile(config: &Config, folder: &Folder, mut key_sets: KeySets, now: Timesta
         forwarding: config.forwarding.clone(),
         origins: config.origins.iter().map(|origin| origin.as_str().into()).collect(),
         has_session_ids: config.revocations.is_some(),
+        publishes_revocations: config.revocations.as_ref().is_some_and(|list| list.publish),
         inspected: Cache::new(config.token.cache),
         failures: (config.failures > 0).then(|| Rate::per_second(1).with_burst(config.failures)),
         files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),

@@ -34,16 +34,16 @@ const NAME: &str = "revocations";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads the list at `path`: a file, or a folder of files.
+/// Reads the list at `path`, a file or a folder of files, at `now`, where a session may go on for `longest` seconds.
 ///
 /// # Errors
 /// What is wrong, where, and what would be right.
-pub(super) fn load(path: &Path) -> Result<RevocationList, StartError> {
+pub(super) fn load(path: &Path, now: Timestamp, longest: i64) -> Result<RevocationList, StartError> {
     let status = Status::of(path)?;
     if status.is_gone {
         return Err(gone(path));
     }
-    status.read()
+    status.read(now, longest)
 }
 
 fn gone(path: &Path) -> StartError {
@@ -81,8 +81,8 @@ impl Status {
     }
 
     /// Reads every file: all of them, or none.
-    fn read(&self) -> Result<RevocationList, StartError> {
-        let mut reader = Reader::default();
+    fn read(&self, now: Timestamp, longest: i64) -> Result<RevocationList, StartError> {
+        let mut reader = Reader { builder: Builder::at(now, longest), ..Reader::default() };
         for file in &self.files {
             reader.read(file)?;
         }
@@ -278,9 +278,10 @@ impl List {
         if !pace.asked && self.is_known(&status, pace.now, state) {
             return Ok(false);
         }
-        let list = status.read().map_err(|refused| error(Some(status.digest), &refused))?;
+        let longest = state.snapshot().longest_session();
+        let list = status.read(pace.now, longest).map_err(|refused| error(Some(status.digest), &refused))?;
         let before = state.revocations();
-        let missing = before.entries.lost(&list.entries, pace.now, longest(state));
+        let missing = before.entries.lost(&list.entries, pace.now, longest);
         let is_new = status.digest != before.status;
         if (missing > 0 || status.is_gone && is_new) && !self.has_waited(pace.now) {
             self.hold(&status, missing, pace, state);
@@ -346,12 +347,6 @@ impl List {
         }
         self.refused = Some(refused);
     }
-}
-
-/// Seconds for which a session that began before an instant may go on after it.
-fn longest(state: &State) -> i64 {
-    let snapshot = state.snapshot();
-    snapshot.registry.longest().session + snapshot.leeway
 }
 
 impl Held {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::StartError;
 use super::revocations::{self, Status, each_line};
+use crate::clock::Timestamp;
 use crate::files;
 use crate::revocation::{Entry, LineError};
 use crate::service::RevocationList;
@@ -55,7 +56,11 @@ impl RevocationFile {
     /// # Errors
     /// What a server would refuse.
     pub fn load(&self) -> Result<Option<RevocationList>, StartError> {
-        if Status::of(&self.list)?.is_gone { Ok(None) } else { revocations::load(&self.list).map(Some) }
+        if Status::of(&self.list)?.is_gone {
+            Ok(None)
+        } else {
+            revocations::load(&self.list, Timestamp::default(), 0).map(Some)
+        }
     }
 
     /// Appends `entry`, and waits until the disk has it.

@@ -7,8 +7,11 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
+use super::signed::{Head, Mattering};
 use super::{Entry, Kind};
 use crate::clock::Timestamp;
+use crate::crypto::NoRandomness;
+use crate::keys::Key;
 use crate::token::{AccessClaims, ClientId, RefreshClaims, SessionId, Subject};
 
 /// Maximum number of entries.
@@ -92,16 +95,24 @@ pub struct LineError {
 pub struct Builder {
     entries: Vec<(u64, u64, u32)>,
     counts: [usize; Kind::ALL.len()],
+    mattering: Mattering,
 }
 
 impl Builder {
+    /// A list that is read at `now`, where a session may go on for `longest` seconds.
+    #[must_use]
+    pub fn at(now: Timestamp, longest: i64) -> Self {
+        Self { mattering: Mattering::at(now, longest), ..Self::default() }
+    }
+
     /// Adds the lines of `text`, which come after `before` others of the same file.
     ///
     /// # Errors
     /// The first line of another form.
     pub fn add(&mut self, line: usize, text: &str) -> Result<(), LineError> {
         let error = |message| LineError { line, message };
-        if let Some(Entry { kind, id, at }) = Entry::parse(text).map_err(error)? {
+        if let Some(entry) = Entry::parse(text).map_err(error)? {
+            let Entry { kind, id, at } = entry;
             if self.entries.len() == MAX_ENTRIES {
                 return Err(error(format!(
                     "expected at most {MAX_ENTRIES} entries; `lingpai revoke --prune` drops old ones"
@@ -112,6 +123,7 @@ impl Builder {
             if let Some(count) = self.counts.get_mut(kind as usize) {
                 *count += 1;
             }
+            self.mattering.add(&entry);
         }
         Ok(())
     }
@@ -119,7 +131,7 @@ impl Builder {
     /// The list.
     #[must_use]
     pub fn finish(self) -> Revocations {
-        let Self { mut entries, counts } = self;
+        let Self { mut entries, counts, mattering } = self;
         entries.sort_unstable();
         // Of two entries about the same the later instant counts.
         entries.dedup_by(|later, earlier| {
@@ -140,7 +152,7 @@ impl Builder {
             sum += *start;
             *start = sum;
         }
-        Revocations { entries: entries.into(), index, counts }
+        Revocations { entries: entries.into(), index, counts, mattering }
     }
 }
 
@@ -158,6 +170,7 @@ pub struct Revocations {
     /// Where the fingerprints begin that begin with these 16 bits; empty where there are none.
     index: Box<[u32]>,
     counts: [usize; Kind::ALL.len()],
+    mattering: Mattering,
 }
 
 impl Revocations {
@@ -193,6 +206,13 @@ impl Revocations {
             .iter()
             .filter(|(high, low, at)| matters((*high, *low), *at) && new.find((*high, *low)).is_none())
             .count()
+    }
+
+    /// The list as a JWT (typ `revocations+jwt`) that `key` signs, of the entries that matter when it is issued, where a
+    /// session may go on for `longest` seconds. None if they are more than [`MAX_SIGNED`](super::MAX_SIGNED).
+    #[must_use]
+    pub fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
+        self.mattering.signed(key, head, longest)
     }
 
     /// How many entries there are of each kind.

@@ -10,6 +10,7 @@ mod call;
 mod denied;
 mod inspect;
 mod issue;
+mod publish;
 mod snapshot;
 mod state;
 
@@ -17,5 +18,6 @@ pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
 pub use inspect::{Inspected, Rendered, Renderings};
 pub use issue::{Decision, Issued};
+pub use publish::{LIST_MAX_AGE, SignedList, Unpublished};
 pub use snapshot::{Snapshot, Warning};
 pub use state::{RevocationList, State};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
-use super::Snapshot;
+use super::{SignedList, Snapshot};
 use crate::clients::FailureLimiter;
 use crate::clock::{Clock, Timestamp};
 use crate::revocation::{Kind, Marks, Revocations};
@@ -32,6 +32,8 @@ pub struct RevocationList {
 pub struct State {
     snapshot: ArcSwap<Snapshot>,
     revocations: ArcSwap<RevocationList>,
+    /// Its signed form, once somebody has asked for it.
+    pub(super) signed: ArcSwapOption<SignedList>,
     clock: Clock,
     refused: ArcSwapOption<String>,
     pending: ArcSwap<Vec<String>>,
@@ -51,6 +53,7 @@ impl State {
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             revocations: ArcSwap::default(),
+            signed: ArcSwapOption::empty(),
             clock,
             refused: ArcSwapOption::empty(),
             pending: ArcSwap::default(),
