@@ -249,6 +249,7 @@ fn session() -> Session {
     let scope = Scope::parse("orders:read orders:write").unwrap();
     let now = Timestamp::from_unix(NOW);
     Session {
+        id: None,
         dialect: Dialect::Native,
         subject: Subject::from(&client),
         client,

@@ -42,6 +42,20 @@ pub enum ReadError {
 /// # Errors
 /// See [`ReadError`].
 pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
+    let (file, metadata) = open(path)?;
+    // One byte of room more than is expected: the reader then sees the end without growing the buffer, which would
+    // leave a copy behind.
+    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(Contents { bytes, metadata }) }
+}
+
+/// Opens the regular file at `path`, to be read, and what the descriptor says of it. A FIFO or a device does not block.
+///
+/// # Errors
+/// [`ReadError::NotRegular`], [`ReadError::Io`].
+pub fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = opened.map_err(|error| match error.raw_os_error() {
         // A socket, or a FIFO that nobody writes to.
@@ -52,12 +66,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
     if !metadata.is_file() {
         return Err(ReadError::NotRegular);
     }
-    // One byte of room more than is expected: the reader then sees the end without growing the buffer, which would
-    // leave a copy behind.
-    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(Contents { bytes, metadata }) }
+    Ok((file, metadata))
 }
 
 /// Writes a new file with this mode. Where root does it in somebody's folder, it is theirs:

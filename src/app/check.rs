@@ -3,7 +3,7 @@
 use super::error::StartError;
 use super::lint;
 use super::listeners::{addresses, cannot_listen, distinct, leaves_ipv4};
-use super::load::{load_with, snapshot};
+use super::load::{Loaded, load_with, snapshot};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::keys::{Folder, Gravity};
@@ -18,7 +18,8 @@ use crate::service::{Snapshot, Warning};
 pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Result<(Snapshot, Vec<String>), StartError> {
     distinct(config)?;
     let folder = Folder::read(&config.keys.path)?;
-    let mut new = load_with(config, &folder, now)?.snapshot;
+    let Loaded { snapshot: mut new, revocations, .. } = load_with(config, &folder, now)?;
+    new.warnings.extend(revocations.and_then(|list| list.waiting).map(Warning::standing));
     for address in addresses(config) {
         server::can_open(address, leaves_ipv4(address, config)).map_err(|error| cannot_listen(address, error))?;
     }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::StartError;
+use super::revocations;
 use super::sight::{self, Content};
 use super::warnings::warnings;
 use crate::clients::{Rate, Registry};
 use crate::clock::Timestamp;
-use crate::config::{Config, ConfigError, Text};
+use crate::config::{self, Config, ConfigError, Text};
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
 use crate::server::{Identity, TlsFiles};
-use crate::service::{Snapshot, Warning};
+use crate::service::{RevocationList, Snapshot, Warning};
 use crate::token::Cache;
 
 /// What the configuration says about keys.
@@ -49,6 +50,8 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// What TLS connections are shown, if there are any.
     pub identity: Option<Identity>,
+    /// What has ended, if there is a list of it.
+    pub revocations: Option<RevocationList>,
 }
 
 /// Reads and checks everything that `config` names. A start is strict: whatever is
@@ -62,7 +65,11 @@ pub fn load(config: &Config, now: Timestamp) -> Result<Loaded, StartError> {
 
 pub(super) fn load_with(config: &Config, folder: &Folder, now: Timestamp) -> Result<Loaded, StartError> {
     let identity = config.tls.as_ref().map(|tls| identity(&TlsFiles::read(tls)?, now)).transpose()?;
-    Ok(Loaded { snapshot: compile(config, folder, KeySets::default(), now)?, identity })
+    let snapshot = compile(config, folder, KeySets::default(), now)?;
+    let longest = snapshot.longest_session();
+    let read = |list: &config::Revocations| revocations::load(&list.path, now, longest);
+    let revocations = config.revocations.as_ref().map(read).transpose()?;
+    Ok(Loaded { snapshot, identity, revocations })
 }
 
 pub(super) fn identity(files: &TlsFiles, now: Timestamp) -> Result<Identity, StartError> {
@@ -139,6 +146,8 @@ pub(super) fn compile(
         configuration_digest: config.digest_with(registry.digest()),
         forwarding: config.forwarding(),
         origins: config.cors.origins.iter().map(|origin| origin.as_str().into()).collect(),
+        has_session_ids: config.revocations.is_some(),
+        publishes_revocations: config.revocations.as_ref().is_some_and(|list| list.publish),
         inspected: Cache::new(config.token.cache),
         failures: (config.limits.failures > 0).then(|| Rate::per_second(1).with_burst(config.limits.failures)),
         files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),

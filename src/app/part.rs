@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::service::State;
 
 /// How long a change that looks like half of one is held back, in seconds.
-const HOLD: i64 = 60;
+pub(super) const HOLD: i64 = 60;
 
 /// What is loaded from files, put in force, and kept if what the files say is refused.
 pub(super) trait Part {

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::error::StartError;
 use super::load::{KeySets, certificates, compile, identity, settings};
 use super::part::{Part, Watch, Watched};
+use super::revocations::List;
 use super::sight::{Content, Pace};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Overrides};
@@ -39,6 +40,7 @@ pub struct Reloader {
     state: Arc<State>,
     settings: Watched<Settings>,
     tls: Option<Watched<Pair>>,
+    revocations: Option<List>,
     /// The keys that signed when somebody last looked.
     signing: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Reloader {
         let interval = seconds(config.reload.interval);
         let pace = pace(false, interval, state.clock());
         let pair = config.tls.clone().zip(tls).map(|(paths, tls)| Watched::new(Pair { paths, tls }, pace));
+        let revocations = config.revocations.as_ref().map(|list| List::new(list.path.clone()));
         let settings = Settings {
             running: config.without_clients(),
             interval,
@@ -89,6 +92,7 @@ impl Reloader {
             signing: state.snapshot().keys.signing(state.clock()),
             settings: Watched::new(settings, pace),
             tls: pair,
+            revocations,
             state,
         }
     }
@@ -96,7 +100,8 @@ impl Reloader {
     /// Everything that is loaded by itself.
     fn parts(&mut self) -> impl Iterator<Item = &mut dyn Watch> {
         let tls = self.tls.as_mut().map(|part| part as &mut dyn Watch);
-        [Some(&mut self.settings as &mut dyn Watch), tls].into_iter().flatten()
+        let revocations = self.revocations.as_mut().map(|part| part as &mut dyn Watch);
+        [Some(&mut self.settings as &mut dyn Watch), tls, revocations].into_iter().flatten()
     }
 
     /// Looks at the files once. `asked` says that somebody wants it, so that even

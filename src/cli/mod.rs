@@ -13,6 +13,7 @@ mod init;
 mod keys;
 mod man;
 mod openapi;
+mod revoke;
 mod serve;
 mod table;
 mod token;
@@ -128,6 +129,9 @@ enum Command {
     /// Ask for tokens, and look into them.
     #[command(subcommand, after_help = "Example:\n  lingpai token inspect token.txt")]
     Token(token::Command),
+    /// End a token, a session, a client or a subject before its time: append a line to the list of revocations.
+    #[command(after_help = "Example:\n  lingpai revoke --token - < stolen.txt")]
+    Revoke(revoke::Arguments),
     /// Check the configuration and keys, and report what would break.
     #[command(after_help = "Example:\n  lingpai check --config new.toml --running /etc/lingpai/lingpai.toml")]
     Check(check::Arguments),
@@ -206,6 +210,7 @@ pub fn run() -> ExitCode {
         Command::Keys(command) => keys::run(settings, &command),
         Command::Client(command) => client::run(settings, &command),
         Command::Token(command) => token::run(settings, &command),
+        Command::Revoke(arguments) => revoke::run(settings, &arguments),
         Command::Check(arguments) => check::run(settings, &arguments),
         Command::Explain(arguments) => explain::run(settings, &arguments),
         Command::Healthcheck(arguments) => healthcheck::run(settings, &arguments),

@@ -50,7 +50,7 @@ async fn serve(settings: &Settings) -> Answer {
         let ops = if ops.is_empty() { ops } else { format!(", for its operator at {ops}") };
         format!("lingpai {} at {everywhere}{ops}", env!("CARGO_PKG_VERSION"))
     };
-    let Loaded { snapshot, identity } = match checked {
+    let Loaded { snapshot, identity, revocations } = match checked {
         Some(loaded) => loaded,
         None => app::load(&config, clock.now())?,
     };
@@ -61,6 +61,12 @@ async fn serve(settings: &Settings) -> Answer {
     let logs = telemetry::start();
     announce(&snapshot, &addresses, clock.now());
     let state = app::state(snapshot, clock);
+    if let Some(list) = revocations {
+        if let Some(waiting) = &list.waiting {
+            complain(&format!("warning: {waiting}"));
+        }
+        state.revoke(list);
+    }
     let transport = app::transport(&config);
     // The configuration itself, which may be large, is not kept. What the reloader sees now is what later looks are
     // compared with, so it comes before anybody is told that the service is ready.

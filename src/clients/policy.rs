@@ -112,6 +112,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
         return Err(Refusal::Lifetime(client.lifetimes.access));
     }
     Ok(Session {
+        id: None,
         dialect: Dialect::Native,
         client: client.id.clone(),
         subject,
@@ -241,14 +242,15 @@ fn subset(tokens: Vec<ScopeToken>) -> Scope {
     Scope::collect(tokens).expect("a part of a scope")
 }
 
-/// Whether the client of a token is still there, and the token is no older than the client's `not_before`.
+/// Whether the client of a token is still there, and the token's session, or the token where it names none, is no older
+/// than the client's `not_before`.
 ///
 /// # Errors
 /// Which of them is not so.
 pub fn admit(registry: &Registry, claims: &AccessClaims) -> Result<(), Ended> {
     let client = registry.client(&claims.client).ok_or(Ended::ClientGone)?;
     match client.not_before {
-        Some(not_before) if claims.issued < not_before => Err(Ended::NotBefore),
+        Some(not_before) if claims.began() < not_before => Err(Ended::NotBefore),
         _ => Ok(()),
     }
 }

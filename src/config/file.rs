@@ -59,6 +59,9 @@ fn config(
             *path = source.resolve(path);
         }
     }
+    if let Some(list) = &mut config.revocations {
+        list.path = source.resolve(&list.path);
+    }
     Ok(config)
 }
 

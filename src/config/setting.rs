@@ -44,6 +44,7 @@ macro_rules! meaning {
 }
 
 meaning! {
+    bool: |is| vec![u8::from(*is)];
     u32: |number| number.to_be_bytes().to_vec();
     i64: |number| number.to_be_bytes().to_vec();
     String: |text| text.as_bytes();

@@ -35,7 +35,7 @@ settings! {
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
     }
     + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token }
-    + optional tables { ops: Ops, tls: Tls, anonymous: Anonymous }
+    + optional tables { ops: Ops, tls: Tls, revocations: Revocations, anonymous: Anonymous }
     + array of tables { clients: Client }
     + beside {
         /// Where the settings came from, for messages about them.
@@ -81,6 +81,14 @@ settings! {
             | "The certificate's private key, in PEM. If other users can read or change the file, a warning says so.";
         client_ca: PathBuf | () | local | restart
             | "CA certificates in PEM. Clients are asked for a certificate that one of them signed, but need not have one. Its SHA-256 is logged.";
+    }
+
+    /// `[revocations]`.
+    Revocations, written as RevocationsTable, at "revocations." {
+        path: PathBuf | (required) | local | restart
+            | "With `[revocations]`, tokens name their session, and what this list ends is refused: a file, or a folder of files, relative to the configuration file. An empty file is an empty list.";
+        publish: bool | false | replicated | reload
+            | "Whether everybody may read the list, signed, at `/.well-known/revocations`, for verifiers that never ask the service. It names users.";
     }
 
     /// `[drain]`.

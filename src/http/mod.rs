@@ -21,6 +21,7 @@ mod problem;
 mod public;
 mod query;
 mod reply;
+mod revocations;
 mod routes;
 
 mod shell;
@@ -61,6 +62,7 @@ fn description() -> OpenApiService<Api, ()> {
 pub fn routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
     let (native, oauth2, public) = api(state);
     let routes = Routes::default().api(native).api(oauth2).api(public);
+    let routes = revocations::add_to(routes, state);
     let routes = oauth2::add_metadata_to(routes, &state.snapshot().issuer);
     let routes = Pages::new(|| public::pages(&description())).add_to(routes);
     Shell::new(routes, Arc::clone(state), ids)

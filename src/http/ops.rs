@@ -42,6 +42,7 @@ impl Ops {
             "time": now.rfc3339(),
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
+            "revocations_digest": snapshot.has_session_ids.then(|| hex(&self.state.revocations().digest)),
             "reload_error": self.state.refused().as_deref(),
             "warnings": self.state.warnings(),
             "clients": snapshot.registry.len(),

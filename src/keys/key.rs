@@ -58,6 +58,8 @@ pub enum Purpose {
     /// A refresh token, authenticated with a secret that only holders of the
     /// private key can derive.
     Refresh,
+    /// A list of revocations, signed so that everybody can verify it.
+    Revocations,
 }
 
 /// How a purpose is sealed.
@@ -70,13 +72,14 @@ enum Seal {
 
 impl Purpose {
     /// Every purpose, in the order of their places in an array.
-    pub const ALL: [Self; 2] = [Self::Access, Self::Refresh];
+    pub const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::Revocations];
 
     /// The `typ` of its tokens, and how they are sealed.
     const fn row(self) -> (&'static str, Seal) {
         match self {
             Self::Access => ("at+jwt", Seal::Signature),
             Self::Refresh => ("rt+jwt", Seal::Mac(b"lingpai refresh v1\0")),
+            Self::Revocations => ("revocations+jwt", Seal::Signature),
         }
     }
 }
@@ -143,7 +146,7 @@ impl Key {
             })
         };
         Ok(Self {
-            sealing: [sealing(Purpose::Access)?, sealing(Purpose::Refresh)?],
+            sealing: [sealing(Purpose::Access)?, sealing(Purpose::Refresh)?, sealing(Purpose::Revocations)?],
             public: parts.public,
             pair: parts.pair,
             jwk: serde_json::Value::from(jwk).to_string(),

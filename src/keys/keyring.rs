@@ -343,7 +343,7 @@ impl KeyRing {
 
     fn window(&self, purpose: Purpose) -> i64 {
         match purpose {
-            Purpose::Access => self.plan.access_window,
+            Purpose::Access | Purpose::Revocations => self.plan.access_window,
             Purpose::Refresh => self.plan.refresh_window,
         }
     }

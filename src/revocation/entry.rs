@@ -45,7 +45,7 @@ impl Kind {
     }
 
     /// Whether the entry has an instant before which it ends, and not one until which it matters.
-    const fn has_before(self) -> bool {
+    pub(super) const fn has_before(self) -> bool {
         matches!(self, Self::Client | Self::Subject)
     }
 
@@ -92,6 +92,14 @@ impl<'l> Entry<'l> {
             return Err("expected nothing after the instant".to_owned());
         }
         Ok(Some(Self { kind, id, at }))
+    }
+}
+
+impl Entry<'_> {
+    /// When it no longer matters, if a session may go on for `longest` seconds.
+    #[must_use]
+    pub fn ends(&self, longest: i64) -> Timestamp {
+        if self.kind.has_before() { self.at.plus(longest) } else { self.at }
     }
 }
 

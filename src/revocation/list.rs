@@ -7,8 +7,12 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
+use super::signed::{Head, Mattering};
 use super::{Entry, Kind};
 use crate::clock::Timestamp;
+use crate::crypto::NoRandomness;
+use crate::keys::Key;
+use crate::token::{AccessClaims, ClientId, RefreshClaims, SessionId, Subject};
 
 /// Maximum number of entries.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -22,9 +26,13 @@ fn fingerprint(kind: Kind, id: &str) -> Fingerprint {
     (high, low & !3 | kind as u64)
 }
 
-/// Whether a fingerprint is of a kind whose entries matter whatever their instant is.
-fn has_before((_, low): Fingerprint) -> bool {
-    low & 3 >= Kind::Client as u64
+fn kind((_, low): Fingerprint) -> Kind {
+    match low & 3 {
+        0 => Kind::Jti,
+        1 => Kind::Session,
+        2 => Kind::Client,
+        _ => Kind::Subject,
+    }
 }
 
 /// Seconds since 1970 in 32 bits: what lies beyond 2106 is kept as that.
@@ -34,14 +42,42 @@ fn seconds(at: Timestamp) -> u32 {
 
 /// The fingerprints of a token, so that looking it up again hashes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marks(Box<[(Kind, Fingerprint)]>);
+pub struct Marks(Box<[Fingerprint]>);
 
 impl Marks {
+    /// Those of an access token.
+    #[must_use]
+    pub fn of_access(claims: &AccessClaims) -> Self {
+        Self::of(names(&claims.id, claims.session.as_ref(), &claims.client, &claims.subject))
+    }
+
+    /// Those of a refresh token.
+    #[must_use]
+    pub fn of_refresh(claims: &RefreshClaims) -> Self {
+        let session = &claims.session;
+        Self::of(names(&claims.id, session.id.as_ref(), &session.client, &session.subject))
+    }
+
     /// Those of the names that a token has.
     #[must_use]
     pub fn of<'t>(names: impl IntoIterator<Item = (Kind, &'t str)>) -> Self {
-        Self(names.into_iter().map(|(kind, id)| (kind, fingerprint(kind, id))).collect())
+        Self(names.into_iter().map(|(kind, id)| fingerprint(kind, id)).collect())
     }
+}
+
+/// All that an entry may call a token by. A client's id is a subject too, and nobody else's, so lines of both kinds
+/// match either.
+fn names<'t>(
+    id: &'t str,
+    session: Option<&'t SessionId>,
+    client: &'t ClientId,
+    subject: &'t Subject,
+) -> impl Iterator<Item = (Kind, &'t str)> {
+    let session = session.map(|id| (Kind::Session, id.as_str()));
+    let (client, subject) = (client.as_str(), subject.as_str());
+    let identities = std::iter::once(client).chain((client != subject).then_some(subject));
+    let identities = identities.flat_map(|name| [(Kind::Client, name), (Kind::Subject, name)]);
+    std::iter::once((Kind::Jti, id)).chain(session).chain(identities)
 }
 
 /// Why a line is refused.
@@ -59,16 +95,24 @@ pub struct LineError {
 pub struct Builder {
     entries: Vec<(u64, u64, u32)>,
     counts: [usize; Kind::ALL.len()],
+    mattering: Mattering,
 }
 
 impl Builder {
+    /// A list that is read at `now`, where a session may go on for `longest` seconds.
+    #[must_use]
+    pub fn at(now: Timestamp, longest: i64) -> Self {
+        Self { mattering: Mattering::at(now, longest), ..Self::default() }
+    }
+
     /// Adds the lines of `text`, which come after `before` others of the same file.
     ///
     /// # Errors
     /// The first line of another form.
     pub fn add(&mut self, line: usize, text: &str) -> Result<(), LineError> {
         let error = |message| LineError { line, message };
-        if let Some(Entry { kind, id, at }) = Entry::parse(text).map_err(error)? {
+        if let Some(entry) = Entry::parse(text).map_err(error)? {
+            let Entry { kind, id, at } = entry;
             if self.entries.len() == MAX_ENTRIES {
                 return Err(error(format!(
                     "expected at most {MAX_ENTRIES} entries; `lingpai revoke --prune` drops old ones"
@@ -79,6 +123,7 @@ impl Builder {
             if let Some(count) = self.counts.get_mut(kind as usize) {
                 *count += 1;
             }
+            self.mattering.add(&entry);
         }
         Ok(())
     }
@@ -86,7 +131,7 @@ impl Builder {
     /// The list.
     #[must_use]
     pub fn finish(self) -> Revocations {
-        let Self { mut entries, counts } = self;
+        let Self { mut entries, counts, mattering } = self;
         entries.sort_unstable();
         // Of two entries about the same the later instant counts.
         entries.dedup_by(|later, earlier| {
@@ -107,7 +152,7 @@ impl Builder {
             sum += *start;
             *start = sum;
         }
-        Revocations { entries: entries.into(), index, counts }
+        Revocations { entries: entries.into(), index, counts, mattering }
     }
 }
 
@@ -125,6 +170,7 @@ pub struct Revocations {
     /// Where the fingerprints begin that begin with these 16 bits; empty where there are none.
     index: Box<[u32]>,
     counts: [usize; Kind::ALL.len()],
+    mattering: Mattering,
 }
 
 impl Revocations {
@@ -134,11 +180,9 @@ impl Revocations {
         if self.entries.is_empty() {
             return None;
         }
-        let ends = |(kind, fingerprint): &&(Kind, Fingerprint)| {
-            self.find(*fingerprint)
-                .is_some_and(|at| !matches!(kind, Kind::Client | Kind::Subject) || seconds(began) < at)
-        };
-        marks.0.iter().find(ends).map(|(kind, _)| *kind)
+        let ends =
+            |mark: &&Fingerprint| self.find(**mark).is_some_and(|at| !kind(**mark).has_before() || seconds(began) < at);
+        marks.0.iter().find(ends).map(|mark| kind(*mark))
     }
 
     fn find(&self, (high, low): Fingerprint) -> Option<u32> {
@@ -149,19 +193,30 @@ impl Revocations {
         entries.get(place).map(|entry| entry.2)
     }
 
-    /// How many entries that still matter at `now` are not in `new`: each client's and subject's, and those whose
-    /// instant is ahead.
+    /// How many entries that still matter at `now` are not in `new`: those whose instant is ahead, and a client's or
+    /// subject's for the `longest` seconds of a session that began before its instant.
     #[must_use]
-    pub fn lost(&self, new: &Self, now: Timestamp) -> usize {
-        let matters = |name: Fingerprint, at: u32| has_before(name) || at > seconds(now);
+    pub fn lost(&self, new: &Self, now: Timestamp, longest: i64) -> usize {
+        let longest = u32::try_from(longest).unwrap_or(u32::MAX);
+        let matters = |name: Fingerprint, at: u32| {
+            let until = if kind(name).has_before() { at.saturating_add(longest) } else { at };
+            until > seconds(now)
+        };
         self.entries
             .iter()
             .filter(|(high, low, at)| matters((*high, *low), *at) && new.find((*high, *low)).is_none())
             .count()
     }
 
+    /// The list as a JWT (typ `revocations+jwt`) that `key` signs, of the entries that matter when it is issued, where a
+    /// session may go on for `longest` seconds. None if they are more than [`MAX_SIGNED`](super::MAX_SIGNED).
+    #[must_use]
+    pub fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
+        self.mattering.signed(key, head, longest)
+    }
+
     /// How many entries there are of each kind.
-    pub fn counts(&self) -> impl Iterator<Item = (Kind, usize)> {
+    pub fn counts(&self) -> impl Iterator<Item = (Kind, usize)> + use<> {
         Kind::ALL.into_iter().zip(self.counts)
     }
 
@@ -234,7 +289,14 @@ mod tests {
         let now = Timestamp::parse_rfc3339("2026-06-01T12:00:00Z").unwrap();
         let [old, new] = ["2026-05-01T00:00:00Z", "2026-07-01T00:00:00Z"];
         let before = list(&[&format!("jti {} {old}", jti(1)), &format!("jti {} {new}", jti(2))]);
-        assert_eq!(before.lost(&Revocations::default(), now), 1);
-        assert_eq!(before.lost(&list(&[&format!("jti {} {old}", jti(2))]), now), 0);
+        let lost = |before: &Revocations, after: &Revocations| before.lost(after, now, 86_400);
+        assert_eq!(lost(&before, &Revocations::default()), 1);
+        assert_eq!(lost(&before, &list(&[&format!("jti {} {old}", jti(2))])), 0);
+        // What began before its instant can have gone on for a day.
+        let clients = ["2026-05-31T12:00:00Z", "2026-05-31T12:00:01Z", "2026-06-02T00:00:00Z"];
+        for (at, expected) in clients.into_iter().zip([0, 1, 1]) {
+            let before = list(&[&format!("client orders before {at}")]);
+            assert_eq!(lost(&before, &Revocations::default()), expected, "{at}");
+        }
     }
 }

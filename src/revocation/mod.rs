@@ -1,6 +1,6 @@
 //! Revocations: which tokens, sessions, clients and subjects have ended before their time.
 //!
-//! This room owns the list's grammar, how it is kept in memory and how a token is looked up in it.
+//! This room owns the list's grammar, how it is kept in memory, how a token is looked up in it, and its signed form.
 //! Files, the clock and what a refusal looks like must not enter.
 //!
 //! A list has one entry a line. Fields have blanks between; lines that begin with `#` and empty
@@ -17,6 +17,8 @@
 
 mod entry;
 mod list;
+mod signed;
 
 pub use entry::{Entry, Kind};
 pub use list::{Builder, LineError, MAX_ENTRIES, Marks, Revocations};
+pub use signed::{Head, MAX_SIGNED};

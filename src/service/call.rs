@@ -7,6 +7,7 @@ use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
 use crate::foreign::{self, HeaderPolicy, MaxAge, Rules, Unverified};
+use crate::revocation::Marks;
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
 
@@ -136,12 +137,18 @@ impl<'r> Call<'r> {
     /// # Errors
     /// Why the token is not accepted.
     pub fn session(&self, text: &str, dialect: Dialect) -> Result<Session, Denied> {
-        let session = self.verify::<RefreshClaims>(compact(text)?)?.into_claims().session;
-        if session.dialect != dialect {
+        let claims = self.verify::<RefreshClaims>(compact(text)?)?.into_claims();
+        if claims.session.dialect != dialect {
             return Err(Denied::OtherDialect);
         }
-        self.note_client(&session.client);
-        Ok(session)
+        self.note_client(&claims.session.client);
+        self.unrevoked(&Marks::of_refresh(&claims), claims.session.start)?;
+        Ok(claims.session)
+    }
+
+    /// Whether the list of revocations ends nothing with these `marks` that began at `began`.
+    pub(super) fn unrevoked(&self, marks: &Marks, began: Timestamp) -> Result<(), Denied> {
+        self.state.revoked(marks, began).map_or(Ok(()), |kind| Err(Denied::Revoked(kind)))
     }
 
     /// Looks at `session` and its client again.

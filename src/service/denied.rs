@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::clients::{Ended, Refusal};
 use crate::foreign::Rejected;
+use crate::revocation;
 use crate::token::{MintError, Rejection, ScopeToken};
 
 /// Why no client authenticated. Callers never learn it; the log does.
@@ -53,6 +54,8 @@ pub enum Denied {
     Malformed,
     /// The token is not accepted.
     Token(Rejection),
+    /// The list of revocations ends the token or its session, by an entry of this kind.
+    Revoked(revocation::Kind),
     /// The client may not use this grant.
     GrantType,
     /// The refresh token is another dialect's.
@@ -78,6 +81,7 @@ impl Denied {
             Self::Session(ended) => ended.word(),
             Self::Malformed => "malformed_token",
             Self::Token(rejection) => rejection.word(),
+            Self::Revoked(kind) => kind.cause(),
             Self::GrantType => "grant_not_allowed",
             Self::OtherDialect => "other_dialect",
             Self::OtherClient => "other_client",

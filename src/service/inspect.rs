@@ -25,6 +25,13 @@ impl<'s> Call<'s> {
     /// # Errors
     /// Why the token is not accepted.
     pub fn inspect(&self, text: &str) -> Result<Inspected<'s>, Denied> {
+        let inspected = self.look_up(text)?;
+        inspected.obey(self)?;
+        Ok(inspected)
+    }
+
+    /// The access token `text`, if it is good but for what the list of revocations says.
+    fn look_up(&self, text: &str) -> Result<Inspected<'s>, Denied> {
         let compact = compact(text)?;
         let fingerprint = Fingerprint::of::<AccessClaims>(text);
         let known = self.snapshot.inspected.get(&fingerprint, self.now);
@@ -37,7 +44,8 @@ impl<'s> Call<'s> {
             // Known tokens need not be asked again: the cache falls with the snapshot.
             admit(&self.snapshot.registry, verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
-            self.snapshot.inspected.keep(fingerprint, verified, Renderings::default(), bytes)
+            let renderings = Renderings::of(verified.claims());
+            self.snapshot.inspected.keep(fingerprint, verified, renderings, bytes)
         };
         self.note_client(&hit.claims().client);
         Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_known })
@@ -74,16 +82,18 @@ impl<'s> Call<'s> {
     /// # Errors
     /// Why the client may not learn about the token.
     pub fn introspect(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
-        let inspected = self.inspect(text)?;
+        let inspected = self.look_up(text)?;
         let claims = inspected.claims();
-        if claims.client != client.id && !client.accepts_any(&claims.audience) {
-            // A known token costs as much as one that must be verified, so that time does not tell a good token of
-            // others from a forged one.
+        let may_know = claims.client == client.id || client.accepts_any(&claims.audience);
+        let answer = if may_know { inspected.obey(self) } else { Err(Denied::OtherAudience) };
+        if answer.is_err() {
+            // A known token costs as much as one that must be verified, so that time does not tell a token that was
+            // good from a forged one.
             if inspected.was_known {
                 self.verify::<AccessClaims>(compact(text)?)?;
             }
-            return Err(Denied::OtherAudience);
         }
+        answer?;
         self.state.metrics.token(Event::Verified, Dialect::OAuth2.name());
         Ok(inspected)
     }
@@ -94,6 +104,11 @@ impl Inspected<'_> {
     #[must_use]
     pub fn claims(&self) -> &AccessClaims {
         self.hit.claims()
+    }
+
+    /// Whether the list of revocations lets it be: at each request anew, for the list changes under the cache.
+    fn obey(&self, call: &Call<'_>) -> Result<(), Denied> {
+        call.unrevoked(&self.hit.made().marks, self.claims().began())
     }
 
     /// The dialect's answer, made once.

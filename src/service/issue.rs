@@ -3,7 +3,7 @@
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
-use crate::token::{self, Access, Audience, Grant, Pair, Scope, Session};
+use crate::token::{self, Access, Audience, Grant, MintError, Pair, Scope, Session, SessionId};
 
 /// What a grant decided to issue.
 #[derive(Debug)]
@@ -80,7 +80,10 @@ impl<'s> Call<'s> {
     ///
     /// # Errors
     /// [`Denied::Limited`], [`Denied::Mint`].
-    pub fn issue(&self, decision: Decision<'s>) -> Result<Issued<'s>, Denied> {
+    pub fn issue(&self, mut decision: Decision<'s>) -> Result<Issued<'s>, Denied> {
+        if let Decision::Begin(_, session, _) = &mut decision {
+            self.name(session)?;
+        }
         let (keys, issuer) = (&self.snapshot.keys, &self.snapshot.issuer);
         let (session, grant) = (decision.session(), decision.grant());
         let mint = || {
@@ -98,6 +101,14 @@ impl<'s> Call<'s> {
         let expire = access.expires.iso_millis();
         self.record(decision.event(), session, &grant, &access, &expire);
         Ok(Issued { access, refresh, expire, decision })
+    }
+
+    /// Gives a session that begins its id, where sessions have one and it was not given that of another.
+    fn name(&self, session: &mut Session) -> Result<(), MintError> {
+        if self.snapshot.has_session_ids && session.id.is_none() {
+            session.id = Some(SessionId::new(session.start)?);
+        }
+        Ok(())
     }
 
     /// Records what was given to whom: a metric, and a line for the audit.

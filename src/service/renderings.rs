@@ -3,11 +3,16 @@
 use std::any::Any;
 use std::sync::OnceLock;
 
+use crate::revocation::Marks;
 use crate::token::{AccessClaims, Dialect};
 
 /// What each dialect made of a token's claims, kept beside them.
-#[derive(Debug, Default)]
-pub struct Renderings([OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()]);
+#[derive(Debug)]
+pub struct Renderings {
+    /// By what the list of revocations may name it.
+    pub(super) marks: Marks,
+    answers: [OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()],
+}
 
 /// A dialect's answer about a token, which is the same each time.
 pub trait Rendered: Sized + Send + Sync + 'static {
@@ -18,8 +23,12 @@ pub trait Rendered: Sized + Send + Sync + 'static {
 }
 
 impl Renderings {
+    pub(super) fn of(claims: &AccessClaims) -> Self {
+        Self { marks: Marks::of_access(claims), answers: Default::default() }
+    }
+
     pub(super) fn get_or_make<T: Rendered>(&self, claims: &AccessClaims, issuer: &str) -> &T {
-        let slot = self.0.get(T::DIALECT as usize);
+        let slot = self.answers.get(T::DIALECT as usize);
         let kept = slot.map(|slot| slot.get_or_init(|| Box::new(T::of(claims, issuer))));
         #[expect(clippy::expect_used, reason = "there is a slot for each dialect, and each dialect has one type")]
         kept.and_then(|any| any.downcast_ref()).expect("the dialect's own answer")

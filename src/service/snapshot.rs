@@ -23,6 +23,10 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The keys and their schedule.
     pub keys: KeyRing,
+    /// Whether new sessions get an id, by which they can be ended.
+    pub has_session_ids: bool,
+    /// Whether everybody may read the list of revocations, signed.
+    pub publishes_revocations: bool,
     /// Access tokens that were found good.
     pub inspected: Cache<AccessClaims, Renderings>,
     /// How many client authentications of one address may fail, if that is limited.
@@ -76,6 +80,8 @@ impl Snapshot {
             jwks_max_age: 0,
             registry: Registry::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
+            has_session_ids: false,
+            publishes_revocations: false,
             inspected: Cache::new(0),
             failures: None,
             origins: Vec::new(),
@@ -86,6 +92,12 @@ impl Snapshot {
             files: [0; 32],
             compiled: Timestamp::default(),
         }
+    }
+
+    /// Seconds for which a session that begins now may go on, on any replica's clock.
+    #[must_use]
+    pub fn longest_session(&self) -> i64 {
+        self.registry.longest().session + self.leeway
     }
 
     /// What a token must agree with at `now`.

@@ -8,12 +8,43 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::Snapshot;
 use crate::clients::FailureLimiter;
 use crate::clock::{Clock, Timestamp};
+use crate::revocation::{Kind, Marks, Revocations};
 use crate::telemetry::Metrics;
+
+/// The list of revocations in force, and what it was read from. It is no part of a [`Snapshot`]: a new list drops no
+/// verified token and reads no key again.
+#[derive(Debug, Default)]
+pub struct RevocationList {
+    /// What has ended.
+    pub entries: Revocations,
+    /// A digest of the files' contents, the same on replicas that agree.
+    pub digest: [u8; 32],
+    /// When the newest of the files was written; None if there is no file.
+    pub newest: Option<Timestamp>,
+    /// A digest of what the system said of the files when they were read.
+    pub status: [u8; 32],
+    /// Which last line does not count because it has no newline, if there is one.
+    pub waiting: Option<String>,
+}
+
+/// The list of revocations as everybody may read it, signed.
+#[derive(Debug)]
+pub struct SignedList {
+    /// The JWT.
+    pub jwt: String,
+    /// A weak entity tag (RFC 9110 §8.8.3): replicas say the same in other bytes, because signatures are random.
+    pub etag: String,
+    /// What it was made of.
+    pub(super) key: [u8; 32],
+}
 
 /// The current snapshot, the clock, and what became of the last reload.
 #[derive(Debug)]
 pub struct State {
     snapshot: ArcSwap<Snapshot>,
+    revocations: ArcSwap<RevocationList>,
+    /// Its signed form, once somebody has asked for it.
+    pub(super) signed: ArcSwapOption<SignedList>,
     clock: Clock,
     refused: ArcSwapOption<String>,
     pending: ArcSwap<Vec<String>>,
@@ -32,6 +63,8 @@ impl State {
         metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            revocations: ArcSwap::default(),
+            signed: ArcSwapOption::empty(),
             clock,
             refused: ArcSwapOption::empty(),
             pending: ArcSwap::default(),
@@ -45,6 +78,24 @@ impl State {
     pub fn swap(&self, snapshot: Snapshot) {
         self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
         self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// Replaces the list of revocations, for tokens that are known too.
+    pub fn revoke(&self, list: RevocationList) {
+        let counts = list.entries.counts().map(|(kind, count)| (kind.word(), count));
+        self.metrics.revocations(counts, list.newest, &list.digest);
+        self.revocations.store(Arc::new(list));
+    }
+
+    /// The list of revocations in force.
+    #[must_use]
+    pub fn revocations(&self) -> Arc<RevocationList> {
+        self.revocations.load_full()
+    }
+
+    /// By an entry of which kind the list ends a token with these `marks` that began at `began`, if one does.
+    pub(super) fn revoked(&self, marks: &Marks, began: Timestamp) -> Option<Kind> {
+        self.revocations.load().entries.end(marks, began)
     }
 
     /// Counts a reload of this part that was refused.
@@ -73,7 +124,8 @@ impl State {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let (snapshot, now) = (self.snapshot.load(), self.clock.now());
-        snapshot.warnings(now).map(str::to_owned).chain(self.pending.load().iter().cloned()).collect()
+        let (pending, waiting) = (self.pending.load(), self.revocations.load().waiting.clone());
+        snapshot.warnings(now).map(str::to_owned).chain(pending.iter().cloned()).chain(waiting).collect()
     }
 
     /// From now on it says that it is not ready, because it will end.

@@ -3,6 +3,7 @@
 //! Every name begins with `lingpai_`. Labels are from closed sets: nothing that a
 //! caller sent is ever one.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::core::Collector;
@@ -10,11 +11,13 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
+use crate::clock::Timestamp;
+
 /// Upper bounds in seconds. A signature takes some ten microseconds.
 const BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.25, 5.0];
 
-/// What is reloaded by itself: the configuration with the keys, and the TLS identity.
-pub const RELOAD_PARTS: [&str; 2] = ["configuration", "tls"];
+/// What is reloaded by itself: the configuration with the keys, the TLS identity, and the list of revocations.
+pub const RELOAD_PARTS: [&str; 3] = ["configuration", "tls", "revocations"];
 
 /// What the ops listener's `/metrics` shows.
 pub struct Metrics {
@@ -34,6 +37,14 @@ pub struct Metrics {
     newest_key: IntGaugeVec,
     keys_digest: IntGauge,
     configuration_digest: IntGauge,
+    /// Where there is no list, there are none of these.
+    revocations: OnceLock<RevocationMetrics>,
+}
+
+struct RevocationMetrics {
+    entries: IntGaugeVec,
+    newest: IntGauge,
+    digest: IntGauge,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -69,7 +80,7 @@ impl Default for Metrics {
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
         let reload_failures = Opts::new(
             "lingpai_reload_failures_total",
-            "Reloads that were refused, by part: configuration (with the keys), tls. The part that was loaded before stays.",
+            "Reloads that were refused, by part: configuration (with the keys), tls, revocations. The part that was loaded before stays.",
         );
         let newest_key = Opts::new(
             "lingpai_newest_key_start_timestamp_seconds",
@@ -109,6 +120,7 @@ impl Default for Metrics {
                 "lingpai_configuration_digest",
                 "The first 48 bits of the digest of the configuration without secrets: replicas that differ apply another.",
             ),
+            revocations: OnceLock::new(),
             registry,
         };
         metrics.reload_successful.set(1);
@@ -175,6 +187,35 @@ impl Metrics {
     pub fn loaded(&self, keys_digest: &[u8; 32], configuration_digest: &[u8; 32]) {
         self.keys_digest.set(first_48_bits(keys_digest));
         self.configuration_digest.set(first_48_bits(configuration_digest));
+    }
+
+    /// A list of revocations is in force, with so many entries of each kind, which was written at `newest`.
+    pub fn revocations(
+        &self,
+        counts: impl Iterator<Item = (&'static str, usize)>,
+        newest: Option<Timestamp>,
+        digest: &[u8; 32],
+    ) {
+        let metrics = self.revocations.get_or_init(|| {
+            let gauge = |name, help| registered(&self.registry, IntGauge::new(name, help));
+            let entries = Opts::new("lingpai_revocations", "Entries of the list of revocations in force, by kind.");
+            RevocationMetrics {
+                entries: registered(&self.registry, IntGaugeVec::new(entries, &["kind"])),
+                newest: gauge(
+                    "lingpai_revocations_newest_timestamp_seconds",
+                    "When the newest file of the list of revocations in force was written; 0 if it has gone.",
+                ),
+                digest: gauge(
+                    "lingpai_revocations_digest",
+                    "The first 48 bits of the digest of the list of revocations: replicas that differ obey another.",
+                ),
+            }
+        });
+        for (kind, count) in counts {
+            metrics.entries.with_label_values(&[kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        metrics.newest.set(newest.map_or(0, Timestamp::unix));
+        metrics.digest.set(first_48_bits(digest));
     }
 
     /// A reload was applied.

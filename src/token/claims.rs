@@ -12,7 +12,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize as DeserializeDerive, Serialize};
 
 use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
-use super::{Audiences, ClientId, Dialect, ExtraClaims, Grant, Scope, Session, Subject};
+use super::{Audiences, ClaimValue, ClientId, Dialect, ExtraClaims, Grant, Scalar, Scope, Session, SessionId, Subject};
 use crate::clock::Timestamp;
 
 /// What an access token says (RFC 9068 §2.2).
@@ -34,6 +34,8 @@ pub struct AccessClaims {
     pub client: ClientId,
     /// What it allows.
     pub scope: Scope,
+    /// The session that it is of, if it says so: `sid`.
+    pub session: Option<SessionId>,
     /// Every other claim.
     pub extra: ExtraClaims,
 }
@@ -74,6 +76,9 @@ impl Serialize for NewAccess<'_> {
         if !self.grant.scope.is_empty() {
             map.serialize_entry("scope", &*self.grant.scope)?;
         }
+        if let Some(id) = &self.session.id {
+            map.serialize_entry("sid", id)?;
+        }
         for (name, value) in self.grant.claims.iter() {
             map.serialize_entry(name, value)?;
         }
@@ -105,6 +110,8 @@ pub(super) struct WireRefresh<'a> {
     lifetime: Option<i64>,
     session_start: Timestamp,
     session_end: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    sid: Option<Cow<'a, SessionId>>,
 }
 
 const VERSION: u8 = 1;
@@ -126,6 +133,7 @@ impl<'a> WireRefresh<'a> {
             lifetime: session.lifetime,
             session_start: session.start,
             session_end: session.end,
+            sid: session.id.as_ref().map(Cow::Borrowed),
         }
     }
 }
@@ -149,12 +157,14 @@ impl RefreshClaims {
             && within(wire.session_start, wire.session_end, SESSION_CAP)
             // A session may have begun on a replica whose clock is ahead of the one that continued it.
             && wire.session_start <= wire.iat.plus(LEEWAY_CAP)
+            && wire.sid.as_ref().is_none_or(|id| id.start() == wire.session_start)
             && wire.exp <= wire.session_end;
         right.then(|| Self {
             expires: wire.exp,
             issued: wire.iat,
             id: wire.jti.into(),
             session: Session {
+                id: wire.sid.map(Cow::into_owned),
                 dialect,
                 client: wire.client_id.into_owned(),
                 subject: wire.sub.into_owned(),
@@ -175,7 +185,14 @@ impl AccessClaims {
         let mut deserializer = serde_json::Deserializer::from_slice(payload);
         let claims = deserializer.deserialize_map(AccessVisitor { issuer }).ok()?;
         deserializer.end().ok()?;
-        within(claims.issued, claims.expires, ACCESS_CAP).then_some(claims)
+        let began = claims.session.as_ref().is_none_or(|id| id.start() <= claims.issued.plus(LEEWAY_CAP));
+        (began && within(claims.issued, claims.expires, ACCESS_CAP)).then_some(claims)
+    }
+
+    /// When its session began, if it says so; otherwise when it was issued.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.session.as_ref().map_or(self.issued, SessionId::start)
     }
 }
 
@@ -201,7 +218,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AccessClaims, A::Error> {
         let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Cow<str>>, None, None, None, None);
         let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Cow<str>>, None, None);
-        let mut extra = ExtraClaims::default();
+        let (mut session, mut extra) = (None, ExtraClaims::default());
         while let Some(name) = members.next_key::<Cow<str>>()? {
             match &*name {
                 "iss" => once(&mut iss, &mut members)?,
@@ -216,6 +233,19 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 // Who acts for the subject (RFC 8693 §4.1), whose key must be shown (RFC 7800 §3.1): refused for as
                 // long as nothing here obeys them.
                 "act" | "cnf" => return Err(de::Error::custom("a claim that is not enforced")),
+                // One of another shape than this service writes is an extra claim.
+                "sid" => {
+                    let value = members.next_value()?;
+                    let id = session_id(&value);
+                    let is_second = session.is_some() || id.is_some() && extra.iter().any(|(name, _)| name == "sid");
+                    if is_second {
+                        return Err(de::Error::custom("a claim twice"));
+                    }
+                    match id {
+                        Some(id) => session = Some(id),
+                        None => extra.read_from_token("sid", value).map_err(de::Error::custom)?,
+                    }
+                }
                 other => {
                     let value = members.next_value()?;
                     extra.read_from_token(other, value).map_err(de::Error::custom)?;
@@ -238,8 +268,16 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
             id: id.into(),
             client: required(client_id, "client_id")?,
             scope: scope.unwrap_or_default(),
+            session,
             extra,
         })
+    }
+}
+
+fn session_id(value: &ClaimValue) -> Option<SessionId> {
+    match value {
+        ClaimValue::One(Scalar::Text(text)) => SessionId::parse(text),
+        _ => None,
     }
 }
 

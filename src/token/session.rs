@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, ClientId, ExtraClaims, Scope, Subject};
+use super::{Audiences, ClientId, ExtraClaims, Scope, SessionId, Subject};
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
@@ -39,6 +39,8 @@ impl Dialect {
 /// and a refresh never widens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
+    /// Its id, by which it can be ended. None where sessions have none, and in one that began without.
+    pub id: Option<SessionId>,
     /// Through which API it began.
     pub dialect: Dialect,
     /// Who asked.

@@ -90,7 +90,15 @@ impl TestApp {
 
     /// This configuration, and these of the keys in `tests/vectors/keys`.
     pub fn with(config: &str, keys: &[&str]) -> Self {
+        Self::with_files(config, keys, &[])
+    }
+
+    /// The same with these files beside the configuration.
+    pub fn with_files(config: &str, keys: &[&str], files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
         std::fs::create_dir(folder.path().join("keys")).unwrap();
         for key in keys {
             copy_key(key, &folder.path().join("keys").join(key));
@@ -103,6 +111,9 @@ impl TestApp {
         let loaded = lingpai::app::load(&config, clock.now()).unwrap();
         let tls = loaded.identity.map(|identity| Arc::new(Tls::new(identity)));
         let state = lingpai::app::state(loaded.snapshot, clock.clone());
+        if let Some(list) = loaded.revocations {
+            state.revoke(list);
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();

@@ -31,6 +31,7 @@ fn present(app: &TestApp, purpose: Purpose, token: &str) -> Answer {
     match purpose {
         Purpose::Access => app.inspect(token, ""),
         Purpose::Refresh => app.refresh(token, ""),
+        Purpose::Revocations => unreachable!("nobody presents a list"),
     }
 }
 
@@ -502,7 +503,7 @@ fn filled(purpose: Purpose, bytes: usize) -> String {
         let part = |i: usize| quoted(&"x".repeat(filler.saturating_sub(i * 200).min(200)));
         let list = format!("[{}]", (0..30).map(part).collect::<Vec<_>>().join(","));
         match purpose {
-            Purpose::Access => claims(purpose).with("filler", list).to_string(),
+            Purpose::Access | Purpose::Revocations => claims(purpose).with("filler", list).to_string(),
             Purpose::Refresh => claims(purpose).with("claims", format!(r#"{{"filler":{list}}}"#)).to_string(),
         }
     };

@@ -101,6 +101,7 @@ impl Forge {
         match purpose {
             Purpose::Access => [self.alg, &self.kid, "at+jwt"],
             Purpose::Refresh => ["HS256", &self.kid, "rt+jwt"],
+            Purpose::Revocations => [self.alg, &self.kid, "revocations+jwt"],
         }
     }
 
@@ -214,7 +215,7 @@ pub fn claims(purpose: Purpose) -> Raw {
         .with("client_id", quoted("orders"))
         .with("scope", quoted("orders:read"));
     match purpose {
-        Purpose::Access => common.with("exp", START + 600),
+        Purpose::Access | Purpose::Revocations => common.with("exp", START + 600),
         Purpose::Refresh => common
             .with("v", 1)
             .with("dialect", quoted("native"))

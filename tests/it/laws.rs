@@ -54,6 +54,7 @@ prop_compose! {
         lives in 1..=365 * DAY,
     ) -> Session {
         Session {
+            id: None,
             dialect: Dialect::Native,
             client: ClientId::parse(&client).unwrap(),
             subject: Subject::parse(&subject).unwrap(),
@@ -154,7 +155,7 @@ proptest! {
                     }
                     let now = at(session.start.unix());
                     let accepted = match purpose {
-                        Purpose::Access => check::<AccessClaims>(&changed, keys, now).is_ok(),
+                        Purpose::Access | Purpose::Revocations => check::<AccessClaims>(&changed, keys, now).is_ok(),
                         Purpose::Refresh => check::<RefreshClaims>(&changed, keys, now).is_ok(),
                     };
                     prop_assert!(!accepted, "{}", changed);
@@ -230,7 +231,7 @@ fn every_bit_counts() {
         for purpose in [Purpose::Access, Purpose::Refresh] {
             let right = forge.right(purpose);
             let judge = |token: &str| match purpose {
-                Purpose::Access => check::<AccessClaims>(token, keys, at(START)).is_ok(),
+                Purpose::Access | Purpose::Revocations => check::<AccessClaims>(token, keys, at(START)).is_ok(),
                 Purpose::Refresh => check::<RefreshClaims>(token, keys, at(START)).is_ok(),
             };
             assert!(judge(&right));
@@ -306,6 +307,7 @@ proptest! {
         let claims: serde_json::Map<_, _> = start.claims.iter().map(|name| ((*name).to_owned(), 1.into())).collect();
         let mut now = Timestamp::from_unix(START);
         let first = Session {
+            id: None,
             dialect: Dialect::Native,
             client: ClientId::parse("c").unwrap(),
             subject: Subject::parse("c").unwrap(),

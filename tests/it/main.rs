@@ -18,6 +18,7 @@ mod openapi;
 mod public;
 mod refresh;
 mod reload;
+mod revocation;
 mod rotation;
 mod settings;
 mod telemetry;

@@ -41,7 +41,7 @@ fn access(claims: &AccessClaims) -> Value {
     let mut object = present(json!({
         "sub": claims.subject, "aud": claims.audience, "exp": claims.expires, "iat": claims.issued,
         "nbf": claims.not_before, "jti": claims.id, "client_id": claims.client,
-        "scope": (!claims.scope.is_empty()).then_some(&claims.scope),
+        "scope": (!claims.scope.is_empty()).then_some(&claims.scope), "sid": claims.session,
     }));
     let extra = serde_json::to_value(&claims.extra).unwrap();
     object.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
@@ -56,7 +56,7 @@ fn refresh(claims: &RefreshClaims) -> Value {
         "jti": claims.id, "client_id": session.client,
         "scope": (!session.scope.is_empty()).then_some(&session.scope),
         "claims": (!session.claims.is_empty()).then_some(&session.claims),
-        "lifetime": session.lifetime, "session_start": session.start, "session_end": session.end,
+        "lifetime": session.lifetime, "session_start": session.start, "session_end": session.end, "sid": session.id,
     }))
 }
 

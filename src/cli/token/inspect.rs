@@ -18,7 +18,7 @@ use crate::keys::{self, KeyRing, Modes};
 use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
 
 /// An answer of `POST` holds two tokens and some words.
-const MAX_INPUT: u64 = 2 * MAX_TOKEN as u64 + 1_024;
+pub(in crate::cli) const MAX_INPUT: u64 = 2 * MAX_TOKEN as u64 + 1_024;
 
 #[derive(Args)]
 pub(in crate::cli) struct Arguments {
@@ -71,7 +71,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 
 /// The token in what somebody has at hand: the token itself, a header's value, or an answer of POST, native or OAuth,
 /// of which it is the access token, if there is one.
-fn presented(text: &str) -> String {
+pub(in crate::cli) fn presented(text: &str) -> String {
     if let Ok(Value::Object(answer)) = serde_json::from_str::<Value>(text) {
         let members = ["value", "access_token", "refresh", "refresh_token"];
         let found = members.into_iter().find_map(|member| answer.get(member)?.as_str());
@@ -146,7 +146,7 @@ fn verifying(config: &Config, now: Timestamp) -> Verifying<'_> {
     Verifying { issuer: config.issuer.as_str(), leeway: config.token.leeway, now }
 }
 
-fn explain(rejection: Rejection, issuer: &str) -> String {
+pub(in crate::cli) fn explain(rejection: Rejection, issuer: &str) -> String {
     match rejection {
         Rejection::UnknownHeader => {
             "no key here writes this header (another service's token, or its key is gone)".into()
@@ -181,7 +181,7 @@ fn explain_foreign(rejected: Rejected) -> &'static str {
     }
 }
 
-fn segment(text: &str, index: usize) -> Option<Value> {
+pub(in crate::cli) fn segment(text: &str, index: usize) -> Option<Value> {
     let bytes = URL_SAFE_NO_PAD.decode(text.split('.').nth(index)?).ok()?;
     serde_json::from_slice::<Value>(&bytes).ok().filter(Value::is_object)
 }

@@ -7,6 +7,8 @@ use clap::Subcommand;
 
 use super::{Answer, Settings};
 
+pub(in crate::cli) use inspect::{MAX_INPUT, explain, presented, segment};
+
 #[derive(Subcommand)]
 pub(in crate::cli) enum Command {
     /// Ask a server for a token and print the token alone.

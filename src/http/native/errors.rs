@@ -18,9 +18,12 @@ impl From<Denied> for Problem {
                 invalid_token(Some("the token is not yet valid"))
             }
             Denied::OtherAudience => invalid_token(Some("the token is for another audience")),
-            Denied::Malformed | Denied::OtherDialect | Denied::OtherClient | Denied::Token(_) | Denied::Session(_) => {
-                invalid_token(None)
-            }
+            Denied::Malformed
+            | Denied::OtherDialect
+            | Denied::OtherClient
+            | Denied::Token(_)
+            | Denied::Revoked(_)
+            | Denied::Session(_) => invalid_token(None),
             // No grant of this dialect needs to be allowed.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {

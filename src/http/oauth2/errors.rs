@@ -102,6 +102,7 @@ impl OAuthFailure {
             }
             Denied::Malformed
             | Denied::Token(_)
+            | Denied::Revoked(_)
             | Denied::Session(_)
             | Denied::OtherAudience
             | Denied::OtherDialect

@@ -49,10 +49,12 @@ fn access(payload: &[u8], claims: &AccessClaims) {
     ]);
     said.extend((!claims.scope.is_empty()).then(|| ("scope", text(claims.scope.as_str()))));
     said.extend(claims.not_before.map(|nbf| ("nbf", written(&nbf))));
+    said.extend(claims.session.as_ref().map(|id| ("sid", text(id.as_str()))));
     said.extend(claims.extra.iter().map(|(name, value)| (name, written(value))));
     assert_says(payload, &said);
 
     let session = Session {
+        id: claims.session.clone().filter(|id| id.start() == claims.issued),
         dialect: Dialect::Native,
         client: claims.client.clone(),
         subject: claims.subject.clone(),
@@ -65,7 +67,7 @@ fn access(payload: &[u8], claims: &AccessClaims) {
     };
     if let Some(pair) = issued(&session, claims.expires.since(claims.issued), 1, claims.issued) {
         let again = verified::<AccessClaims>(&pair.access).unwrap();
-        assert_eq!(again, AccessClaims { id: again.id.clone(), not_before: None, ..claims.clone() });
+        assert_eq!(again, AccessClaims { id: again.id.clone(), not_before: None, session: session.id.clone(), ..claims.clone() });
     }
 
     if let Some(token) = signed(payload, Purpose::Access) {

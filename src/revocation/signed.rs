@@ -1,0 +1,100 @@
+//! The signed form of a list, for verifiers that ask nobody about a token.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Serialize;
+
+use super::{Entry, Kind};
+use crate::clock::Timestamp;
+use crate::crypto::NoRandomness;
+use crate::keys::{Key, Purpose};
+
+/// Maximum number of entries of a signed list.
+pub const MAX_SIGNED: usize = 10_000;
+
+/// The entries of a list that still matter, by kind and id; none where they are more than [`MAX_SIGNED`].
+#[derive(Debug, Clone)]
+pub(super) struct Mattering {
+    entries: Option<BTreeMap<(Kind, Box<str>), Timestamp>>,
+    now: Timestamp,
+    longest: i64,
+}
+
+impl Default for Mattering {
+    fn default() -> Self {
+        Self::at(Timestamp::default(), 0)
+    }
+}
+
+impl Mattering {
+    /// Those that matter at `now`, if a session may go on for `longest` seconds.
+    pub(super) fn at(now: Timestamp, longest: i64) -> Self {
+        Self { entries: Some(BTreeMap::new()), now, longest }
+    }
+
+    pub(super) fn add(&mut self, entry: &Entry<'_>) {
+        if entry.ends(self.longest) <= self.now {
+            return;
+        }
+        let Some(entries) = &mut self.entries else { return };
+        let at = entries.entry((entry.kind, entry.id.into())).or_insert(entry.at);
+        *at = entry.at.max(*at);
+        if entries.len() > MAX_SIGNED {
+            self.entries = None;
+        }
+    }
+
+    /// The JWT that lists those which matter when it is issued. None if there are too many.
+    pub(super) fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
+        let entries = self.entries.as_ref()?;
+        let current = entries.iter().filter_map(|((kind, id), at)| {
+            let entry = Entry { kind: *kind, id, at: *at };
+            (entry.ends(longest) > head.issued).then_some(entry)
+        });
+        let mut revoked = Revoked::default();
+        for Entry { kind, id, at } in current {
+            match kind {
+                Kind::Jti => revoked.jti.push(id),
+                Kind::Session => revoked.session.push(id),
+                Kind::Client => _ = revoked.client.insert(id, at),
+                Kind::Subject => _ = revoked.subject.insert(id, at),
+            }
+        }
+        let claims = Claims { iss: head.issuer, iat: head.issued, exp: head.expires, revoked };
+        #[expect(clippy::expect_used, reason = "strings and numbers")]
+        let json = serde_json::to_vec(&claims).expect("JSON");
+        let message = format!("{}.{}", key.header(Purpose::Revocations), URL_SAFE_NO_PAD.encode(json));
+        let signature = key.sign(Purpose::Revocations, message.as_bytes());
+        Some(signature.map(|signature| format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))))
+    }
+}
+
+/// Who issues a signed list, when, and until when a verifier may trust it.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// `iss`.
+    pub issuer: &'a str,
+    /// `iat`.
+    pub issued: Timestamp,
+    /// `exp`.
+    pub expires: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Claims<'a> {
+    iss: &'a str,
+    iat: Timestamp,
+    exp: Timestamp,
+    revoked: Revoked<'a>,
+}
+
+/// By kind: ids, and before when what they name began.
+#[derive(Serialize, Default)]
+struct Revoked<'a> {
+    jti: Vec<&'a str>,
+    session: Vec<&'a str>,
+    client: BTreeMap<&'a str, Timestamp>,
+    subject: BTreeMap<&'a str, Timestamp>,
+}

@@ -1,0 +1,52 @@
+//! The list of revocations as everybody may read it, signed once for many readers.
+
+use std::sync::Arc;
+
+use super::{SignedList, Snapshot, State};
+use crate::clock::Timestamp;
+use crate::crypto::{hex, sha256};
+use crate::revocation::Head;
+
+/// Seconds for which a reader may keep the list; it is signed anew as often.
+pub const LIST_MAX_AGE: i64 = 60;
+/// Seconds after which a verifier must not trust it.
+const LIST_LIFETIME: i64 = 600;
+
+/// Why there is no signed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpublished {
+    /// It is not published, or has more entries than are.
+    Absent,
+    /// No key signs.
+    NoKey,
+    /// The system has no random bytes to give.
+    NoRandomness,
+}
+
+impl State {
+    /// The signed list of revocations at `now`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn published(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<SignedList>, Unpublished> {
+        if !snapshot.publishes_revocations {
+            return Err(Unpublished::Absent);
+        }
+        let list = self.revocations();
+        let key = snapshot.keys.signer(snapshot.registry.algorithm(), now).ok_or(Unpublished::NoKey)?;
+        let issued = now.plus(-now.unix().rem_euclid(LIST_MAX_AGE));
+        let longest = snapshot.longest_session();
+        let parts = [&list.digest[..], key.kid().as_str().as_bytes(), &issued.unix().to_be_bytes()].concat();
+        let made_of = sha256(&[&parts[..], &longest.to_be_bytes(), snapshot.issuer.as_bytes()].concat());
+        if let Some(known) = self.signed.load_full().filter(|known| known.key == made_of) {
+            return Ok(known);
+        }
+        let head = Head { issuer: &snapshot.issuer, issued, expires: issued.plus(LIST_LIFETIME) };
+        let jwt = list.entries.signed(key, head, longest).ok_or(Unpublished::Absent)?;
+        let jwt = jwt.map_err(|_| Unpublished::NoRandomness)?;
+        let etag = format!("W/\"{}\"", hex(made_of.get(..16).unwrap_or_default()));
+        let signed = Arc::new(SignedList { jwt, etag, key: made_of });
+        self.signed.store(Some(Arc::clone(&signed)));
+        Ok(signed)
+    }
+}
