@@ -94,6 +94,9 @@ issuer = "{ISSUER}"
 [keys]
 jwks_max_age = "{max_age}s"
 
+[revocations]
+path = "revoked"
+
 [reload]
 interval = "{RELOAD}s"
 
@@ -124,6 +127,9 @@ class Central:
         self.keys = folder / "keys"
         self.keys.mkdir(parents=True)
         self.config = folder / "lingpai.toml"
+        self.revoked = folder / "revoked"
+        # Some lines, so that half of them are fewer.
+        self.revoked.write_text("".join(f"jti early-{number} 2100-01-01T00:00:00Z\n" for number in range(10)))
         self.clients = {client: secrets.token_urlsafe(32) for client in ALGORITHMS}
         place(self.config, configuration(self.clients, max_age).encode())
         self.schedule = {algorithm: [] for algorithm in ALGORITHMS.values()}  # (instant, kid), by instant
@@ -142,6 +148,10 @@ class Central:
     def new_key(self, algorithm, at):
         made = self.command("keys", "new", "--alg", algorithm, "--at", written(at))
         self.schedule[algorithm].append((at, made["kid"]))
+
+    def revoke(self, token):
+        """Ends the session of a token; returns the line of the list that says so."""
+        return self.command("revoke", "--session", claims(token)["sid"])["line"]
 
     def rotate_now(self):
         made = self.command("keys", "rotate", "--now")
@@ -178,6 +188,8 @@ class Replica:
         self.keys = folder / "keys"
         self.keys.mkdir(parents=True)
         self.config = folder / "lingpai.toml"
+        self.revoked = folder / "revoked"
+        self.listed = {}  # lines of the list, and since when the copy has each
         self.log = folder / "log"
         self.files = threading.Lock()  # held by whoever changes them
         self.process = None
@@ -194,6 +206,12 @@ class Replica:
         content = self.central.config.read_bytes()
         if not self.config.exists() or self.config.read_bytes() != content:
             place(self.config, content)
+        content = self.central.revoked.read_bytes()
+        if not self.revoked.exists() or self.revoked.read_bytes() != content:
+            place(self.revoked, content)
+        now = time.monotonic()
+        for line in content.decode().rpartition("\n")[0].splitlines():
+            self.listed.setdefault(line, now)
 
     def follow(self):
         while self.crew.wait(random.uniform(0, DELAY)):

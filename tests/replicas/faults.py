@@ -48,6 +48,14 @@ def bad_configuration(change):
     return drop
 
 
+def bad_list(change):
+    def drop(replica, _):
+        place(replica.revoked, change(replica.revoked.read_bytes()))
+        return replica.revoked
+
+    return drop
+
+
 BAD_FILES = {
     "a key of garbage": bad_key(b"-----BEGIN PRIVATE KEY-----\ngarbage\n"),
     "a configuration with a typo": bad_configuration(lambda text: text.replace('leeway = "5s"', 'leeway = "5s')),
@@ -59,24 +67,30 @@ BAD_FILES = {
     "an empty configuration": bad_configuration(lambda _: ""),
     "a key that is a symlink to nowhere": symlink_to_nowhere,
     "a huge key": bad_key(b"x" * (1 << 20)),
+    "a list of revocations with a typo": bad_list(lambda text: text + b"sesion 1.a 2100-01-01T00:00:00Z\n"),
+    "half a list of revocations": bad_list(lambda text: text[: len(text) // 2]),
+    "an empty list of revocations": bad_list(lambda _: b""),
+    "a list of revocations of garbage": bad_list(lambda _: bytes(range(256)) * 4_096),
 }
 
 
 class Faults:
-    def __init__(self, crew, ledger, central, replicas, folder):
+    def __init__(self, crew, ledger, central, replicas, revoker, folder):
         self.crew, self.ledger, self.central, self.replicas = crew, ledger, central, replicas
+        self.revoker = revoker
         self.spare = central.key_elsewhere(folder)
         self.names = set()  # of files that were bad for a while
 
     @staticmethod
     def planned(rounds):
-        return {RESTARTS: 6 * rounds, KILLS: 8 * rounds, BAD: len(BAD_FILES) * rounds}
+        return {RESTARTS: 6 * rounds, KILLS: (len(BAD_FILES) - 2) * rounds, BAD: len(BAD_FILES) * rounds}
 
     def rounds(self, count):
         """Does everything `count` times, at an even pace."""
         replicas, bad = itertools.cycle(self.replicas), itertools.cycle(BAD_FILES.items())
         steps = [lambda: self.bad_file(next(replicas), *next(bad)), lambda: self.kill(next(replicas))] * len(BAD_FILES)
-        steps[9::10] = [self.rolling_restart] * 2  # instead of every fifth kill
+        # Instead of two kills.
+        steps[9] = steps[19] = self.rolling_restart
         begin = time.monotonic()
         for number, step in enumerate(steps * count):
             self.crew.wait(begin + number * ROUND / len(steps) - time.monotonic())
@@ -112,6 +126,7 @@ class Faults:
                 self.ledger.fail("bad file", "unnoticed", f"{what}: {error}")
             self.crew.wait(LINGER)
             self.serves(replica)
+            self.revoker.check_ended(replica, "revoked, beside a bad file")
             # What is central is good: this puts right what was dropped, and brings the newest keys.
             newest = self.central.newest()
             replica.copy()

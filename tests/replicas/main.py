@@ -12,6 +12,7 @@ from crew import Broken, Crew
 from faults import ROUND, Faults
 from ledger import Ledger
 from load import OPERATIONS, Load
+from revoker import REFUSED, Revoker
 from verifiers import Verifiers
 
 MAX_AGE = 5
@@ -65,6 +66,7 @@ class Setup:
             crew.thread(replica.follow)
         self.verifiers = Verifiers(crew, self.ledger, central, base)
         self.load = Load(crew, self.ledger, self.verifiers, front, central.clients)
+        self.revoker = Revoker(crew, self.ledger, central, self.replicas)
 
     def finish(self):
         """Ends the load, waits for the verifiers and prints what was counted."""
@@ -74,8 +76,9 @@ class Setup:
         if self.ledger.failed:
             for replica in self.replicas:
                 print(f"{replica.name} says: {replica.refusals()}")
-        for what in (*OPERATIONS, *self.verifiers.names):
-            self.demand(self.ledger.good[what] >= ROUND, f"{what}: too few good ones to prove anything")
+        for what in (*OPERATIONS, *REFUSED, *self.verifiers.names):
+            enough = 10 if what in REFUSED else ROUND
+            self.demand(self.ledger.good[what] >= enough, f"{what}: too few good ones to prove anything")
         for replica in self.replicas:
             self.demand(not replica.ended(), f"{replica.name} ended by itself")
             share = self.ledger.shares[replica.clock] / self.ledger.shares.total()
@@ -105,7 +108,7 @@ def usual(crew, ledger, folder, lingpai, rounds):
     publisher.make_due()
     setup = Setup(crew, ledger, folder, central)
     crew.thread(publisher.work)
-    faults = Faults(crew, ledger, central, setup.replicas, folder / "spare")
+    faults = Faults(crew, ledger, central, setup.replicas, setup.revoker, folder / "spare")
     faults.rounds(rounds)
     last = publisher.first + rounds * ROUND - 1
     # Until the clock that is behind has come to the last switch, too.
@@ -117,6 +120,7 @@ def usual(crew, ledger, folder, lingpai, rounds):
     setup.demand(ledger.events == planned, f"planned were {planned}, done {dict(ledger.events)}")
     setup.demand_no_complaints(faults.names)
     demand_old_tokens(setup)
+    print(f"revoked tokens were refused {setup.revoker.slowest:.2f} s at most after the list had come to the replica")
     print(f"keys in the folder at the end: {len(list(central.keys.iterdir()))}")
     switches = {algorithm: demand_switches(setup, algorithm, publisher.first, last) for algorithm in central.schedule}
     return setup, f"{switches['ES256']} switches, " + ", ".join(f"{count} {kind}" for kind, count in planned.items())
