@@ -33,7 +33,7 @@ fn main() {
     };
     let clock = Clock::system();
     let state = app::state(app::snapshot(&config, clock.now()).unwrap(), clock);
-    let _logs = telemetry::start();
+    let _logs = telemetry::start(true);
     let serving = (state, app::transport(&config));
     if is_shared {
         let runtime = Builder::new_multi_thread().global_queue_interval(1).enable_all().build().unwrap();

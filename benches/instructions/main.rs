@@ -53,7 +53,7 @@ impl Service {
     fn new() -> Self {
         // Until the process ends. The thread that writes the log stands still at the first line: when it sleeps, who has
         // a line for it must wake it, and when it does is chance.
-        std::mem::forget((telemetry::start(), std::io::stderr().lock()));
+        std::mem::forget((telemetry::start(true), std::io::stderr().lock()));
         let folder = tempfile::tempdir().unwrap();
         let key = folder.path().join("keys").join(KEY);
         fs::create_dir(folder.path().join("keys")).unwrap();

@@ -58,7 +58,7 @@ async fn serve(settings: &Settings) -> Answer {
     for warning in snapshot.warnings(clock.now()) {
         complain(&format!("warning: {warning}"));
     }
-    let logs = telemetry::start();
+    let logs = telemetry::start(config.log.access);
     announce(&snapshot, &addresses, clock.now());
     let state = app::state(snapshot, clock);
     if let Some(list) = revocations {

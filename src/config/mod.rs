@@ -24,7 +24,7 @@ use crate::keys::Modes;
 pub use problems::problems;
 pub use setting::Setting;
 pub use settings::{
-    Anonymous, Client, Config, Cors, Drain, Keys, Limits, Ops, Reload, Revocations, Tls, Token, settings,
+    Anonymous, Client, Config, Cors, Drain, Keys, Limits, Log, Ops, Reload, Revocations, Tls, Token, settings,
 };
 pub use source::{ConfigError, List, PathText, Source, Text};
 pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Origin, Overrides, Peer, Seconds};

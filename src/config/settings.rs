@@ -34,7 +34,7 @@ settings! {
         forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
     }
-    + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token }
+    + tables { cors: Cors, keys: Keys, reload: Reload, log: Log, drain: Drain, limits: Limits, token: Token }
     + optional tables { ops: Ops, tls: Tls, revocations: Revocations, anonymous: Anonymous }
     + array of tables { clients: Client }
     + beside {
@@ -65,6 +65,12 @@ settings! {
     Reload, written as ReloadTable, at "reload." {
         interval: Seconds<1, 3_600> as i64 | "2s" | local | reload
             | "How often the files are compared; from `1s` to `1h`. SIGHUP reloads at once.";
+    }
+
+    /// `[log]`.
+    Log, written as LogTable, at "log." {
+        access: bool | true | local | restart
+            | "Whether each request has a line. Without, only failures (5xx) have one; issued tokens have theirs for the audit.";
     }
 
     /// `[ops]`.

@@ -16,6 +16,11 @@ const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 64 6
                     48M27 43l10 11\" fill=\"none\" stroke=\"#fff\" stroke-width=\"4.5\" stroke-linecap=\"round\" \
                     stroke-linejoin=\"round\"/></svg>";
 
+/// The icon, as a URL.
+pub(super) fn icon() -> String {
+    format!("data:image/svg+xml;base64,{}", STANDARD.encode(ICON))
+}
+
 /// The page's own style; `ICON` stands for the icon. Every body has one media
 /// type and no response has links, so neither is shown.
 const STYLE: &str = "
@@ -83,7 +88,7 @@ impl Docs {
             #[expect(clippy::expect_used, reason = "the page is compiled in, and a test takes it apart")]
             within.expect("Swagger UI's script and style in poem-openapi's page").0
         };
-        let icon = format!("data:image/svg+xml;base64,{}", STANDARD.encode(ICON));
+        let icon = icon();
         let style = between("<style charset=\"UTF-8\">", "</style>").to_owned() + &STYLE.replace("ICON", &icon);
         let bundle = between("<script charset=\"UTF-8\">", "</script>");
         // Nothing in the document may end the script that it stands in.

@@ -12,6 +12,7 @@ mod cors;
 mod credentials;
 mod dialects;
 mod docs;
+mod home;
 mod limits;
 mod native;
 mod oauth2;
@@ -23,7 +24,6 @@ mod query;
 mod reply;
 mod revocations;
 mod routes;
-
 mod shell;
 mod spec;
 
@@ -62,7 +62,7 @@ fn description() -> OpenApiService<Api, ()> {
 pub fn routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
     let (native, oauth2, public) = api(state);
     let routes = Routes::default().api(native).api(oauth2).api(public);
-    let routes = revocations::add_to(routes, state);
+    let routes = home::add_to(revocations::add_to(routes, state), state);
     let routes = oauth2::add_metadata_to(routes, &state.snapshot().issuer);
     let routes = Pages::new(|| public::pages(&description())).add_to(routes);
     Shell::new(routes, Arc::clone(state), ids)

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use hyper::body::Bytes;
 use poem::http::header::{
     ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, IF_NONE_MATCH, LOCATION, VARY,
+    CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
-use poem::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use poem::web::Data;
 use poem::{Endpoint, Request, Response};
 use poem_openapi::{Object, OpenApi, OpenApiService, Tags};
@@ -152,14 +152,13 @@ pub(super) struct Pages {
 
 /// A page, and its compressed form where that is worth it.
 pub(super) struct Page {
-    status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
     gzip: Option<Bytes>,
 }
 
 /// Where they are.
-const PAGES: [&str; 4] = ["/", "/docs", "/openapi.json", "/openapi.yaml"];
+const PAGES: [&str; 3] = ["/docs", "/openapi.json", "/openapi.yaml"];
 
 impl Pages {
     /// The pages that `build` makes.
@@ -191,11 +190,7 @@ pub(super) fn pages<A: OpenApi>(service: &OpenApiService<A, ()>) -> HashMap<&'st
     let policy = HeaderValue::try_from(docs.policy).expect("a header's value");
     let mut page = Page::new([(CONTENT_TYPE, html), (CONTENT_SECURITY_POLICY, policy)], docs.html);
     page.gzip = Some(docs.gzip.into());
-    // Relative, so that it also works behind a proxy that strips a prefix.
-    let mut redirect = Page::new([(LOCATION, HeaderValue::from_static("docs"))], String::new());
-    redirect.status = StatusCode::FOUND;
     HashMap::from([
-        ("/", redirect),
         ("/docs", page),
         ("/openapi.json", Page::new(public(JSON), spec::json(&document))),
         ("/openapi.yaml", Page::new(public(yaml), spec::yaml(&document))),
@@ -204,12 +199,11 @@ pub(super) fn pages<A: OpenApi>(service: &OpenApiService<A, ()>) -> HashMap<&'st
 
 impl Page {
     fn new<const N: usize>(headers: [(HeaderName, HeaderValue); N], body: String) -> Self {
-        Self { status: StatusCode::OK, headers: headers.into_iter().collect(), body: body.into(), gzip: None }
+        Self { headers: headers.into_iter().collect(), body: body.into(), gzip: None }
     }
 
     fn response(&self, request: &HeaderMap) -> Response {
         let mut response = Response::default();
-        response.set_status(self.status);
         *response.headers_mut() = self.headers.clone();
         let Some(gzip) = &self.gzip else {
             response.set_body(self.body.clone());

@@ -200,6 +200,16 @@ impl Refusals {
         frame.around(refusal, &self.state.snapshot())
     }
 
+    /// Takes note that a TLS handshake with `peer` failed for this reason.
+    pub fn handshake_failed(&self, peer: &RemoteAddr, reason: &'static str) {
+        self.state.metrics.handshake_failed(reason);
+        // Whoever only looks whether the port is open hangs up at once, and again every few seconds.
+        if reason != "closed" {
+            let caller = Caller::of(&peer.0, &HeaderMap::new(), &self.state.snapshot().forwarding);
+            telemetry::handshake_failed(&caller.to_string(), reason);
+        }
+    }
+
     fn spares_one(&self) -> bool {
         const COUNT: u32 = 16;
         let second = self.begun.elapsed().as_secs() << COUNT;

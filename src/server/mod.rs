@@ -29,6 +29,7 @@
 //! queue tells that there is too much to do. That is worth more than a twentieth.
 
 mod exchange;
+mod handshake;
 mod leftover;
 mod listen;
 pub mod manager;
@@ -313,9 +314,16 @@ async fn tcp<E>(
         accepted = accepting => accepted,
         () = slot.open.unwanted() => return,
     };
-    if let Ok(Ok(stream)) = accepted {
-        let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
-        Box::pin(connection(stream, local, remote, security, slot, serving, watcher)).await;
+    let failed = match accepted {
+        Ok(Ok(stream)) => {
+            let security = Security::Tls(tls::client_certificate(stream.get_ref().1));
+            return Box::pin(connection(stream, local, remote, security, slot, serving, watcher)).await;
+        }
+        Ok(Err(error)) => Ok(error),
+        Err(late) => Err(late),
+    };
+    if let Some(refusals) = &serving.refusals {
+        refusals.handshake_failed(&remote, handshake::reason(&failed));
     }
 }
 

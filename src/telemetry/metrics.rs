@@ -28,6 +28,7 @@ pub struct Metrics {
     refusals: IntCounterVec,
     lookups: IntCounterVec,
     shed: IntCounter,
+    handshake_failures: IntCounterVec,
     log_lines_dropped: IntGauge,
     reloads: IntCounter,
     reload_failures: IntCounterVec,
@@ -77,6 +78,10 @@ impl Default for Metrics {
             "lingpai_cache_lookups_total",
             "Access tokens that were looked for among those found good before: hits need no signature.",
         );
+        let handshakes = Opts::new(
+            "lingpai_tls_handshake_failures_total",
+            "TLS handshakes that failed, by the reason that the log has.",
+        );
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
         let reload_failures = Opts::new(
             "lingpai_reload_failures_total",
@@ -96,6 +101,7 @@ impl Default for Metrics {
                 "lingpai_requests_shed_total",
                 "Requests that were refused with 503 because more came than could be answered; counted nowhere else.",
             ),
+            handshake_failures: registered(&registry, IntCounterVec::new(handshakes, &["reason"])),
             log_lines_dropped: gauge(
                 "lingpai_log_lines_dropped",
                 "Lines of the log that nobody read in time, or that could not be written, since the start.",
@@ -176,6 +182,11 @@ impl Metrics {
     /// A request was refused because there were too many.
     pub fn shed(&self) {
         self.shed.inc();
+    }
+
+    /// A TLS handshake failed for this reason, a word of a closed set.
+    pub fn handshake_failed(&self, reason: &'static str) {
+        self.handshake_failures.with_label_values(&[reason]).inc();
     }
 
     /// Something was done with a token, in this dialect.

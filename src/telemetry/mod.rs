@@ -10,19 +10,20 @@
 mod line;
 mod lines;
 mod metrics;
+mod terminal;
 #[cfg(feature = "otlp")]
 mod traces;
 
 use std::io::{self, IsTerminal as _};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{FilterFn, LevelFilter};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 pub use metrics::{Event, Metrics, RELOAD_PARTS};
 
-use crate::clock::Timestamp;
+use crate::clock::{self, Timestamp};
 
 /// Keeps telemetry going; what still waits is written and sent when it is dropped.
 #[derive(Debug)]
@@ -33,16 +34,26 @@ pub struct Guard {
     _log: lines::Guard,
 }
 
-/// Starts telemetry for this process.
+/// The target of a request's line.
+const ACCESS: &str = "access";
+/// The target of a token's line.
+const AUDIT: &str = "audit";
+
+/// Starts telemetry for this process. Without `access`, requests that were answered or refused have no line; those that
+/// failed have one all the same.
 #[must_use]
-pub fn start() -> Guard {
-    let terminal = io::stderr().is_terminal();
+pub fn start(access: bool) -> Guard {
     let (writer, guard) = lines::start();
-    let lines = tracing_subscriber::fmt::layer().with_target(false).with_writer(writer);
-    let registry = tracing_subscriber::registry().with(LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let is_wanted = move |event: &tracing::Metadata<'_>| {
+        access || event.target() != ACCESS || *event.level() == tracing::Level::ERROR
+    };
+    let registry = tracing_subscriber::registry().with(LevelFilter::INFO).with(FilterFn::new(is_wanted));
     // A second start in one process keeps the first's subscriber.
-    let _ = if terminal {
-        registry.with(lines).try_init()
+    let _ = if io::stderr().is_terminal() {
+        // https://no-color.org
+        let in_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        registry.with(lines.with_ansi(in_colour).event_format(terminal::Terminal)).try_init()
     } else {
         registry.with(lines.with_ansi(false).event_format(line::Json)).try_init()
     };
@@ -54,6 +65,22 @@ pub fn start() -> Guard {
         #[cfg(feature = "otlp")]
         _traces: traces::Traces::start(),
         _log: guard,
+    }
+}
+
+/// Lines about failed handshakes in a second.
+const HANDSHAKES: u64 = 5;
+
+/// A TLS handshake with `address` failed for this reason, a word of a closed set. Of many in a second, a few have a line.
+pub fn handshake_failed(address: &str, reason: &'static str) {
+    static SECOND: AtomicU64 = AtomicU64::new(0);
+    let second = u64::try_from(clock::instant().unix_timestamp()).unwrap_or_default() << 16;
+    let next = |last: u64| {
+        let last = last.max(second);
+        (last - second < HANDSHAKES).then_some(last + 1)
+    };
+    if SECOND.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
+        tracing::warn!(address, reason, "a TLS handshake failed");
     }
 }
 
@@ -112,6 +139,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
     let trace_id = traceparent.and_then(|parts| parts.split('-').nth(1));
     match cause {
         None => tracing::info!(
+            target: ACCESS,
             request_id,
             trace_id,
             method,
@@ -125,6 +153,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
         ),
         Some(cause) if status < 500 => {
             tracing::info!(
+                target: ACCESS,
                 request_id,
                 trace_id,
                 method,
@@ -141,6 +170,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
         }
         Some(cause) => {
             tracing::error!(
+                target: ACCESS,
                 request_id,
                 trace_id,
                 method,
@@ -182,7 +212,7 @@ pub struct Issued<'a> {
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
     let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
-    tracing::info!(request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
+    tracing::info!(target: AUDIT, request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
 }
 
 #[cfg(test)]

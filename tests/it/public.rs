@@ -241,12 +241,24 @@ fn the_page_for_people() {
 }
 
 #[test]
-fn the_root_leads_to_the_page() {
+fn the_root_says_what_this_is() {
     let app = TestApp::start();
     let root = app.send("GET", "/", &[], "");
-    assert!((300..400).contains(&root.status), "{root:?}");
-    // Relative, so that it is right behind a proxy that strips a path.
-    assert_eq!(root.header("location"), Some("docs"));
+    assert_eq!((root.status, root.header("content-type")), (200, Some("application/json")));
+    assert_eq!(root.json()["issuer"], "https://tokens.example.com");
+    assert_eq!(root.json()["jwks_uri"], "https://tokens.example.com/.well-known/jwks.json");
+    let page = app.send("GET", "/", &["Accept: text/html,*/*;q=0.8"], "");
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    for answer in [&root, &page] {
+        assert_eq!((answer.header("vary"), answer.header("cache-control")), (Some("accept"), Some("no-store")));
+        assert!(!answer.body.contains(env!("CARGO_PKG_VERSION")), "{answer:?}");
+    }
+    // Relative, so that they are right behind a proxy that strips a path; and each leads somewhere.
+    let links: Vec<_> = page.body.split("<a href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    assert!(links.len() >= 6 && links.iter().all(|link| !link.starts_with('/') && !link.contains(':')), "{links:?}");
+    for link in links {
+        assert_eq!(app.send("GET", &format!("/{link}"), &[], "").status, 200, "{link}");
+    }
 }
 
 #[test]

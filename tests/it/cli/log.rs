@@ -125,3 +125,17 @@ fn no_invented_method_is_logged() {
     assert_eq!(server.send("CANARY-0123456789", "/CANARY", &padding, "").status, 431);
     assert_silent(server, &["CANARY"], 3);
 }
+
+/// The access log can be off; what was issued, and what failed, has its line all the same.
+#[test]
+fn requests_have_no_line_where_the_access_log_is_off() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &format!("{}\n[log]\naccess = false\n", home.text("lingpai.toml")));
+    let server = home.serve(&[]);
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    assert_eq!(server.create("orders", "wrong").status, 401);
+    let ran = server.stop("TERM");
+    let lines: Vec<Value> = ran.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+    assert_eq!((count("answered"), count("refused"), count("token")), (0, 0, 1), "{}", ran.err);
+}
