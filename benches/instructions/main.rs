@@ -24,7 +24,7 @@ use lingpai::service::Snapshot;
 use lingpai::token::{AccessClaims, Compact, Fingerprint, Grant, Kind, Pair, RefreshClaims, Session, Verified};
 use lingpai::{app, http, telemetry, token};
 use poem::endpoint::BoxEndpoint;
-use poem::http::header::{ACCEPT, AUTHORIZATION, HOST, USER_AGENT};
+use poem::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use poem::http::uri::Scheme;
 use poem::http::{HeaderValue, Method, Uri};
 use poem::web::{LocalAddr, RemoteAddr};
@@ -105,15 +105,33 @@ audience = ["https://orders.example.com"]
 }
 
 fn request(method: Method, authorization: &str) -> Request {
+    request_to("/token", method, authorization, Body::empty())
+}
+
+fn form(path: &'static str, body: String) -> Request {
+    let mut request = request_to(path, Method::POST, &basic(), body.into());
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    request
+}
+
+fn for_client_credentials(_: &Pair) -> Request {
+    form("/oauth2/token", "grant_type=client_credentials".to_owned())
+}
+
+fn for_introspection(pair: &Pair) -> Request {
+    form("/oauth2/introspect", format!("token={}", pair.access))
+}
+
+fn request_to(path: &'static str, method: Method, authorization: &str, body: Body) -> Request {
     let mut head = poem::http::Request::new(()).into_parts().0;
-    (head.method, head.uri) = (method, Uri::from_static("/token"));
+    (head.method, head.uri) = (method, Uri::from_static(path));
     head.headers.insert(HOST, HeaderValue::from_static("tokens.example.com"));
     head.headers.insert(USER_AGENT, HeaderValue::from_static("curl/7.88.1"));
     head.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     head.headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
     let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
     let parts = (head, LocalAddr::default(), RemoteAddr(peer.into()), Scheme::HTTP).into();
-    Request::from_parts(parts, Body::empty())
+    Request::from_parts(parts, body)
 }
 
 /// A service that has done everything once, and a pair of tokens for each operation.
@@ -126,6 +144,8 @@ fn minted() -> (Service, Vec<Pair>) {
     {
         service.answer(request(method, &authorization));
     }
+    service.answer(for_client_credentials(&pair));
+    service.answer(for_introspection(&pair));
     (service, pairs)
 }
 
@@ -184,13 +204,15 @@ fn refresh((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
 }
 
 #[library_benchmark(config = counting("*::answer_one"))]
-#[bench::post(minted(), Method::POST, |_| basic())]
-#[bench::get(minted(), Method::GET, |pair| bearer(&pair.access))]
-#[bench::get_again(seen(), Method::GET, |pair| bearer(&pair.access))]
-#[bench::put(minted(), Method::PUT, |pair| bearer(&pair.refresh))]
-fn answer((service, pairs): (Service, Vec<Pair>), method: Method, authorization: fn(&Pair) -> String) {
+#[bench::post(minted(), |_| request(Method::POST, &basic()))]
+#[bench::get(minted(), |pair| request(Method::GET, &bearer(&pair.access)))]
+#[bench::get_again(seen(), |pair| request(Method::GET, &bearer(&pair.access)))]
+#[bench::put(minted(), |pair| request(Method::PUT, &bearer(&pair.refresh)))]
+#[bench::client_credentials(minted(), for_client_credentials)]
+#[bench::introspect_again(seen(), for_introspection)]
+fn answer((service, pairs): (Service, Vec<Pair>), request: fn(&Pair) -> Request) {
     for pair in &pairs {
-        answer_one(&service, request(method.clone(), &authorization(pair)));
+        answer_one(&service, request(pair));
     }
 }
 
