@@ -154,6 +154,7 @@ fn seen() -> (Service, Vec<Pair>) {
     let (service, pairs) = minted();
     for pair in &pairs {
         service.answer(request(Method::GET, &bearer(&pair.access)));
+        service.answer(for_introspection(pair));
     }
     (service, pairs)
 }

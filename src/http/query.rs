@@ -37,6 +37,10 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
 
 /// `application/x-www-form-urlencoded`, with nothing let pass that is not well formed.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    // As tokens are.
+    if !text.bytes().any(|b| matches!(b, b'%' | b'+')) {
+        return Some(text.into());
+    }
     let escapes_right = text.split('%').skip(1).all(|rest| {
         let mut digits = rest.bytes();
         let hex = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_hexdigit());

@@ -25,19 +25,22 @@ pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
 impl Form {
     /// Reads `text`.
     pub(super) fn parse(text: &str) -> Result<Self, OAuthFailure> {
-        let mut parameters: Vec<(String, Zeroizing<String>)> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
+        let (mut parameters, mut names) = (Vec::new(), Vec::new());
         // Nothing between two ampersands is no parameter (WHATWG URL §5.1).
         for (name, value) in pairs(text).filter(|pair| *pair != ("", None)) {
             let malformed = || OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8");
-            let name = decode(name).ok_or_else(malformed)?.into_owned();
+            let name = decode(name).ok_or_else(malformed)?;
             let value = value.map_or(Some(Cow::Borrowed("")), decode).ok_or_else(malformed)?;
-            if !REPEATABLE.contains(&name.as_str()) && !seen.insert(name.clone()) {
-                return Err(OAuthFailure::invalid_request("a parameter is repeated"));
-            }
             if !value.is_empty() {
-                parameters.push((name, Zeroizing::new(value.into_owned())));
+                parameters.push((name.clone().into_owned(), Zeroizing::new(value.into_owned())));
             }
+            if !REPEATABLE.contains(&&*name) {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        if names.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(OAuthFailure::invalid_request("a parameter is repeated"));
         }
         Ok(Self(parameters))
     }
