@@ -6,6 +6,7 @@
 //! A rule about clients, tokens or keys must not enter.
 
 mod body;
+mod cacheable;
 mod caller;
 mod context;
 mod cors;

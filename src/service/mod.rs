@@ -8,6 +8,7 @@
 
 mod call;
 mod denied;
+mod documents;
 mod inspect;
 mod issue;
 mod renderings;
@@ -16,6 +17,7 @@ mod state;
 
 pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
+pub use documents::Documents;
 pub use inspect::Inspected;
 pub use issue::{Decision, Issued};
 pub use renderings::{Rendered, Renderings};

@@ -99,7 +99,7 @@ impl OAuth2 {
         headers: &HeaderMap,
         context: Data<&RequestContext>,
     ) -> Result<Reply<Metadata>, Failure<WithNothing>> {
-        Ok(metadata::reply(Kind::OAuth, context.snapshot(), headers))
+        Ok(metadata::reply(Kind::OAuth, context.snapshot(), headers)?)
     }
 
     /// Read the metadata, for `OpenID` Connect
@@ -111,6 +111,6 @@ impl OAuth2 {
         headers: &HeaderMap,
         context: Data<&RequestContext>,
     ) -> Result<Reply<Metadata>, Failure<WithNothing>> {
-        Ok(metadata::reply(Kind::OpenId, context.snapshot(), headers))
+        Ok(metadata::reply(Kind::OpenId, context.snapshot(), headers)?)
     }
 }
