@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
 
 use super::unverified::{Jws, algorithm};
-use super::{Rejected, json, provider};
+use super::{Rejected, decoy, json, provider};
 use crate::crypto::{self, Digester, agreement};
 
 /// Maximum number of keys in a set, usable or not.
@@ -111,7 +111,7 @@ impl KeySet {
         if written.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
-        let mut all = Self { keys: Vec::new(), passed_over: Vec::new() };
+        let mut all = Self::none();
         for (index, jwk) in written.iter().enumerate() {
             let jwk = jwk.as_object().ok_or(KeySetError::NotAKeySet)?;
             if let Some(member) = PRIVATE.into_iter().find(|member| jwk.contains_key(*member)) {
@@ -140,6 +140,13 @@ impl KeySet {
                 Ok(())
             }
         }
+    }
+
+    /// A set without keys, in the place of one that is not there: each token is refused, and costs as much as one whose
+    /// signature is wrong.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { keys: Vec::new(), passed_over: Vec::new() }
     }
 
     /// How many keys can be used.
@@ -174,16 +181,20 @@ impl KeySet {
         }
     }
 
+    /// Checks the signature. It takes one check where there is no key for it, too.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
-        let algorithm = jws.header.algorithm;
-        let key = self.candidate(jws.header.kid.as_deref(), algorithm)?;
-        if !key.algorithms.contains(&algorithm) {
-            return Err(Rejected::WrongAlgorithm);
+        let (algorithm, message) = (jws.header.algorithm, jws.message.as_bytes());
+        let key = self
+            .candidate(jws.header.kid.as_deref(), algorithm)
+            .and_then(|key| if key.algorithms.contains(&algorithm) { Ok(key) } else { Err(Rejected::WrongAlgorithm) });
+        match key {
+            Ok(key) if provider::verifies(message, jws.signature, &key.key, algorithm) => Ok(()),
+            Ok(_) => Err(Rejected::BadSignature),
+            Err(why) => {
+                decoy::check(message, algorithm);
+                Err(why)
+            }
         }
-        if !provider::verifies(jws.message.as_bytes(), jws.signature, &key.key, algorithm) {
-            return Err(Rejected::BadSignature);
-        }
-        Ok(())
     }
 
     /// The one key that a token can mean. Never several, of which one might fit.

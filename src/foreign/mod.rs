@@ -19,6 +19,7 @@
 //!
 //! It also refuses the algorithm name `Ed25519` (RFC 9864), and a malformed `x5c`, which is to be ignored.
 
+mod decoy;
 mod json;
 mod keyset;
 mod provider;

@@ -7,6 +7,8 @@
 //! looks like, is the dialect's.
 
 mod call;
+#[cfg(test)]
+mod costs;
 mod denied;
 mod documents;
 mod inspect;

@@ -10,6 +10,7 @@ mod errors;
 mod folder;
 mod foreign;
 mod forge;
+mod guesses;
 mod home;
 mod inspect;
 mod laws;
