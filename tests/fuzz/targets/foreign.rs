@@ -212,6 +212,8 @@ fn key_set(text: &str) {
         Ok(client) => assert_eq!((client.len(), issuer.as_ref().unwrap().len()), (keys.len(), keys.len())),
         Err(KeySetError::Empty) => assert!(keys.is_empty()),
         Err(KeySetError::Unusable { index, .. }) => assert!(*index < keys.len()),
+        Err(KeySetError::PrivateBeside(member)) => assert!(read.members().unwrap().contains_key(*member)),
+        Err(KeySetError::RepeatedKey { index, first }) => assert!(first < index && *index < keys.len()),
         Err(other) => panic!("{other}"),
     }
 }
