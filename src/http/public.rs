@@ -72,8 +72,8 @@ impl Public {
     ///
     /// Good while a key signs: send it no requests when it does not.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Tag::Health")]
-    async fn readiness(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
-        if let Some(why) = self.state.unready() {
+    async fn readiness(&self, context: Data<&RequestContext>) -> Result<Reply<Health>, Failure<WithNothing>> {
+        if let Some(why) = self.state.unready(context.snapshot(), context.now()) {
             return Err(Problem::Unavailable(why).into());
         }
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)

@@ -69,10 +69,9 @@ impl State {
         self.refused.load_full()
     }
 
-    /// What is to be warned of now: of what is in force, and of what is not applied yet.
+    /// What is to be warned of at `now`: of `snapshot`, which is in force, and of what is not applied yet.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
+    pub fn warnings(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
         snapshot.warnings(now).map(str::to_owned).chain(self.pending.load().iter().cloned()).collect()
     }
 
@@ -81,10 +80,9 @@ impl State {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// What keeps it from being ready, in a word.
+    /// What keeps it from being ready at `now` with `snapshot`, in a word.
     #[must_use]
-    pub fn unready(&self) -> Option<&'static str> {
-        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
+    pub fn unready(&self, snapshot: &Snapshot, now: Timestamp) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             Some("draining")
         } else if snapshot.keys.signs(now) {
