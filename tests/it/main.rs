@@ -15,6 +15,7 @@ mod home;
 mod inspect;
 mod laws;
 mod limits;
+mod narrowing;
 mod oauth2;
 mod openapi;
 mod public;
