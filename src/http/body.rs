@@ -17,6 +17,7 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaR
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::error::Category;
+use zeroize::Zeroizing;
 
 use super::limits::MAX_BODY;
 use super::parameters::parameters;
@@ -137,7 +138,7 @@ impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = receive(request.headers(), body).await?;
+        let bytes = Zeroizing::new(receive(request.headers(), body).await?);
         if bytes.is_empty() {
             query::refuse_credentials(request.uri())?;
             return Ok(Self(T::default()));

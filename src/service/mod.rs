@@ -11,6 +11,8 @@ mod call;
 mod costs;
 mod denied;
 mod documents;
+#[cfg(test)]
+mod fixture;
 mod inspect;
 mod issue;
 mod renderings;

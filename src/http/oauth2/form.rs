@@ -18,8 +18,8 @@ const REPEATABLE: [&str; 2] = ["audience", "resource"];
 /// The media type, as the specification names it.
 pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// The parameters of a form. Those without a value count as absent.
-#[derive(Debug, Default)]
+/// The parameters of a form. Those without a value count as absent. It has no `Debug`: it may hold credentials.
+#[derive(Default)]
 pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {

@@ -11,7 +11,7 @@ use crate::service::Rendered;
 use crate::token::{AccessClaims, Audiences, Dialect, Scope};
 
 /// A token that others presented (RFC 7662 §2.1).
-#[derive(Debug, Object)]
+#[derive(Object)]
 #[oai(rename = "IntrospectionRequest")]
 pub(super) struct IntrospectionRequest {
     /// The token.
