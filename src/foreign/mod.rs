@@ -31,5 +31,5 @@ mod wycheproof;
 
 pub use keyset::{KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, Owner, Unusable};
 pub use rejected::Rejected;
-pub use unverified::{HeaderPolicy, MAX_TOKEN, Unverified};
+pub use unverified::{HeaderPolicy, Unverified};
 pub use verify::{Assertion, MaxAge, Rules, Verified, verify, verify_signature};

@@ -24,6 +24,8 @@ use super::parameters::parameters;
 use super::problem::Problem;
 use super::query;
 
+/// The media type, as the specification names it.
+const MEDIA_TYPE: &str = "application/json";
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -204,9 +206,6 @@ pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
     };
     media.trim_ascii().eq_ignore_ascii_case(expected.as_bytes()) && is_utf8 && !headers.contains_key(CONTENT_ENCODING)
 }
-
-/// The media type, as the specification names it.
-const MEDIA_TYPE: &str = "application/json";
 
 /// Where reading stands, so that an error can name the member.
 enum At {

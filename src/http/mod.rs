@@ -39,7 +39,7 @@ use shell::Shell;
 use crate::service::State;
 
 pub use limits::MAX_BODY;
-pub use shell::{Refusals, RequestIds};
+pub use shell::{LoadShedding, RequestIds};
 
 type Api = (native::Native, oauth2::OAuth2, public::Public);
 

@@ -66,7 +66,7 @@ where
         let caller = connection.caller.unwrap_or_else(|| serving.caller(&connection.remote, request.headers()));
         serving.overload.note(caller);
         let is_http2 = request.version() == Version::HTTP_2;
-        let is_pipelined = !is_http2 && connection.open.takes_turn();
+        let is_pipelined = !is_http2 && connection.open.take_turn();
         // A connection of HTTP/1 has one request, which is counted once it has its turn.
         let held = if is_http2 { serving.requests.take(caller) } else { None };
         let phase = if is_http2 && held.is_none() {

@@ -5,7 +5,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
-use super::form::{Described, Form};
+use super::form::Form;
 use crate::clients::{Client, GrantType, Order};
 use crate::clock::Timestamp;
 use crate::grants::{self, ClientCredentials, RefreshToken};
@@ -36,10 +36,6 @@ pub(super) struct TokenRequest {
     client_assertion: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, beside `client_assertion`.
     client_assertion_type: Option<String>,
-}
-
-impl Described for TokenRequest {
-    type Schema = Self;
 }
 
 /// An access token (RFC 6749 §5.1).

@@ -15,8 +15,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fuzz::{Json, NOW};
 use libfuzzer_sys::fuzz_target;
 use lingpai::clock::Timestamp;
+use lingpai::token::MAX_TOKEN;
 use lingpai::foreign::{
-    HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MAX_TOKEN, MaxAge, Owner, Rules, Unverified, verify, verify_signature,
+    HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MaxAge, Owner, Rules, Unverified, verify, verify_signature,
 };
 use lingpai::keys::{Key, KeyRing, Plan, Purpose};
 

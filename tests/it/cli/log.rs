@@ -125,3 +125,16 @@ fn no_invented_method_is_logged() {
     assert_eq!(server.send("CANARY-0123456789", "/CANARY", &padding, "").status, 431);
     assert_silent(server, &["CANARY"], 3);
 }
+
+/// A method that HTTP defines is logged, also where the path does not support it; metrics count both as `other`.
+#[test]
+fn a_method_that_is_refused_is_logged() {
+    let server = Home::standard().serve(&[]);
+    for (id, method) in [("defined", "DELETE"), ("invented", "PURGE")] {
+        assert_eq!(server.send(method, "/token", &format!("X-Request-Id: {id}"), "").status, 405);
+    }
+    let ran = server.stop("TERM");
+    let logged: Vec<Value> = ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let method = |id: &str| &logged.iter().find(|line| line["request_id"] == id).unwrap()["method"];
+    assert_eq!((method("defined"), method("invented")), (&"DELETE".into(), &"".into()), "{}", ran.err);
+}
