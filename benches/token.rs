@@ -231,7 +231,7 @@ impl Subjects {
 
 impl Assertion {
     fn new(alg: Alg, bare: &Bare, keys: &KeyRing) -> Self {
-        let keys = KeySet::parse(keys.jwks(Timestamp::from_unix(NOW)).body(), Owner::Client).unwrap();
+        let keys = KeySet::parse(keys.jwks(Timestamp::from_unix(NOW)).document().body(), Owner::Client).unwrap();
         let header = format!(r#"{{"alg":"{}","typ":"JWT"}}"#, alg.name());
         let payload = format!(
             r#"{{"iss":"orders","sub":"orders","aud":"{ISSUER}","exp":{},"iat":{NOW},"jti":"0b51a1f6-6f0c-4b6f-9d0e-9f6b8f6f6f6f"}}"#,

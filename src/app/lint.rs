@@ -57,7 +57,7 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
         named(&|client| client.not_before.is_some_and(|not_before| not_before > now)),
         "not_before is in the future: until then every token is refused as soon as it is issued",
     );
-    all.extend(registry.algorithms().into_iter().filter_map(|alg| {
+    all.extend(registry.algorithms().iter().copied().filter_map(|alg| {
         let signer = keys.signer(alg, now)?.name();
         let newer = |one: &keys::Scheduled<'_>| {
             let name = one.key.name();

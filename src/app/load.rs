@@ -14,7 +14,7 @@ use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
 use crate::server::{Identity, TlsFiles};
-use crate::service::{RevocationList, Snapshot, Warning};
+use crate::service::{Documents, RevocationList, Snapshot, Warning};
 use crate::token::Cache;
 
 /// What the configuration says about keys.
@@ -28,7 +28,7 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
     };
     let longest = registry.longest();
     Ok(Plan {
-        algorithms: registry.algorithms(),
+        algorithms: registry.algorithms().clone(),
         revoked: config.keys.revoked.iter().map(kid).collect::<Result<_, _>>()?,
         access_window: longest.access + config.token.leeway,
         refresh_window: longest.refresh + config.token.leeway,
@@ -153,6 +153,7 @@ pub(super) fn compile(
         files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),
         key_sets: key_sets.0.into_keys().collect(),
         compiled: now,
+        documents: Documents::default(),
         registry,
         keys,
     })

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use super::listeners::Listeners;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{self, Refusals, RequestIds};
+use crate::http::{self, LoadShedding, RequestIds};
 use crate::server::{self, Capacity, Tls, Transport};
 use crate::service::{Snapshot, State};
 
@@ -49,7 +49,7 @@ pub async fn serve(
     // The operator gets in when everybody else's connections are taken.
     let for_ops =
         Transport { capacity: OPS_CAPACITY, connections_per_address: None, proxy_protocol: false, ..transport };
-    let refusals = Refusals::new(&state, ids.clone());
+    let refusals = LoadShedding::new(&state, ids.clone());
     let (public, ops) = (http::routes(&state, ids.clone()), http::ops_routes(&state, ids));
     tokio::join!(
         server::serve(listeners.public, public, Some(refusals), transport, tls, stop.clone()),

@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::SecretDigest;
+use super::{AuthMethods, SecretDigest};
 use crate::foreign::KeySet;
 
 /// Maximum number of a client's secrets: two while one replaces the other.
@@ -54,6 +54,11 @@ impl Credentials {
     /// matched.
     pub(super) fn match_secret(&self, given: &SecretDigest) -> bool {
         self.secrets.iter().fold(false, |any, digest| digest.equals(given) | any)
+    }
+
+    /// What a client with these can present.
+    pub(super) fn methods(&self) -> AuthMethods {
+        AuthMethods { secret: self.secrets_len() > 0, assertion: self.keys.is_some() }
     }
 
     /// How many secrets there are.

@@ -3,7 +3,7 @@
 use super::{Client, Order, Registry, decide};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, Source, Text};
-use crate::token::{Audience, ScopeToken, Subject};
+use crate::token::{Audience, Audiences, ScopeToken, Subject};
 
 /// An order, as somebody types it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -113,7 +113,7 @@ pub fn explain(
             add("audience", text, false, format!("expected {}", Audience::EXPECTED), None);
             continue;
         };
-        let granted = is_allowed(Order { audience: Some(vec![audience]), ..Order::default() });
+        let granted = is_allowed(Order { audience: Audiences::collect([audience]), ..Order::default() });
         let why = match granted {
             true => "in its audience",
             false if client.id.is_anonymous() => "a request without credentials may not name an audience",

@@ -13,8 +13,8 @@ use crate::token::{
 pub struct Order {
     /// Scope tokens, as listed.
     pub scope: Option<Vec<ScopeToken>>,
-    /// Audiences, as listed.
-    pub audience: Option<Vec<Audience>>,
+    /// Audiences.
+    pub audience: Option<Audiences>,
     /// Whom the token is to be about.
     pub subject: Option<Subject>,
     /// Seconds that access tokens are to live.
@@ -92,13 +92,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
     };
     let audience = match order.audience {
         None => client.audience.clone(),
-        Some(asked) => {
-            if let Some(refused) = asked.iter().find(|one| !client.audience.contains(one.as_str())) {
-                return Err(Refusal::Audience(refused.clone()));
-            }
-            // A part of the client's, or none at all, which says nothing.
-            Audiences::collect(asked).unwrap_or_else(|| client.audience.clone())
-        }
+        Some(asked) => part_of(asked, &client.audience)?,
     };
     let subject = order.subject.unwrap_or_else(|| Subject::from(&client.id));
     if !may_be_about(registry, client, &subject) {
@@ -185,6 +179,15 @@ impl Renewal<'_> {
         Ok(())
     }
 
+    /// Narrows the new access token to the audiences `asked` (RFC 8707 §2.2). The refresh token keeps the session's.
+    ///
+    /// # Errors
+    /// The first audience that the session never had or the client may no longer name.
+    pub fn narrow_audience(&mut self, asked: Audiences) -> Result<(), Refusal> {
+        self.audience = part_of(asked, &self.audience)?;
+        Ok(())
+    }
+
     /// What the new access token allows.
     #[must_use]
     pub fn scope(&self) -> &Scope {
@@ -234,6 +237,14 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
         client,
         session,
     })
+}
+
+/// The audiences `asked`, if each is one of `allowed`.
+fn part_of(asked: Audiences, allowed: &Audiences) -> Result<Audiences, Refusal> {
+    if let Some(refused) = asked.iter().find(|one| !allowed.contains(one.as_str())) {
+        return Err(Refusal::Audience(refused.clone()));
+    }
+    Ok(asked)
 }
 
 /// These tokens of a scope.

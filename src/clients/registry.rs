@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::credentials::{Credentials, MAX_SECRETS};
-use super::{GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
+use super::offered::Offered;
+use super::{AuthMethods, GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::crypto::Digester;
@@ -103,6 +104,7 @@ pub struct Registry {
     anonymous: Option<Client>,
     longest: Lifetimes,
     algorithm: Alg,
+    offered: Offered,
     digest: [u8; 32],
 }
 
@@ -201,7 +203,11 @@ impl Registry {
             refresh: a.refresh.max(b.refresh),
             session: a.session.max(b.session),
         });
-        Ok(Self { clients: clients.into(), anonymous, longest, algorithm, digest: of_all(digests) })
+        let mut offered = Offered::new(algorithm);
+        for client in &clients {
+            offered.add(client.credentials.methods(), client.grants, client.algorithm);
+        }
+        Ok(Self { clients: clients.into(), anonymous, longest, algorithm, offered, digest: of_all(digests) })
     }
 
     /// The client with this id and secret. An unknown id takes the same time as
@@ -268,23 +274,22 @@ impl Registry {
         self.algorithm
     }
 
-    /// Whether some client authenticates by a secret, and whether one does by an assertion.
+    /// How clients authenticate.
     #[must_use]
-    pub fn methods(&self) -> (bool, bool) {
-        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
-        (any(|credentials| credentials.secrets_len() > 0), any(|credentials| credentials.keys.is_some()))
+    pub fn methods(&self) -> AuthMethods {
+        self.offered.methods
     }
 
     /// Every grant that some client may use at the OAuth token endpoint.
     #[must_use]
     pub fn grants(&self) -> GrantTypes {
-        self.clients.iter().fold(GrantTypes::default(), |all, client| all.union(client.grants))
+        self.offered.grants
     }
 
     /// Every algorithm that some token is signed with.
     #[must_use]
-    pub fn algorithms(&self) -> BTreeSet<Alg> {
-        self.clients.iter().map(|client| client.algorithm).chain([self.algorithm]).collect()
+    pub fn algorithms(&self) -> &BTreeSet<Alg> {
+        &self.offered.algorithms
     }
 
     /// A digest of what replicas must agree in about clients.

@@ -8,7 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
 
 use super::unverified::{Jws, algorithm};
-use super::{Rejected, json, provider};
+use super::{Rejected, decoy, json, provider};
 use crate::crypto::{self, Digester, agreement};
 
 /// Maximum number of keys in a set, usable or not.
@@ -61,8 +61,17 @@ pub enum KeySetError {
         /// The member's name.
         member: &'static str,
     },
+    /// A client's set has this member of a private or symmetric key beside `keys`.
+    PrivateBeside(&'static str),
     /// Two keys that can be used have this `kid`.
     RepeatedKid(String),
+    /// A client's key at `index` is that at `first`, and a token without `kid` could not say which it means.
+    RepeatedKey {
+        /// Its position, from 0.
+        index: usize,
+        /// The position of the same key before it.
+        first: usize,
+    },
     /// A client's key at `index` cannot be used.
     Unusable {
         /// Its position, from 0.
@@ -107,18 +116,21 @@ impl KeySet {
             return Err(KeySetError::TooLarge);
         }
         let set = json::object(text).ok_or(KeySetError::NotAKeySet)?;
+        if let (Owner::Client, Some(member)) = (owner, private_member(&set)) {
+            return Err(KeySetError::PrivateBeside(member));
+        }
         let written = set.get("keys").and_then(Value::as_array).ok_or(KeySetError::NotAKeySet)?;
         if written.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
-        let mut all = Self { keys: Vec::new(), passed_over: Vec::new() };
+        let mut all = Self::none();
         for (index, jwk) in written.iter().enumerate() {
             let jwk = jwk.as_object().ok_or(KeySetError::NotAKeySet)?;
-            if let Some(member) = PRIVATE.into_iter().find(|member| jwk.contains_key(*member)) {
+            if let Some(member) = private_member(jwk) {
                 return Err(KeySetError::Private { index, member });
             }
             match PublicKey::read(jwk, owner) {
-                Ok(key) => all.add(key)?,
+                Ok(key) => all.add(key, owner)?,
                 Err(why) if owner == Owner::Client => return Err(KeySetError::Unusable { index, why }),
                 Err(why) => all.passed_over.push((index, why)),
             }
@@ -129,17 +141,24 @@ impl KeySet {
         Ok(all)
     }
 
-    /// Two keys of one `kid` are refused, since a token could not say which it means.
-    fn add(&mut self, key: PublicKey) -> Result<(), KeySetError> {
-        match &key.kid {
-            Some(kid) if self.keys.iter().any(|other| other.kid == key.kid) => {
-                Err(KeySetError::RepeatedKid(kid.clone()))
-            }
-            _ => {
-                self.keys.push(key);
-                Ok(())
-            }
+    /// Refuses two keys of which a token could not say which it means: two of one `kid`; and of a client's, one key twice
+    /// without a `kid` for each.
+    fn add(&mut self, key: PublicKey, owner: Owner) -> Result<(), KeySetError> {
+        if let Some(kid) = key.kid.as_ref().filter(|_| self.keys.iter().any(|other| other.kid == key.kid)) {
+            return Err(KeySetError::RepeatedKid(kid.clone()));
         }
+        if let (Owner::Client, Some(first)) = (owner, self.keys.iter().position(|other| other.is_confused_with(&key))) {
+            return Err(KeySetError::RepeatedKey { index: self.keys.len(), first });
+        }
+        self.keys.push(key);
+        Ok(())
+    }
+
+    /// A set without keys, in the place of one that is not there: each token is refused, and costs as much as one whose
+    /// signature is wrong.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { keys: Vec::new(), passed_over: Vec::new() }
     }
 
     /// How many keys can be used.
@@ -174,16 +193,20 @@ impl KeySet {
         }
     }
 
+    /// Checks the signature. It takes one check where there is no key for it, too.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
-        let algorithm = jws.header.algorithm;
-        let key = self.candidate(jws.header.kid.as_deref(), algorithm)?;
-        if !key.algorithms.contains(&algorithm) {
-            return Err(Rejected::WrongAlgorithm);
+        let (algorithm, message) = (jws.header.algorithm, jws.message.as_bytes());
+        let key = self
+            .candidate(jws.header.kid.as_deref(), algorithm)
+            .and_then(|key| if key.algorithms.contains(&algorithm) { Ok(key) } else { Err(Rejected::WrongAlgorithm) });
+        match key {
+            Ok(key) if provider::verifies(message, jws.signature, &key.key, algorithm) => Ok(()),
+            Ok(_) => Err(Rejected::BadSignature),
+            Err(why) => {
+                decoy::check(message, algorithm);
+                Err(why)
+            }
         }
-        if !provider::verifies(jws.message.as_bytes(), jws.signature, &key.key, algorithm) {
-            return Err(Rejected::BadSignature);
-        }
-        Ok(())
     }
 
     /// The one key that a token can mean. Never several, of which one might fit.
@@ -198,6 +221,20 @@ impl KeySet {
 }
 
 impl PublicKey {
+    /// Whether both are one key, and a token without `kid` could mean either.
+    fn is_confused_with(&self, other: &Self) -> bool {
+        use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
+        let is_same = match (self.key.kind(), other.key.kind()) {
+            (SecretOrDer(one), SecretOrDer(two)) => one == two,
+            (RsaModulusExponent { n, e }, RsaModulusExponent { n: other_n, e: other_e }) => {
+                (n, e) == (other_n, other_e)
+            }
+            _ => false,
+        };
+        let is_named = self.kid.is_some() && other.kid.is_some();
+        is_same && !is_named && self.algorithms.iter().any(|algorithm| other.algorithms.contains(algorithm))
+    }
+
     fn read(jwk: &Map<String, Value>, owner: Owner) -> Result<Self, Unusable> {
         let text = |name| jwk.get(name).and_then(Value::as_str);
         let (key, of_kind): (_, &[Algorithm]) = match (text("kty"), text("crv")) {
@@ -230,6 +267,10 @@ impl PublicKey {
         };
         Ok(Self { kid, algorithms, key })
     }
+}
+
+fn private_member(object: &Map<String, Value>) -> Option<&'static str> {
+    PRIVATE.into_iter().find(|member| object.contains_key(*member))
 }
 
 enum Kind {
@@ -376,7 +417,14 @@ impl fmt::Display for KeySetError {
             Self::Private { index, member } => {
                 write!(f, "keys[{index}] has the private member \"{member}\"; expected public keys only")
             }
-            Self::RepeatedKid(kid) => write!(f, "two keys have the kid {kid:?}"),
+            Self::PrivateBeside(member) => {
+                write!(f, "the key set has the private member \"{member}\" beside \"keys\"; expected public keys only")
+            }
+            Self::RepeatedKid(kid) => write!(f, "two keys have the kid {kid:?}; expected another kid for each key"),
+            Self::RepeatedKey { index, first } => write!(
+                f,
+                "keys[{index}] is the same key as keys[{first}]; expected each key once, or a kid of its own for each"
+            ),
             Self::Unusable { index, why } => write!(f, "keys[{index}] cannot be used: {why}"),
             Self::Empty => f.write_str("the key set has no key"),
         }

@@ -19,6 +19,7 @@
 //!
 //! It also refuses the algorithm name `Ed25519` (RFC 9864), and a malformed `x5c`, which is to be ignored.
 
+mod decoy;
 mod json;
 mod keyset;
 mod provider;
@@ -30,5 +31,5 @@ mod wycheproof;
 
 pub use keyset::{KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, Owner, Unusable};
 pub use rejected::Rejected;
-pub use unverified::{HeaderPolicy, MAX_TOKEN, Unverified};
+pub use unverified::{HeaderPolicy, Unverified};
 pub use verify::{Assertion, MaxAge, Rules, Verified, verify, verify_signature};

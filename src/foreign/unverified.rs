@@ -9,9 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{Rejected, json};
 use crate::clock::Timestamp;
-
-/// Longest token that is read, in bytes.
-pub const MAX_TOKEN: usize = 8_192;
+use crate::token::MAX_TOKEN;
 
 /// Header members that change what is signed, or that name or carry a key.
 const FORBIDDEN: [&str; 6] = ["crit", "b64", "zip", "enc", "jku", "x5u"];

@@ -3,7 +3,7 @@
 use super::Grant;
 use crate::clients::{Client, GrantType};
 use crate::service::{Call, Decision, Denied};
-use crate::token::{Dialect, ScopeToken};
+use crate::token::{Audiences, Dialect, ScopeToken};
 
 /// A client, its refresh token, and what to narrow the new access token to.
 pub struct RefreshToken<'s, 'r> {
@@ -13,6 +13,8 @@ pub struct RefreshToken<'s, 'r> {
     pub token: &'r str,
     /// The scope of the new access token; None for all that is left.
     pub scope: Option<Vec<ScopeToken>>,
+    /// The audience of the new access token (RFC 8707 §2.2); None for all that is left.
+    pub audience: Option<Audiences>,
 }
 
 impl<'s> Grant<'s> for RefreshToken<'s, '_> {
@@ -27,6 +29,9 @@ impl<'s> Grant<'s> for RefreshToken<'s, '_> {
         let mut renewal = call.renew(session)?;
         if let Some(scope) = self.scope {
             renewal.narrow(scope)?;
+        }
+        if let Some(audience) = self.audience {
+            renewal.narrow_audience(audience)?;
         }
         Ok(Decision::Renew(renewal))
     }

@@ -17,12 +17,15 @@ use poem_openapi::registry::{MetaMediaType, MetaRequest, MetaSchema, MetaSchemaR
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::error::Category;
+use zeroize::Zeroizing;
 
 use super::limits::MAX_BODY;
 use super::parameters::parameters;
 use super::problem::Problem;
 use super::query;
 
+/// The media type, as the specification names it.
+const MEDIA_TYPE: &str = "application/json";
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -137,7 +140,7 @@ impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = receive(request.headers(), body).await?;
+        let bytes = Zeroizing::new(receive(request.headers(), body).await?);
         if bytes.is_empty() {
             query::refuse_credentials(request.uri())?;
             return Ok(Self(T::default()));
@@ -203,9 +206,6 @@ pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
     };
     media.trim_ascii().eq_ignore_ascii_case(expected.as_bytes()) && is_utf8 && !headers.contains_key(CONTENT_ENCODING)
 }
-
-/// The media type, as the specification names it.
-const MEDIA_TYPE: &str = "application/json";
 
 /// Where reading stands, so that an error can name the member.
 enum At {

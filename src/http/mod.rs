@@ -6,6 +6,7 @@
 //! A rule about clients, tokens or keys must not enter.
 
 mod body;
+mod cacheable;
 mod caller;
 mod context;
 mod cors;
@@ -39,7 +40,7 @@ use shell::Shell;
 use crate::service::State;
 
 pub use limits::MAX_BODY;
-pub use shell::{Refusals, RequestIds};
+pub use shell::{LoadShedding, RequestIds};
 
 type Api = (native::Native, oauth2::OAuth2, public::Public);
 

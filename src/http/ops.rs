@@ -36,7 +36,7 @@ struct Ops {
 impl Ops {
     fn readiness(&self) -> Response {
         let (snapshot, now) = (self.state.snapshot(), self.state.clock());
-        let unready = self.state.unready();
+        let unready = self.state.unready(&snapshot, now);
         let body = json!({
             "status": unready.unwrap_or("ok"),
             "time": now.rfc3339(),
@@ -44,7 +44,7 @@ impl Ops {
             "configuration_digest": hex(&snapshot.configuration_digest),
             "revocations_digest": snapshot.has_session_ids.then(|| hex(&self.state.revocations().digest)),
             "reload_error": self.state.refused().as_deref(),
-            "warnings": self.state.warnings(),
+            "warnings": self.state.warnings(&snapshot, now),
             "clients": snapshot.registry.len(),
             "keys": snapshot.keys.schedule(now).iter().map(key).collect::<Vec<_>>(),
         });
@@ -58,7 +58,8 @@ impl Ops {
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
         let newest = Alg::ALL.map(|alg| (alg.name(), snapshot.keys.newest(alg).map(Timestamp::unix)));
-        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, self.state.warnings().len()))
+        let warnings = self.state.warnings(&snapshot, now).len();
+        reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, warnings))
     }
 }
 

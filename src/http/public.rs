@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use hyper::body::Bytes;
 use poem::http::header::{
-    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT_ENCODING, ACCESS_CONTROL_ALLOW_ORIGIN, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, VARY,
 };
 use poem::http::{HeaderMap, HeaderName, HeaderValue};
 use poem::web::Data;
@@ -15,6 +14,7 @@ use poem_openapi::{Object, OpenApi, OpenApiService, Tags};
 use serde::Serialize;
 use tokio::sync::OnceCell;
 
+use super::cacheable;
 use super::context::RequestContext;
 use super::cors::ANY_ORIGIN;
 use super::docs::Docs;
@@ -56,13 +56,7 @@ impl Public {
     ) -> Result<Reply<JwkSet>, Failure<WithNothing>> {
         let snapshot = context.snapshot();
         let jwks = snapshot.keys.jwks(context.now());
-        let reply =
-            if names(headers, jwks.etag()) { Reply::not_modified() } else { Reply::bytes(jwks.body().clone().into()) };
-        let text = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("header_not_written"));
-        Ok(reply
-            .header(ETAG, text(jwks.etag())?)
-            .header(CACHE_CONTROL, text(&format!("public, max-age={}", snapshot.jwks_max_age))?)
-            .header(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN))
+        Ok(cacheable::reply(headers, jwks.document(), snapshot.jwks_max_age)?)
     }
 
     /// Ask whether the process runs
@@ -77,8 +71,8 @@ impl Public {
     ///
     /// Good while a key signs: send it no requests when it does not.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Tag::Health")]
-    async fn readiness(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
-        if let Some(why) = self.state.unready() {
+    async fn readiness(&self, context: Data<&RequestContext>) -> Result<Reply<Health>, Failure<WithNothing>> {
+        if let Some(why) = self.state.unready(context.snapshot(), context.now()) {
             return Err(Problem::Unavailable(why).into());
         }
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)
@@ -134,13 +128,6 @@ pub(super) struct Jwk {
     pub(super) n: Option<String>,
     /// The exponent of an RSA key, in base64url.
     pub(super) e: Option<String>,
-}
-
-/// Whether `If-None-Match` names `etag` (RFC 9110 §13.1.2, weak comparison).
-pub(super) fn names(headers: &HeaderMap, etag: &str) -> bool {
-    let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    let mut tags = listed.flat_map(|list| list.split(',')).map(str::trim);
-    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// Pages that never change. They are built when the first of them is asked for: a server that only

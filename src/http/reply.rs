@@ -34,11 +34,11 @@ impl<T: Answer> Reply<T> {
     /// Serialises `value`, which has the schema of `T`. Nobody may store it.
     pub(super) fn json(value: &impl serde::Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_vec(value).map_err(|_| Problem::Internal("answer_not_serialised"))?;
-        Ok(Self::secret(body.into()))
+        Ok(Self::no_store(body.into()))
     }
 
     /// Bytes that are the JSON of a `T`, which nobody may store.
-    pub(super) fn secret(body: Body) -> Self {
+    pub(super) fn no_store(body: Body) -> Self {
         Self::bytes(body).header(CACHE_CONTROL, NO_STORE)
     }
 

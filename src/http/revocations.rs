@@ -7,10 +7,10 @@ use poem::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYP
 use poem::http::{HeaderValue, StatusCode};
 use poem::{Endpoint, Request, Response};
 
+use super::cacheable::names;
 use super::context::RequestContext;
 use super::cors::ANY_ORIGIN;
 use super::problem::Problem;
-use super::public::names;
 use super::routes::Routes;
 use crate::service::{LIST_MAX_AGE, State, Unpublished};
 

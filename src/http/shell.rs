@@ -92,7 +92,8 @@ impl Shell {
     }
 
     /// Writes down that the request has been answered.
-    fn tell(&self, context: &RequestContext, (method, route): (&str, &str), response: &Response, took: Duration) {
+    fn tell(&self, context: &RequestContext, (method, path): (&Method, &str), response: &Response, took: Duration) {
+        let (counted, route) = self.words(method, path);
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (traceparent, certificate) = (context.traceparent(), context.certificate());
         let status = response.status().as_u16();
@@ -102,13 +103,14 @@ impl Shell {
             None => (response.data().map(|Cause(cause)| *cause), None),
         };
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
+        let method = standard(method);
         telemetry::answered(
             telemetry::Request { id, method, route, address, client, refused, traceparent, certificate },
             status,
             micros,
             cause,
         );
-        self.state.metrics.answered(route, method, status, took, cause);
+        self.state.metrics.answered(route, counted, status, took, cause);
     }
 
     /// Answers, and writes it down.
@@ -123,15 +125,31 @@ impl Shell {
             Err(problem) => Err(problem),
         };
         let response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
-        self.tell(&context, self.words(&method, uri.path()), &response, begun.elapsed());
+        self.tell(&context, (&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }
 
-    /// A method and a path as a log may repeat them: others are a caller's words.
+    /// A method and a path as metrics count them: those that there are, and nothing that a caller made up.
     fn words(&self, method: &Method, path: &str) -> (&str, &str) {
         let Some(route) = self.routes.at(path) else { return ("", "") };
         (route.method(method).map_or("", Method::as_str), &route.path)
     }
+}
+
+/// Returns `method` for the log if HTTP defines it (RFC 9110 §9.3, RFC 5789). Any other is a caller's own word.
+fn standard(method: &Method) -> &'static str {
+    static DEFINED: [Method; 9] = [
+        Method::CONNECT,
+        Method::DELETE,
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::POST,
+        Method::PUT,
+        Method::TRACE,
+    ];
+    DEFINED.iter().find(|defined| *defined == method).map_or("", Method::as_str)
 }
 
 /// What became of a request before its handler.
@@ -171,7 +189,7 @@ const SPARED_EACH_SECOND: u64 = 100;
 
 /// What is said when more requests come than can be answered, at as little cost as can be: the log has a line when that
 /// begins, and one when it ends.
-pub struct Refusals {
+pub struct LoadShedding {
     state: Arc<State>,
     ids: RequestIds,
     begun: Instant,
@@ -179,8 +197,8 @@ pub struct Refusals {
     spared: AtomicU64,
 }
 
-impl Refusals {
-    /// Refusals that are counted in `state`.
+impl LoadShedding {
+    /// Load shedding that is counted in `state`.
     #[must_use]
     pub fn new(state: &Arc<State>, ids: RequestIds) -> Self {
         Self { state: Arc::clone(state), ids, begun: Instant::now(), spared: AtomicU64::new(0) }

@@ -1,9 +1,9 @@
 //! The folder of key files: reading all of it with every check, and adding one.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use pkcs8::LineEnding;
@@ -14,7 +14,7 @@ use super::error::KeyError;
 use super::key::{InvalidKey, new_pkcs8, to_pkcs8};
 use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
-use crate::files;
+use crate::files::{self, Contents, ReadError};
 
 /// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
 const MAX_FILE: u64 = 16 << 10;
@@ -149,32 +149,22 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
 
 fn read(path: &Path) -> Result<KeyFile, KeyError> {
     let wrong = |what: &'static str| KeyError::new(path, what);
-    let unreadable = |error: std::io::Error| KeyError::system(path, "read", error);
     // A name that is no UTF-8 has not the form either.
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
     let name: KeyName = name.parse().map_err(wrong)?;
-    // Not blocking, so that a pipe by that name does not hold the start up.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = file.map_err(|error| match error.raw_os_error() {
-        Some(libc::ENXIO) => wrong("is not a regular file"),
-        Some(libc::EACCES) => wrong(
+    let Contents { bytes: pem, metadata } = files::read(path, MAX_FILE).map_err(|error| match error {
+        ReadError::NotRegular => wrong("is not a regular file"),
+        ReadError::TooLarge(_) => {
+            KeyError::new(path, format!("is larger than {} KiB, which no key is", MAX_FILE >> 10))
+        }
+        ReadError::Io(error) if error.kind() == ErrorKind::PermissionDenied => wrong(
             "may not be opened by the user that this runs as; expected a file of that user, or one of its group with mode \
              0640",
         ),
-        _ => KeyError::system(path, "opened", error),
+        ReadError::Io(error) => KeyError::system(path, "opened", error),
     })?;
-    let status = file.metadata().map_err(unreadable)?;
-    if !status.is_file() {
-        return Err(wrong("is not a regular file"));
-    }
-    if status.len() > MAX_FILE {
-        return Err(KeyError::new(path, format!("is larger than {} KiB, which no key is", MAX_FILE >> 10)));
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "it is at most MAX_FILE")]
-    let mut pem = Zeroizing::new(Vec::with_capacity(status.len() as usize + 1));
-    file.take(MAX_FILE).read_to_end(&mut pem).map_err(unreadable)?;
-    let written = Timestamp::from_unix(status.mtime());
-    Ok(KeyFile { path: path.to_owned(), name, mode: status.mode(), pem, written })
+    let written = Timestamp::from_unix(metadata.mtime());
+    Ok(KeyFile { path: path.to_owned(), name, mode: metadata.mode(), pem, written })
 }
 
 /// What is wrong with a private key at `path` that has this mode, and what would be right.

@@ -1,15 +1,12 @@
 //! The published key set (RFC 7517 §5) as bytes, equal on every replica.
 
-use bytes::Bytes;
-
 use crate::clock::Timestamp;
-use crate::crypto::{hex, sha256};
+use crate::crypto::Document;
 
-/// The serialised JWKS, its entity tag, and while it holds.
+/// The serialised JWKS, and while it holds.
 #[derive(Debug)]
 pub struct Jwks {
-    body: Bytes,
-    etag: String,
+    document: Document,
     from: Option<Timestamp>,
     until: Option<Timestamp>,
 }
@@ -21,8 +18,7 @@ impl Jwks {
         until: Option<Timestamp>,
     ) -> Self {
         let body = format!("{{\"keys\":[{}]}}", keys.collect::<Vec<_>>().join(","));
-        let etag = format!("\"{}\"", hex(sha256(body.as_bytes()).split_at(16).0));
-        Self { body: body.into(), etag, from, until }
+        Self { document: Document::new(body), from, until }
     }
 
     pub(super) fn holds_at(&self, now: Timestamp) -> bool {
@@ -31,13 +27,7 @@ impl Jwks {
 
     /// The JSON text.
     #[must_use]
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-
-    /// A strong entity tag, quoted (RFC 9110 §8.8.3).
-    #[must_use]
-    pub fn etag(&self) -> &str {
-        &self.etag
+    pub fn document(&self) -> &Document {
+        &self.document
     }
 }

@@ -218,6 +218,12 @@ impl Revocations {
         self.mattering.signed(key, head, longest)
     }
 
+    /// Whether the entries that mattered when the list was read are few enough for its signed form.
+    #[must_use]
+    pub fn can_be_signed(&self) -> bool {
+        self.mattering.can_be_signed()
+    }
+
     /// How many entries there are of each kind.
     pub fn counts(&self) -> impl Iterator<Item = (Kind, usize)> + use<> {
         Kind::ALL.into_iter().zip(self.counts)

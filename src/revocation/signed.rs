@@ -46,6 +46,11 @@ impl Mattering {
         }
     }
 
+    /// Whether they are few enough to be listed.
+    pub(super) fn can_be_signed(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// The JWT that lists those which matter when it is issued. None if there are too many.
     pub(super) fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
         let entries = self.entries.as_ref()?;

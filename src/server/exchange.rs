@@ -16,7 +16,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use super::leftover::Unread;
 use super::shares::{Caller, Held};
 use super::slots::{One, Open};
-use super::turns::{Lane, Turn};
+use super::turns::{Admission, Lane, Turn};
 use super::{BoxBody, Security, Serving, leftover};
 
 /// From the head of an HTTP/2 request until its answer has been taken: what a stream whose peer gives no window may take.
@@ -66,7 +66,7 @@ where
         let caller = connection.caller.unwrap_or_else(|| serving.caller(&connection.remote, request.headers()));
         serving.overload.note(caller);
         let is_http2 = request.version() == Version::HTTP_2;
-        let is_pipelined = !is_http2 && connection.open.takes_turn();
+        let is_pipelined = !is_http2 && connection.open.take_turn();
         // A connection of HTTP/1 has one request, which is counted once it has its turn.
         let held = if is_http2 { serving.requests.take(caller) } else { None };
         let phase = if is_http2 && held.is_none() {
@@ -78,11 +78,11 @@ where
         Self { connection, caller, phase, turn: Turn::default(), is_pipelined }
     }
 
-    fn begin(&mut self, (request, one, held): (Request<Incoming>, One, Option<Held>), waited: Option<Duration>) {
+    fn begin(&mut self, (request, one, held): (Request<Incoming>, One, Option<Held>), admission: Admission) {
         let (connection, serving) = (&self.connection, &self.connection.serving);
         let is_secure = matches!(connection.security, Security::Tls(_));
         let version = request.version();
-        let refuses = serving.overload.refuses(waited);
+        let refuses = serving.overload.refuses(admission);
         let held = held.or_else(|| serving.requests.take(self.caller));
         let refusals = serving.refusals.as_ref();
         let has_body = version < Version::HTTP_2 && !request.body().is_end_stream();
@@ -124,16 +124,16 @@ where
             return Poll::Ready(Err(h2::Reason::REFUSED_STREAM.into()));
         }
         let may_pass = !this.is_pipelined;
-        let waited = ready!(this.turn.poll(&serving.turns, (this.caller, &this.connection.lane), may_pass, cx));
+        let admission = ready!(this.turn.poll(&serving.turns, (this.caller, &this.connection.lane), may_pass, cx));
         // One request of a connection, then whatever else there is to do.
-        if std::mem::take(&mut this.is_pipelined) && waited.is_none() {
+        if std::mem::take(&mut this.is_pipelined) && !matches!(admission, Admission::Waited(_)) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         if let Phase::Head(..) = this.phase
             && let Phase::Head(request, one, held) = std::mem::replace(&mut this.phase, Phase::Over)
         {
-            this.begin((request, one, held), waited);
+            this.begin((request, one, held), admission);
         }
         let Phase::Answering(answering) = &mut this.phase else { return Poll::Pending };
         let polled = answering.as_mut().poll(cx);

@@ -71,7 +71,7 @@ use shares::{Caller, Pool};
 use slots::{Slot, Slots};
 use turns::{Lane, Turns};
 
-use crate::http::Refusals;
+use crate::http::LoadShedding;
 use crate::peer::ClientCertificate;
 
 pub use listen::{Inherited, Listener, can_open};
@@ -120,7 +120,7 @@ pub struct Transport {
 pub async fn serve<E>(
     listeners: Vec<Listener>,
     endpoint: E,
-    refusals: Option<Refusals>,
+    refusals: Option<LoadShedding>,
     transport: Transport,
     tls: Option<Arc<Tls>>,
     stop: impl Future<Output = ()>,
@@ -166,7 +166,7 @@ pub async fn serve<E>(
 /// What all connections share.
 struct Serving<E> {
     endpoint: E,
-    refusals: Option<Refusals>,
+    refusals: Option<LoadShedding>,
     builder: Builder<Streams>,
     slots: Arc<Slots>,
     /// Requests in flight.
@@ -183,7 +183,7 @@ struct Serving<E> {
 }
 
 impl<E> Serving<E> {
-    fn new(endpoint: E, refusals: Option<Refusals>, transport: Transport, tls: Option<Arc<Tls>>) -> Self {
+    fn new(endpoint: E, refusals: Option<LoadShedding>, transport: Transport, tls: Option<Arc<Tls>>) -> Self {
         let turns = Turns::new(Handle::current().metrics().num_workers());
         let Capacity { connections, requests, large_heads } = transport.capacity;
         Self {
@@ -398,7 +398,7 @@ mod tests {
             proxy_protocol: false,
         };
         let ids = crate::http::RequestIds::new().unwrap();
-        let refusals = Some(Refusals::new(&Arc::new(State::empty()), ids));
+        let refusals = Some(LoadShedding::new(&Arc::new(State::empty()), ids));
         let endpoint = make_sync(|_| Response::builder().body("good day"));
         let mut serving = Serving::new(endpoint, refusals, transport, None);
         if let Some(overload) = overload {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::shares::Caller;
-use super::turns::Turns;
+use super::turns::{Admission, Turns};
 
 /// Callers take turns when a task waits for so long.
 const NOTICEABLE: Duration = Duration::from_micros(500);
@@ -70,13 +70,13 @@ impl Overload {
         }
     }
 
-    /// Whether the next request is to be refused, which has waited for so long for its turn; None if it needed none.
-    pub(super) fn refuses(&self, waited: Option<Duration>) -> bool {
-        let share = match waited {
-            Some(waited) => share(waited),
-            // It passed those who wait.
-            None if self.turns.are_needed() => 0,
-            None => self.share.load(Ordering::Relaxed),
+    /// Whether the next request is to be refused, which came to its turn in this way.
+    pub(super) fn refuses(&self, admission: Admission) -> bool {
+        let share = match admission {
+            Admission::Waited(waited) => share(waited),
+            Admission::Passed => 0,
+            // It waits in the runtime's queue like every other.
+            Admission::Direct => self.share.load(Ordering::Relaxed),
         };
         share > 0 && {
             // The golden ratio's multiples are spread evenly, whatever the share is.
@@ -166,10 +166,22 @@ mod tests {
         );
         for share in [0, ALL / 4, ALL / 2, ALL] {
             let overload = Overload { share: share.into(), ..Overload::new(Turns::new(1)) };
-            let refused = (0..10_000).filter(|_| overload.refuses(None)).count();
+            let refused = (0..10_000).filter(|_| overload.refuses(Admission::Direct)).count();
             let expected = usize::try_from(share * 10_000 / ALL).unwrap();
             assert!(refused.abs_diff(expected) < 10, "{refused} of 10,000, not {expected}");
         }
+    }
+
+    /// What is not in the ring is refused by the share of all, also while turns are needed: where the ring is full, nothing
+    /// else holds it back.
+    #[test]
+    fn turns_do_not_spare_those_that_have_none() {
+        let overload = Overload::total();
+        overload.turns.need(true);
+        assert!(overload.refuses(Admission::Direct));
+        assert!(!overload.refuses(Admission::Passed));
+        assert!(!overload.refuses(Admission::Waited(LONG)));
+        assert!(overload.refuses(Admission::Waited(LONG + MORE)));
     }
 
     /// 400 tasks that take 1 ms each time: a turn comes after 0.4 s.

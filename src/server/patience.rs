@@ -187,7 +187,7 @@ impl<S> Patient<S> {
             }
             // HTTP/2 has something to say without a request, too, which is no reason to wait for longer.
             Awaited::More if !self.is_http2 => {
-                self.shared.open.is_busy();
+                self.shared.open.mark_busy();
                 self.await_within(Awaited::Head, self.limits.head);
             }
             _ => {}
@@ -213,7 +213,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
                 return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
             }
         } else if polled.is_pending() {
-            this.shared.open.has_read_all();
+            this.shared.open.mark_read();
             this.shared.open.wake_when_unwanted(cx.waker());
             if !matches!(this.awaited, Awaited::Answer)
                 && (this.shared.open.is_unwanted() || this.deadline.as_mut().poll(cx).is_ready())

@@ -78,7 +78,7 @@ impl Open {
     pub(super) fn one(self: &Arc<Self>) -> One {
         self.answering.fetch_add(1, Ordering::Relaxed);
         self.was_asked();
-        self.is_busy();
+        self.mark_busy();
         One(Arc::clone(self))
     }
 
@@ -93,14 +93,14 @@ impl Open {
     }
 
     /// Takes note of a request. Whether there was one before since all that had arrived was read: it is pipelined.
-    pub(super) fn takes_turn(&self) -> bool {
+    pub(super) fn take_turn(&self) -> bool {
         let before = self.took_turn.load(Ordering::Relaxed);
         self.took_turn.store(true, Ordering::Relaxed);
         before
     }
 
     /// Takes note that nothing more has arrived.
-    pub(super) fn has_read_all(&self) {
+    pub(super) fn mark_read(&self) {
         self.took_turn.store(false, Ordering::Relaxed);
     }
 
@@ -109,13 +109,13 @@ impl Open {
     }
 
     /// Takes note that it is idle from now on.
-    fn is_idle(&self) {
+    fn mark_idle(&self) {
         let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.idle.store(millis.saturating_add(FIRST), Ordering::Relaxed);
     }
 
     /// Takes note that something is being asked or answered.
-    pub(super) fn is_busy(&self) {
+    pub(super) fn mark_busy(&self) {
         if self.idle.load(Ordering::Relaxed) != BUSY {
             self.idle.store(BUSY, Ordering::Relaxed);
         }
@@ -155,7 +155,7 @@ pub(super) struct One(Arc<Open>);
 impl Drop for One {
     fn drop(&mut self) {
         if self.0.answering.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.0.is_idle();
+            self.0.mark_idle();
         }
     }
 }
@@ -335,7 +335,7 @@ mod tests {
         assert_eq!(unwanted(), [false, true, false, false]);
         slots.make_room(caller(3));
         assert_eq!(unwanted(), [true, true, false, false]);
-        all[2].open.is_busy();
+        all[2].open.mark_busy();
         slots.make_room(None);
         assert_eq!(unwanted(), [true, true, false, true]);
         slots.make_room(None);
@@ -357,7 +357,7 @@ mod tests {
         let slots = Slots::new(4, None);
         let all = [(); 4].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.each_ref().map(|slot| slot.open.is_unwanted());
-        all[0].open.is_busy();
+        all[0].open.mark_busy();
         assert!(slots.make_room(caller(2)));
         assert!(!unwanted()[0]);
         assert_eq!(unwanted().iter().filter(|is| **is).count(), 1);
@@ -371,7 +371,7 @@ mod tests {
         let slots = Slots::new(3, None);
         let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.each_ref().map(|slot| slot.open.is_unwanted());
-        all[0].open.is_busy();
+        all[0].open.mark_busy();
         assert!(slots.make_room(caller(1)));
         assert_eq!(unwanted(), [false, true, false]);
         assert!(slots.make_room(caller(1)));
@@ -387,7 +387,7 @@ mod tests {
         assert!(entered(&slots, 2).is_some());
         assert!(entered(&slots, 1).is_some());
         assert!(first.open.is_unwanted() && !second.open.is_unwanted());
-        second.open.is_busy();
+        second.open.mark_busy();
         assert!(entered(&slots, 1).is_none());
     }
 

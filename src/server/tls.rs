@@ -1,9 +1,8 @@
 //! TLS: the certificate and its key, from files, checked before they are used.
 
 use std::borrow::Cow;
-use std::fs::OpenOptions;
-use std::io::{self, Read as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +21,7 @@ use zeroize::Zeroizing;
 use crate::clock::Timestamp;
 use crate::config;
 use crate::crypto::{self, sha256};
+use crate::files::{self, Contents, ReadError};
 use crate::keys::{self, pem};
 use crate::peer::ClientCertificate;
 
@@ -243,15 +243,11 @@ fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, Co
 
 /// The bytes of the file at `path`, and its mode.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
-    let unreadable = |source| TlsError::Unreadable { path: path.to_owned(), source };
-    // Not blocking, so that a pipe by that name holds up nobody.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
-    let status = file.metadata().map_err(unreadable)?;
-    if !status.is_file() || status.len() > MAX_FILE {
-        return Err(TlsError::new(path, format!("expected a regular file of at most {} KiB", MAX_FILE >> 10)));
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "it is at most MAX_FILE")]
-    let mut bytes = Zeroizing::new(Vec::with_capacity(status.len() as usize + 1));
-    file.take(MAX_FILE).read_to_end(&mut bytes).map_err(unreadable)?;
-    Ok((bytes, status.mode()))
+    let Contents { bytes, metadata } = files::read(path, MAX_FILE).map_err(|error| match error {
+        ReadError::NotRegular | ReadError::TooLarge(_) => {
+            TlsError::new(path, format!("expected a regular file of at most {} KiB", MAX_FILE >> 10))
+        }
+        ReadError::Io(source) => TlsError::Unreadable { path: path.to_owned(), source },
+    })?;
+    Ok((bytes, metadata.mode()))
 }

@@ -157,23 +157,22 @@ impl Turns {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A ticket for the ring; None if `caller` need not wait.
-    fn join(&self, caller: Caller, lane: &Lane, may_pass: bool) -> Option<Arc<Ticket>> {
+    /// A ticket for the ring, or how `caller` goes on without.
+    fn join(&self, caller: Caller, lane: &Lane, may_pass: bool) -> Result<Arc<Ticket>, Admission> {
         let ring = &mut *self.ring();
         let is_new = !ring.lines.contains_key(&caller.0);
         if is_new {
             if ring.lines.len() >= MAX_CALLERS {
-                return None;
+                return Err(Admission::Direct);
             }
-            ring.lines.insert(caller.0, Line::default());
             ring.order.push_back(caller);
         }
+        let queue = ring.lines.entry(caller.0).or_default();
         if is_new && may_pass {
             // Its line is empty, and goes when the ring comes by it.
             self.changed.notify_one();
-            return None;
+            return Err(Admission::Passed);
         }
-        let queue = ring.lines.get_mut(&caller.0)?;
         let tag = lane.0.load(Ordering::Relaxed).max(queue.now) + 1;
         lane.0.store(tag, Ordering::Relaxed);
         ring.number += 1;
@@ -186,7 +185,7 @@ impl Turns {
         });
         queue.waiting.push(Reverse(Waiting { tag, number: ring.number, ticket: Arc::clone(&ticket) }));
         self.changed.notify_one();
-        Some(ticket)
+        Ok(ticket)
     }
 
     /// Lets through as many as may be. Whether it was any.
@@ -233,29 +232,42 @@ impl Turns {
     }
 }
 
+/// How a request came to its turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Without one: turns are not needed, or the ring is full, and requests are served as they come.
+    Direct,
+    /// It passed those that wait, because its caller has not asked for a while.
+    Passed,
+    /// It waited for so long in the ring behind others of its caller.
+    Waited(Duration),
+}
+
 /// The turn of one request.
 #[derive(Debug, Default)]
 pub(super) struct Turn(Option<Arc<Ticket>>);
 
 impl Turn {
-    /// Ready when the request may go on; how long it has waited in the ring behind others of its caller. With `may_pass` it need not, if its caller
-    /// has not asked for a while.
+    /// Ready when the request may go on. With `may_pass` it does not wait if its caller has not asked for a while.
     pub(super) fn poll(
         &mut self,
         turns: &Turns,
         (caller, lane): (Caller, &Lane),
         may_pass: bool,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Duration>> {
+    ) -> Poll<Admission> {
         if self.0.is_none() && turns.are_needed() {
-            self.0 = turns.join(caller, lane, may_pass);
+            match turns.join(caller, lane, may_pass) {
+                Ok(ticket) => self.0 = Some(ticket),
+                Err(admission) => return Poll::Ready(admission),
+            }
         }
-        let Some(ticket) = &self.0 else { return Poll::Ready(None) };
+        let Some(ticket) = &self.0 else { return Poll::Ready(Admission::Direct) };
         ticket.waker.register(cx.waker());
         if ticket.state.load(Ordering::Acquire) == GRANTED {
             // What waits longer without many of its own before it waits for the processor, not for itself.
             let waited = if ticket.ahead < MANY { Duration::ZERO } else { ticket.since.elapsed() };
-            return Poll::Ready(Some(waited));
+            return Poll::Ready(Admission::Waited(waited));
         }
         Poll::Pending
     }
@@ -343,6 +355,30 @@ mod tests {
         third.end(&turns);
         assert!(!turns.grant());
         assert!(ask(cx).1);
+    }
+
+    /// So many callers that the ring has no room: a further one is served as it comes, and is not taken for one that
+    /// passed.
+    #[test]
+    fn a_full_ring_takes_nobody() {
+        let turns = Turns::new(1);
+        turns.need(true);
+        let (lane, cx) = (Lane::default(), &mut Context::from_waker(Waker::noop()));
+        let ask = |number: usize, cx: &mut Context<'_>| {
+            let [.., high, low] = number.to_be_bytes();
+            let caller = Caller::at(Some(IpAddr::from([10, 0, high, low])));
+            Turn::default().poll(&turns, (caller, &lane), true, cx)
+        };
+        for number in 0..MAX_CALLERS {
+            assert_eq!(ask(number, cx), Poll::Ready(Admission::Passed), "{number}");
+        }
+        for number in MAX_CALLERS..MAX_CALLERS + 10 {
+            assert_eq!(ask(number, cx), Poll::Ready(Admission::Direct), "{number}");
+        }
+        // Those that are in it stay in it.
+        assert_eq!(ask(0, cx), Poll::Pending);
+        turns.grant();
+        assert_eq!(ask(MAX_CALLERS, cx), Poll::Ready(Admission::Passed), "room again");
     }
 
     #[tokio::test]

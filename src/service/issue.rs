@@ -1,5 +1,7 @@
 //! Issuing: limit, mint, record. Every grant ends here.
 
+use std::fmt;
+
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
@@ -15,7 +17,6 @@ pub enum Decision<'s> {
 }
 
 /// What was issued.
-#[derive(Debug)]
 pub struct Issued<'s> {
     /// The access token.
     pub access: Access,
@@ -24,6 +25,15 @@ pub struct Issued<'s> {
     /// When the access token expires, as `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub expire: String,
     decision: Decision<'s>,
+}
+
+/// Not the tokens: they are credentials.
+impl fmt::Debug for Issued<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { access, expire, decision, .. } = self;
+        let mut shown = f.debug_struct("Issued");
+        shown.field("access", access).field("expire", expire).field("decision", decision).finish_non_exhaustive()
+    }
 }
 
 impl Issued<'_> {
@@ -129,5 +139,28 @@ impl<'s> Call<'s> {
                 expires: expire,
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::fixture::Service;
+
+    #[test]
+    fn what_is_issued_prints_no_token() {
+        let service = Service::new();
+        service.cost(0, |call| {
+            let client = call.snapshot.registry.named("orders").unwrap();
+            let issued = call.issue(Decision::Begin(client, service.session(), true)).unwrap();
+            let shown = format!("{issued:?} {issued:#?}");
+            assert!(shown.contains(&issued.access.id) && shown.contains("orders"), "{shown}");
+            // Neither whole nor in part: each segment of a token begins so.
+            assert!(!shown.contains("eyJ"), "{shown}");
+            assert!(issued.access.token.starts_with("eyJ") && issued.refresh.unwrap().starts_with("eyJ"));
+        });
+        let pair = service.pair();
+        let shown = format!("{pair:?}");
+        assert!(shown.contains(&pair.id) && !shown.contains("eyJ"), "{shown}");
     }
 }

@@ -7,7 +7,12 @@
 //! looks like, is the dialect's.
 
 mod call;
+#[cfg(test)]
+mod costs;
 mod denied;
+mod documents;
+#[cfg(test)]
+mod fixture;
 mod inspect;
 mod issue;
 mod publish;
@@ -17,6 +22,7 @@ mod state;
 
 pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
+pub use documents::Documents;
 pub use inspect::Inspected;
 pub use issue::{Decision, Issued};
 pub use publish::{LIST_MAX_AGE, Unpublished};

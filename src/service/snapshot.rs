@@ -8,7 +8,7 @@ use crate::config::Forwarding;
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
-use super::Renderings;
+use super::{Documents, Renderings};
 
 /// All that a request is decided by. It never changes; a reload swaps it.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub publishes_revocations: bool,
     /// Access tokens that were found good.
     pub inspected: Cache<AccessClaims, Renderings>,
+    /// What the service says of itself.
+    pub documents: Documents,
     /// How many client authentications of one address may fail, if that is limited.
     pub failures: Option<Rate>,
     /// Whose pages may read answers.
@@ -83,6 +85,7 @@ impl Snapshot {
             has_session_ids: false,
             publishes_revocations: false,
             inspected: Cache::new(0),
+            documents: Documents::default(),
             failures: None,
             origins: Vec::new(),
             forwarding: Forwarding::default(),

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::Snapshot;
 use crate::clients::FailureLimiter;
 use crate::clock::{Clock, Timestamp};
-use crate::revocation::{Kind, Marks, Revocations};
+use crate::revocation::{Kind, MAX_SIGNED, Marks, Revocations};
 use crate::telemetry::Metrics;
 
 /// The list of revocations in force, and what it was read from. It is no part of a [`Snapshot`]: a new list drops no
@@ -120,12 +120,20 @@ impl State {
         self.refused.load_full()
     }
 
-    /// What is to be warned of now: of what is in force, and of what is not applied yet.
+    /// What is to be warned of at `now`: of `snapshot`, which is in force, and of what is not applied yet.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
-        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
-        let (pending, waiting) = (self.pending.load(), self.revocations.load().waiting.clone());
-        snapshot.warnings(now).map(str::to_owned).chain(pending.iter().cloned()).chain(waiting).collect()
+    pub fn warnings(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
+        let (pending, list) = (self.pending.load(), self.revocations.load());
+        let is_long = snapshot.publishes_revocations && !list.entries.can_be_signed();
+        let unpublished = is_long.then(|| {
+            format!(
+                "the list of revocations is not published, and verifiers that fetch it obey none: more than {MAX_SIGNED} \
+                 entries still matter; revoke a client or a subject instead of each token, or drop old ones with \
+                 `lingpai revoke --prune`"
+            )
+        });
+        let own = snapshot.warnings(now).map(str::to_owned).chain(pending.iter().cloned());
+        own.chain(list.waiting.clone()).chain(unpublished).collect()
     }
 
     /// From now on it says that it is not ready, because it will end.
@@ -133,10 +141,9 @@ impl State {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// What keeps it from being ready, in a word.
+    /// What keeps it from being ready at `now` with `snapshot`, in a word.
     #[must_use]
-    pub fn unready(&self) -> Option<&'static str> {
-        let (snapshot, now) = (self.snapshot.load(), self.clock.now());
+    pub fn unready(&self, snapshot: &Snapshot, now: Timestamp) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
             Some("draining")
         } else if snapshot.keys.signs(now) {

@@ -1,5 +1,7 @@
 //! Issuing: claims, one buffer, one signature.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
@@ -11,7 +13,6 @@ use crate::crypto::{NoRandomness, unique};
 use crate::keys::{Key, KeyRing, Kid, Purpose};
 
 /// An access token.
-#[derive(Debug)]
 pub struct Access {
     /// The token.
     pub token: String,
@@ -24,7 +25,6 @@ pub struct Access {
 }
 
 /// An access token and the refresh token beside it.
-#[derive(Debug)]
 pub struct Pair {
     /// The access token.
     pub access: String,
@@ -36,6 +36,22 @@ pub struct Pair {
     pub id: String,
     /// The key that signed both.
     pub kid: Kid,
+}
+
+/// Not the token: it is a credential.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expires, id, kid, .. } = self;
+        f.debug_struct("Access").field("expires", expires).field("id", id).field("kid", kid).finish_non_exhaustive()
+    }
+}
+
+/// Not the tokens: they are credentials.
+impl fmt::Debug for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { expires, id, kid, .. } = self;
+        f.debug_struct("Pair").field("expires", expires).field("id", id).field("kid", kid).finish_non_exhaustive()
+    }
 }
 
 /// Why no token was issued.

@@ -411,10 +411,10 @@ fn what_each_key_does_at_each_second() {
         assert!(accepts(&new, Purpose::Access) && accepts(&new, Purpose::Refresh), "{after}");
         // Published is what verifies access tokens.
         let published = if *access { vec![old.jwk(), new.jwk()] } else { vec![new.jwk()] };
-        assert_eq!(ring.jwks(now).body(), &format!("{{\"keys\":[{}]}}", published.join(",")), "{after}");
+        assert_eq!(ring.jwks(now).document().body(), &format!("{{\"keys\":[{}]}}", published.join(",")), "{after}");
         // Every replica has the same tag, however long it has been running.
         let other = KeyRing::lenient(keys::load(folder.path()).unwrap(), plan.clone());
-        assert_eq!(ring.jwks(now).etag(), other.jwks(now).etag());
+        assert_eq!(ring.jwks(now).document().etag(), other.jwks(now).document().etag());
     }
 }
 

@@ -106,7 +106,7 @@ proptest! {
         for alg in Alg::ALL {
             let Some(pair) = minted(keys, alg, &session, access, refresh) else { continue };
             let jwks = keys.jwks(session.start);
-            let jwks = std::str::from_utf8(jwks.body()).unwrap();
+            let jwks = std::str::from_utf8(jwks.document().body()).unwrap();
             prop_assert_eq!(verify_with_jwks(&pair.access, jwks), Ok(()));
             prop_assert!(verify_with_jwks(&pair.refresh, jwks).is_err(), "a refresh token is nobody else's");
 
@@ -140,7 +140,7 @@ proptest! {
         for alg in Alg::ALL {
             let Some(pair) = minted(keys, alg, &session, 600, DAY) else { continue };
             let jwks = keys.jwks(session.start);
-            let jwks = std::str::from_utf8(jwks.body()).unwrap();
+            let jwks = std::str::from_utf8(jwks.document().body()).unwrap();
             for (purpose, token) in [(Purpose::Access, &pair.access), (Purpose::Refresh, &pair.refresh)] {
                 let index = place.index(token.len());
                 let (before, rest) = token.split_at(index);

@@ -229,7 +229,7 @@ fn rates_are_kept_over_a_reload() {
 #[test]
 fn when_there_is_too_much_only_what_is_cheap_is_answered() {
     let app = TestApp::start();
-    let refusals = lingpai::http::Refusals::new(&app.state, lingpai::http::RequestIds::new().unwrap());
+    let refusals = lingpai::http::LoadShedding::new(&app.state, lingpai::http::RequestIds::new().unwrap());
     let ask = |method: Method, path: &'static str| {
         let request = poem::http::Request::builder().method(method).uri(path).header("host", "a").body(()).unwrap();
         refusals.of(&request, true)

@@ -474,7 +474,7 @@ fn limits_and_metrics() {
 #[test]
 fn when_there_is_too_much_to_do() {
     let app = TestApp::start();
-    let refusals = lingpai::http::Refusals::new(&app.state, lingpai::http::RequestIds::new().unwrap());
+    let refusals = lingpai::http::LoadShedding::new(&app.state, lingpai::http::RequestIds::new().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for path in ["/oauth2/token", "/oauth2/introspect"] {
         let request = poem::http::Request::builder().method("POST").uri(path).header("host", "a").body(()).unwrap();

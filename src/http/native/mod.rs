@@ -60,7 +60,7 @@ impl Native {
         let (auth, order) = body.0.authenticated_by(header)?;
         let client = call.authenticate(&auth)?;
         let issued = grants::issue(&call, NativeCreate { client, order })?;
-        Ok(Reply::secret(TokenPair::from(issued).json().into()))
+        Ok(Reply::no_store(TokenPair::from(issued).json().into()))
     }
 
     /// Inspect a token
@@ -95,7 +95,7 @@ impl Native {
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
         let call = context.call(&self.state);
         let issued = grants::issue(&call, NativeRefresh { token: presented.token()?, scope: body.0.scope })?;
-        Ok(Reply::secret(TokenPair::from(issued).json().into()))
+        Ok(Reply::no_store(TokenPair::from(issued).json().into()))
     }
 }
 
@@ -125,7 +125,7 @@ impl Rendered for Inspected {
 
 impl Inspected {
     fn reply(&self) -> Reply<TokenInfo> {
-        Reply::secret(self.body.clone().into())
+        Reply::no_store(self.body.clone().into())
             .header(SUBJECT, self.subject.clone())
             .header(CLIENT, self.client.clone())
             .header(SCOPE, self.scope.clone())

@@ -20,7 +20,8 @@ use crate::service::Issued;
 use crate::token::{AccessClaims, Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
 
 /// An access token and what continues it.
-#[derive(Debug, Object)]
+// No `Debug`, so that nothing can print it.
+#[derive(Object)]
 pub(super) struct TokenPair {
     /// The access token: a JWT (RFC 9068).
     pub(super) value: String,
@@ -114,7 +115,7 @@ json_object! {
         /// What the token is to allow; default: all that the client may have.
         scope: List<ScopeToken>,
         /// Who may accept it; default: the client's audience, else the service's.
-        audience: List<Audience>,
+        audience: Audiences,
         /// Whom it is about; default: the client's id.
         subject: Subject,
         /// Seconds that it lives; default and most: the client's access lifetime.
@@ -255,6 +256,24 @@ impl Kind for ExtraClaims {
 
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer)
+    }
+}
+
+/// A list of audiences.
+impl Kind for Audiences {
+    type Value = Self;
+
+    fn expected() -> Cow<'static, str> {
+        List::<Audience>::expected()
+    }
+
+    fn schema() -> MetaSchema {
+        List::<Audience>::schema()
+    }
+
+    fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let all = List::<Audience>::read(deserializer)?;
+        Self::collect(all).ok_or_else(|| D::Error::custom("none, or too many"))
     }
 }
 

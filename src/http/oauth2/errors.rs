@@ -43,12 +43,13 @@ pub(super) struct OAuthFailure {
 }
 
 impl OAuthFailure {
-    fn new(error: &'static str, description: impl Into<Cow<'static, str>>, cause: &'static str) -> Self {
+    /// 400, with the kind of error as the cause.
+    fn new(error: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
             error,
             description: description.into(),
-            cause,
+            cause: error,
             is_challenge: false,
             retry_after: None,
         }
@@ -56,22 +57,22 @@ impl OAuthFailure {
 
     /// A request of another form than the dialect's.
     pub(super) fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
-        Self::new("invalid_request", description, "invalid_request")
+        Self::new("invalid_request", description)
     }
 
     /// A grant that there is not.
     pub(super) fn unsupported_grant_type(description: String) -> Self {
-        Self::new("unsupported_grant_type", description, "unsupported_grant_type")
+        Self::new("unsupported_grant_type", description)
     }
 
     /// A scope of another form.
     pub(super) fn invalid_scope(description: impl Into<Cow<'static, str>>) -> Self {
-        Self::new("invalid_scope", description, "invalid_scope")
+        Self::new("invalid_scope", description)
     }
 
     /// An audience or a resource of another form.
     pub(super) fn invalid_target(description: impl Into<Cow<'static, str>>) -> Self {
-        Self::new("invalid_target", description, "invalid_target")
+        Self::new("invalid_target", description)
     }
 
     /// No client authenticated: the same for every cause. The challenge answers an `Authorization` header only, for
@@ -80,25 +81,29 @@ impl OAuthFailure {
         Self {
             status: StatusCode::UNAUTHORIZED,
             is_challenge: in_header,
-            ..Self::new("invalid_client", "client authentication failed", why.word())
+            cause: why.word(),
+            ..Self::new("invalid_client", "client authentication failed")
         }
     }
 
     /// What the service refused; `in_header` if the client authenticated by an `Authorization` header.
     pub(super) fn of(denied: Denied, in_header: bool) -> Self {
-        let cause = denied.word();
+        Self { cause: denied.word(), ..Self::said_of(denied, in_header) }
+    }
+
+    fn said_of(denied: Denied, in_header: bool) -> Self {
         match denied {
             Denied::Client(why) => Self::invalid_client(in_header, why),
             Denied::Limited(wait) => Self {
                 status: StatusCode::TOO_MANY_REQUESTS,
                 retry_after: Some(whole_seconds(wait)),
-                ..Self::new("temporarily_unavailable", "too many requests; try again later", "TooManyRequests")
+                ..Self::new("temporarily_unavailable", "too many requests; try again later")
             },
             Denied::Policy(refusal) => Self::refused(&refusal),
             Denied::MissingScope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
             Denied::GrantType => {
                 let description = "this client may not use this grant; see its `grants` in the configuration";
-                Self::new("unauthorized_client", description, cause)
+                Self::new("unauthorized_client", description)
             }
             Denied::Malformed
             | Denied::Token(_)
@@ -106,19 +111,18 @@ impl OAuthFailure {
             | Denied::Session(_)
             | Denied::OtherAudience
             | Denied::OtherDialect
-            | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted", cause),
+            | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted"),
             Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
             )),
             Denied::Mint(MintError::NoKey) => Self {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 retry_after: Some(1),
-                ..Self::new("temporarily_unavailable", "no key signs at the moment", "no_key_signs")
+                ..Self::new("temporarily_unavailable", "no key signs at the moment")
             },
-            Denied::Mint(MintError::NoRandomness) => Self {
-                status: StatusCode::INTERNAL_SERVER_ERROR,
-                ..Self::new("server_error", "the server failed", "no_randomness")
-            },
+            Denied::Mint(MintError::NoRandomness) => {
+                Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::new("server_error", "the server failed") }
+            }
         }
     }
 
@@ -126,9 +130,7 @@ impl OAuthFailure {
         match refusal {
             Refusal::Scope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
             Refusal::Audience(audience) => Self::invalid_target(format!("the audience {audience} is not allowed")),
-            Refusal::Subject(subject) => {
-                Self::new("invalid_grant", format!("the subject {subject} is not allowed"), "invalid_grant")
-            }
+            Refusal::Subject(subject) => Self::new("invalid_grant", format!("the subject {subject} is not allowed")),
             Refusal::Claim(name) => Self::invalid_request(format!("the claim {name} is not allowed")),
             Refusal::Anonymous(member) => Self::invalid_request(format!("{member} is not allowed without credentials")),
             Refusal::Lifetime(most) => Self::invalid_request(format!("lifetime must be at most {most} seconds")),

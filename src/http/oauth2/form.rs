@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaMediaType, MetaRequest, Registry};
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions, types};
+use poem_openapi::types::Type;
+use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
@@ -18,8 +19,8 @@ const REPEATABLE: [&str; 2] = ["audience", "resource"];
 /// The media type, as the specification names it.
 pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// The parameters of a form. Those without a value count as absent.
-#[derive(Debug, Default)]
+/// The parameters of a form. Those without a value count as absent. It has no `Debug`: it may hold credentials.
+#[derive(Default)]
 pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
@@ -57,32 +58,26 @@ impl Form {
     }
 }
 
-/// What a form means, and how the specification describes it.
-pub(super) trait Described: Send {
-    /// The schema of its parameters.
-    type Schema: types::Type;
-}
-
 /// The body of a request that is a form. It is described as `T`.
 pub(super) struct FormBody<T> {
     pub(super) form: Form,
     described: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<'a, T: Described> ApiExtractor<'a> for FormBody<T> {
+impl<'a, T: Type> ApiExtractor<'a> for FormBody<T> {
     const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::RequestObject];
 
     type ParamType = ();
     type ParamRawType = ();
 
     fn register(registry: &mut Registry) {
-        <T::Schema as types::Type>::register(registry);
+        T::register(registry);
     }
 
     fn request_meta() -> Option<MetaRequest> {
         Some(MetaRequest {
             description: None,
-            content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: <T::Schema as types::Type>::schema_ref() }],
+            content: vec![MetaMediaType { content_type: MEDIA_TYPE, schema: T::schema_ref() }],
             required: true,
         })
     }

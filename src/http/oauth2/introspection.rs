@@ -5,13 +5,12 @@ use poem_openapi::Object;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
-use super::form::Described;
 use crate::http::reply::Answer;
 use crate::service::Rendered;
 use crate::token::{AccessClaims, Audiences, Dialect, Scope};
 
 /// A token that others presented (RFC 7662 §2.1).
-#[derive(Debug, Object)]
+#[derive(Object)]
 #[oai(rename = "IntrospectionRequest")]
 pub(super) struct IntrospectionRequest {
     /// The token.
@@ -26,10 +25,6 @@ pub(super) struct IntrospectionRequest {
     client_assertion: Option<String>,
     /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, beside `client_assertion`.
     client_assertion_type: Option<String>,
-}
-
-impl Described for IntrospectionRequest {
-    type Schema = Self;
 }
 
 /// What the token says (RFC 7662 §2.2). Of a token that is not active there is `active` alone; of one that is, extra

@@ -1,17 +1,15 @@
 //! Authorization server metadata (RFC 8414): complete, true, and built from the configuration alone.
 
-use poem::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ETAG};
-use poem::http::{HeaderMap, HeaderValue};
+use poem::http::HeaderMap;
 use poem::{Endpoint, IntoResponse as _, Request, Response};
 use poem_openapi::Object;
 use serde_json::{Value, json};
 
-use crate::clients::GrantType;
-use crate::crypto::{hex, sha256};
+use crate::clients::{AuthMethods, GrantType};
+use crate::crypto::Document;
+use crate::http::cacheable;
 use crate::http::context::RequestContext;
-use crate::http::cors::ANY_ORIGIN;
 use crate::http::problem::Problem;
-use crate::http::public::names;
 use crate::http::reply::{Answer, Reply};
 use crate::http::routes::Routes;
 use crate::service::{Snapshot, TOKEN_ENDPOINT};
@@ -88,27 +86,24 @@ impl Endpoint for Inserted {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let context = request.data::<RequestContext>().ok_or(Problem::Internal("no_context"))?;
-        Ok(reply(Kind::OAuth, context.snapshot(), request.headers()).into_response())
+        Ok(reply(Kind::OAuth, context.snapshot(), request.headers())?.into_response())
     }
 }
 
-/// The document, or 304 for a copy that is current.
-pub(super) fn reply(kind: Kind, snapshot: &Snapshot, request: &HeaderMap) -> Reply<Metadata> {
-    let body = format!("{:#}\n", document(kind, snapshot));
-    let etag = format!("\"{}\"", hex(&sha256(body.as_bytes())).get(..32).unwrap_or_default());
-    let reply = if names(request, &etag) { Reply::not_modified() } else { Reply::bytes(body.into()) };
-    #[expect(clippy::expect_used, reason = "digits and letters")]
-    let text = |text: &str| HeaderValue::from_str(text).expect("visible ASCII");
-    reply
-        .header(ETAG, text(&etag))
-        .header(CACHE_CONTROL, text(&format!("public, max-age={}", snapshot.jwks_max_age)))
-        .header(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN)
+/// The document, made once, or 304 for a copy that is current.
+pub(super) fn reply(kind: Kind, snapshot: &Snapshot, request: &HeaderMap) -> Result<Reply<Metadata>, Problem> {
+    let kept = match kind {
+        Kind::OAuth => &snapshot.documents.metadata,
+        Kind::OpenId => &snapshot.documents.openid_metadata,
+    };
+    let document = kept.get_or_init(|| Document::new(format!("{:#}\n", document(kind, snapshot))));
+    cacheable::reply(request, document, snapshot.jwks_max_age)
 }
 
 fn document(kind: Kind, snapshot: &Snapshot) -> Value {
     let issuer = &snapshot.issuer;
     let grants: Vec<_> = snapshot.registry.grants().iter().map(GrantType::name).collect();
-    let (by_secret, by_assertion) = snapshot.registry.methods();
+    let AuthMethods { secret: by_secret, assertion: by_assertion } = snapshot.registry.methods();
     let secret = ["client_secret_basic", "client_secret_post"].into_iter().filter(|_| by_secret);
     let methods: Vec<_> = secret.chain(by_assertion.then_some("private_key_jwt")).collect();
     let mut document = json!({
@@ -130,7 +125,7 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
         }
     }
     if let (true, Some(members)) = (kind == Kind::OpenId, document.as_object_mut()) {
-        let algorithms: Vec<_> = snapshot.registry.algorithms().into_iter().map(crate::keys::Alg::name).collect();
+        let algorithms: Vec<_> = snapshot.registry.algorithms().iter().map(|alg| alg.name()).collect();
         members.insert("subject_types_supported".to_owned(), json!(["public"]));
         members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
     }

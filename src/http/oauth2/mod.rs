@@ -66,7 +66,7 @@ impl OAuth2 {
         let presented = Presented::take(header, &mut form)?;
         let asked = Asked::read(&mut form)?;
         let issued = asked.issue(&call, presented.client(&call)?)?;
-        Ok(Reply::secret(TokenResponse::new(issued, call.now).json().into()))
+        Ok(Reply::no_store(TokenResponse::new(issued, call.now).json().into()))
     }
 
     /// Introspect a token
@@ -85,8 +85,8 @@ impl OAuth2 {
         let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
         Ok(match call.introspect(presented.client(&call)?, &token) {
-            Ok(inspected) => Reply::secret(inspected.rendered::<Introspected>().0.clone().into()),
-            Err(_) => Reply::secret(INACTIVE.into()),
+            Ok(inspected) => Reply::no_store(inspected.rendered::<Introspected>().0.clone().into()),
+            Err(_) => Reply::no_store(INACTIVE.into()),
         })
     }
 
@@ -99,7 +99,7 @@ impl OAuth2 {
         headers: &HeaderMap,
         context: Data<&RequestContext>,
     ) -> Result<Reply<Metadata>, Failure<WithNothing>> {
-        Ok(metadata::reply(Kind::OAuth, context.snapshot(), headers))
+        Ok(metadata::reply(Kind::OAuth, context.snapshot(), headers)?)
     }
 
     /// Read the metadata, for `OpenID` Connect
@@ -111,6 +111,6 @@ impl OAuth2 {
         headers: &HeaderMap,
         context: Data<&RequestContext>,
     ) -> Result<Reply<Metadata>, Failure<WithNothing>> {
-        Ok(metadata::reply(Kind::OpenId, context.snapshot(), headers))
+        Ok(metadata::reply(Kind::OpenId, context.snapshot(), headers)?)
     }
 }

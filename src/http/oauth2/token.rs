@@ -5,7 +5,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
-use super::form::{Described, Form};
+use super::form::Form;
 use crate::clients::{Client, GrantType, Order};
 use crate::clock::Timestamp;
 use crate::grants::{self, ClientCredentials, RefreshToken};
@@ -14,14 +14,15 @@ use crate::service::{Call, Denied, Issued};
 use crate::token::{Audience, Audiences, Scope, ScopeToken};
 
 /// What to issue (RFC 6749 §4.4.2 and §6).
-#[derive(Debug, Object)]
+#[derive(Object)]
 #[oai(rename = "OAuthTokenRequest")]
 pub(super) struct TokenRequest {
     /// `client_credentials` or `refresh_token`.
     grant_type: String,
     /// Scope tokens with spaces between; default: all that the client may have, or that the session has.
     scope: Option<String>,
-    /// Who may accept the token; default: the client's audience. It may be repeated.
+    /// Who may accept the token; default: the client's audience, or that of the session. With `refresh_token` it narrows
+    /// the new access token. It may be repeated.
     audience: Option<String>,
     /// The same, as a URI (RFC 8707 §2). It may be repeated.
     resource: Option<String>,
@@ -37,12 +38,8 @@ pub(super) struct TokenRequest {
     client_assertion_type: Option<String>,
 }
 
-impl Described for TokenRequest {
-    type Schema = Self;
-}
-
 /// An access token (RFC 6749 §5.1).
-#[derive(Debug, Object, Serialize)]
+#[derive(Object, Serialize)]
 #[oai(rename = "OAuthToken", skip_serializing_if_is_none)]
 pub(super) struct TokenResponse {
     /// The access token: a JWT (RFC 9068).
@@ -83,7 +80,7 @@ impl TokenResponse {
 /// What a request asks for.
 pub(super) enum Asked {
     ClientCredentials(Order),
-    RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>),
+    RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>, Option<Audiences>),
 }
 
 impl Asked {
@@ -97,7 +94,8 @@ impl Asked {
             }
             Some(GrantType::RefreshToken) => {
                 let missing = || OAuthFailure::invalid_request("refresh_token is missing");
-                Ok(Self::RefreshToken(form.take("refresh_token").ok_or_else(missing)?, scope(form)?))
+                let token = form.take("refresh_token").ok_or_else(missing)?;
+                Ok(Self::RefreshToken(token, scope(form)?, audience(form)?))
             }
             None => {
                 let known = GrantType::ALL.map(GrantType::name).join(" or ");
@@ -110,7 +108,9 @@ impl Asked {
     pub(super) fn issue<'s>(self, call: &Call<'s>, client: &'s Client) -> Result<Issued<'s>, OAuthFailure> {
         let issued = match self {
             Self::ClientCredentials(order) => grants::issue(call, ClientCredentials { client, order }),
-            Self::RefreshToken(token, scope) => grants::issue(call, RefreshToken { client, token: &token, scope }),
+            Self::RefreshToken(token, scope, audience) => {
+                grants::issue(call, RefreshToken { client, token: &token, scope, audience })
+            }
         };
         issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
     }
@@ -136,21 +136,17 @@ fn scope(form: &mut Form) -> Result<Option<Vec<ScopeToken>>, OAuthFailure> {
 }
 
 /// `audience` and `resource`, which name the same: who may accept the token.
-fn audience(form: &Form) -> Result<Option<Vec<Audience>>, OAuthFailure> {
+fn audience(form: &Form) -> Result<Option<Audiences>, OAuthFailure> {
     let mut all = Vec::new();
-    let mut count = 0;
     for text in form.all("audience").chain(form.all("resource")) {
-        count += 1;
-        let audience = Audience::parse(text).filter(|_| count <= Audiences::MAX).ok_or_else(|| {
+        let audience = Audience::parse(text).filter(|_| all.len() < Audiences::MAX).ok_or_else(|| {
             OAuthFailure::invalid_target(format!(
                 "audience and resource must name 1 to {} audiences, each {}",
                 Audiences::MAX,
                 Audience::EXPECTED
             ))
         })?;
-        if !all.contains(&audience) {
-            all.push(audience);
-        }
+        all.push(audience);
     }
-    Ok((count > 0).then_some(all))
+    Ok(Audiences::collect(all))
 }

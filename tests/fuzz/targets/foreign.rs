@@ -15,8 +15,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fuzz::{Json, NOW};
 use libfuzzer_sys::fuzz_target;
 use lingpai::clock::Timestamp;
+use lingpai::token::MAX_TOKEN;
 use lingpai::foreign::{
-    HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MAX_TOKEN, MaxAge, Owner, Rules, Unverified, verify, verify_signature,
+    HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MaxAge, Owner, Rules, Unverified, verify, verify_signature,
 };
 use lingpai::keys::{Key, KeyRing, Plan, Purpose};
 
@@ -212,6 +213,8 @@ fn key_set(text: &str) {
         Ok(client) => assert_eq!((client.len(), issuer.as_ref().unwrap().len()), (keys.len(), keys.len())),
         Err(KeySetError::Empty) => assert!(keys.is_empty()),
         Err(KeySetError::Unusable { index, .. }) => assert!(*index < keys.len()),
+        Err(KeySetError::PrivateBeside(member)) => assert!(read.members().unwrap().contains_key(*member)),
+        Err(KeySetError::RepeatedKey { index, first }) => assert!(first < index && *index < keys.len()),
         Err(other) => panic!("{other}"),
     }
 }

@@ -139,3 +139,16 @@ fn requests_have_no_line_where_the_access_log_is_off() {
     let count = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
     assert_eq!((count("answered"), count("refused"), count("token")), (0, 0, 1), "{}", ran.err);
 }
+
+/// A method that HTTP defines is logged, also where the path does not support it; metrics count both as `other`.
+#[test]
+fn a_method_that_is_refused_is_logged() {
+    let server = Home::standard().serve(&[]);
+    for (id, method) in [("defined", "DELETE"), ("invented", "PURGE")] {
+        assert_eq!(server.send(method, "/token", &format!("X-Request-Id: {id}"), "").status, 405);
+    }
+    let ran = server.stop("TERM");
+    let logged: Vec<Value> = ran.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let method = |id: &str| &logged.iter().find(|line| line["request_id"] == id).unwrap()["method"];
+    assert_eq!((method("defined"), method("invented")), (&"DELETE".into(), &"".into()), "{}", ran.err);
+}

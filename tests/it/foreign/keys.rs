@@ -6,6 +6,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use serde_json::{Value, json};
 
+use crate::forge::Forge;
+
 use super::{AUDIENCE, FORGES, encode, good, header, judge, jwk, parse, set, sign};
 
 #[test]
@@ -214,6 +216,56 @@ fn a_set_is_refused_as_a_whole() {
     assert_eq!(set(&[keys[0].clone(), unused]).len(), 1);
     assert!(set(&[]).is_empty());
     assert_eq!(parse(&[], Owner::Client).unwrap_err(), KeySetError::Empty);
+}
+
+/// A client's token could not say which it means; a public key with a private one's members has been copied too far.
+#[test]
+fn a_clients_set_names_each_key_once() {
+    let [es256, eddsa, rsa] = &*FORGES;
+    let named = |forge: &Forge, kid: &str| jwk(forge, &json!({"kid": kid}));
+    let nameless = |forge: &Forge, alg: Option<&str>| {
+        let mut jwk = jwk(forge, &json!({}));
+        let members = jwk.as_object_mut().unwrap();
+        members.remove("kid");
+        members.remove("alg");
+        members.extend(alg.map(|alg| ("alg".to_owned(), json!(alg))));
+        jwk
+    };
+    for (keys, index, first) in [
+        (vec![nameless(es256, None), nameless(es256, None)], 1, 0),
+        (vec![nameless(eddsa, None), nameless(es256, None), nameless(eddsa, Some("EdDSA"))], 2, 0),
+        (vec![named(es256, "a"), nameless(eddsa, None), nameless(es256, None)], 2, 0),
+        (vec![nameless(rsa, None), named(rsa, "a")], 1, 0),
+    ] {
+        let refusal = parse(&keys, Owner::Client).unwrap_err();
+        assert_eq!(refusal, KeySetError::RepeatedKey { index, first });
+        let said = format!(
+            "keys[{index}] is the same key as keys[{first}]; expected each key once, or a kid of its own for each"
+        );
+        assert_eq!(refusal.to_string(), said);
+        assert!(parse(&keys, Owner::Issuer).is_ok(), "an issuer's is not ours to mend");
+    }
+    for keys in [
+        [named(es256, "a"), named(es256, "b")],
+        [nameless(es256, None), nameless(eddsa, None)],
+        // A token without kid is for one of these alone.
+        [nameless(rsa, Some("RS256")), nameless(rsa, Some("PS256"))],
+    ] {
+        assert_eq!(parse(&keys, Owner::Client).unwrap().len(), 2);
+    }
+    let repeated = parse(&[named(es256, "a"), named(eddsa, "a")], Owner::Client).unwrap_err();
+    assert_eq!(repeated.to_string(), "two keys have the kid \"a\"; expected another kid for each key");
+
+    for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
+        for keys in [json!([named(es256, "a")]), json!([]), Value::Null] {
+            let text = json!({"keys": keys, member: "AQAB"}).to_string();
+            let refusal = KeySet::parse(text.as_bytes(), Owner::Client).unwrap_err();
+            assert_eq!(
+                refusal.to_string(),
+                format!("the key set has the private member \"{member}\" beside \"keys\"; expected public keys only")
+            );
+        }
+    }
 }
 
 /// What the room refuses in a key set before jsonwebtoken is asked.

@@ -9,9 +9,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::foreign::{
-    Assertion, HeaderPolicy, KeySet, KeySetError, MAX_TOKEN, MaxAge, Owner, Rejected, Rules, Unverified, verify,
+    Assertion, HeaderPolicy, KeySet, KeySetError, MaxAge, Owner, Rejected, Rules, Unverified, verify,
 };
 use lingpai::keys::Purpose;
+use lingpai::token::MAX_TOKEN;
 use ring::signature::RSA_PSS_SHA256;
 use serde_json::{Value, json};
 

@@ -1,0 +1,75 @@
+//! What refusals cost, in signatures checked: time must not tell what a caller may not know.
+
+use serde_json::json;
+
+use super::fixture::Service;
+use super::{Denied, Unauthenticated};
+use crate::clients::ClientAuth;
+use crate::foreign::Rejected;
+use crate::token::Pair;
+
+/// `token` with the signature of `other`.
+fn with_signature_of(token: &str, other: &str) -> String {
+    let (message, signature) = (token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
+    format!("{message}.{signature}")
+}
+
+/// "An unknown client costs the same": whoever the assertion names, and whatever key it names, one signature is checked.
+#[test]
+fn an_assertion_of_nobody_costs_as_much_as_a_wrong_one() {
+    let service = Service::new();
+    let kid = service.key.kid().as_str();
+    let good = service.assertion(&json!({"alg": "ES256", "kid": kid}), "signer");
+    let authenticate = |text: &str| {
+        let auth = ClientAuth::Assertion(text.to_owned().into());
+        service.cost(0, |call| call.authenticate(&auth).map(|client| client.id.to_string()))
+    };
+    assert_eq!(authenticate(&good), (Ok("signer".to_owned()), 1));
+    let wrong = with_signature_of(&good, &service.assertion(&json!({"alg": "ES256"}), "signer"));
+    for (text, why) in [
+        (wrong, Unauthenticated::Assertion(Rejected::BadSignature)),
+        (service.assertion(&json!({"alg": "ES256", "kid": kid}), "nobody"), Unauthenticated::UnknownClient),
+        (service.assertion(&json!({"alg": "RS256"}), "nobody"), Unauthenticated::UnknownClient),
+        (service.assertion(&json!({"alg": "ES256"}), "orders"), Unauthenticated::NoKeys),
+        (
+            service.assertion(&json!({"alg": "ES256", "kid": "other"}), "signer"),
+            Unauthenticated::Assertion(Rejected::UnknownKey),
+        ),
+        (
+            service.assertion(&json!({"alg": "EdDSA", "kid": kid}), "signer"),
+            Unauthenticated::Assertion(Rejected::WrongAlgorithm),
+        ),
+        (service.assertion(&json!({"alg": "PS256"}), "signer"), Unauthenticated::Assertion(Rejected::UnknownKey)),
+    ] {
+        assert_eq!(authenticate(&text), (Err(Denied::Client(why)), 1), "{text}");
+    }
+}
+
+/// "Everything else, refresh tokens too, is exactly `{"active":false}`, at the same cost."
+#[test]
+fn whatever_is_not_active_costs_one_signature() {
+    let service = Service::new();
+    let Pair { access, refresh, .. } = service.pair();
+    let introspect = |now: i64, text: &str| {
+        let (answer, cost) = service.cost(now, |call| {
+            let gate = call.snapshot.registry.named("gate").unwrap();
+            call.introspect(gate, text).map(|_| ())
+        });
+        (answer.is_ok(), cost)
+    };
+    let forged = with_signature_of(&access, &service.pair().access);
+    assert_eq!(introspect(0, &forged), (false, 1), "forged");
+    // It is for another audience: when it is new, and when it is known.
+    assert_eq!(introspect(0, &access), (false, 1), "of another client, new");
+    assert_eq!(introspect(0, &access), (false, 1), "of another client, known");
+    assert_eq!(introspect(700, &access), (false, 1), "expired");
+    for (text, what) in [
+        (refresh.as_str(), "refresh token"),
+        ("x", "garbage"),
+        ("", "nothing"),
+        ("a.b.c", "garbage with dots"),
+        (&"é".repeat(9_000), "longer than a token may be"),
+    ] {
+        assert_eq!(introspect(0, text), (false, 1), "{what}");
+    }
+}

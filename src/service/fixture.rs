@@ -1,0 +1,89 @@
+//! A service for the tests of this room.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use super::{Call, Notes, Origin, State};
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Overrides};
+use crate::crypto::effort;
+use crate::keys::{self, Alg, Key, Purpose};
+use crate::token::{self, Dialect, Grant, Pair, Scope, Session};
+
+const ISSUER: &str = "https://tokens.example.com";
+/// When its tokens are issued.
+const NOW: i64 = 1_780_315_200;
+
+/// A service with the clients `orders` (a secret), `gate` (which serves an API) and `signer` (a key set).
+pub(super) struct Service {
+    pub(super) state: State,
+    /// What `signer` signs with.
+    pub(super) key: Key,
+    _folder: tempfile::TempDir,
+}
+
+impl Service {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let key = keys::generate(&path("signer"), Alg::Es256, at(-60)).unwrap();
+        std::fs::write(path("signer.json"), format!("{{\"keys\":[{}]}}", key.jwk())).unwrap();
+        keys::generate(&path("keys"), Alg::Es256, at(-60)).unwrap();
+        let secret = crate::clients::SecretDigest::of(b"secret").written();
+        let config = format!(
+            "issuer = \"{ISSUER}\"\n[[clients]]\nid = \"orders\"\nsecrets = [\"{secret}\"]\naudience = [\"a\"]\n\
+             [[clients]]\nid = \"gate\"\nsecrets = [\"{secret}\"]\naccepts = [\"b\"]\n\
+             [[clients]]\nid = \"signer\"\njwks = \"signer.json\"\n"
+        );
+        let config = Config::parse(&path("lingpai.toml"), config, Overrides::default()).unwrap();
+        let snapshot = crate::app::snapshot(&config, at(0)).unwrap();
+        Self { state: State::new(snapshot, Clock::manual(at(0))), key, _folder: folder }
+    }
+
+    /// What `ask` says, and how many signatures it checks.
+    pub(super) fn cost<T>(&self, now: i64, ask: impl FnOnce(Call<'_>) -> T) -> (T, usize) {
+        let (snapshot, notes) = (self.state.snapshot(), Notes::default());
+        let origin = Origin { request_id: "1", address: "unix", prefix: None };
+        let call = Call { state: &self.state, snapshot: &snapshot, now: at(now), origin, notes: &notes };
+        effort::of(|| ask(call))
+    }
+
+    /// An assertion by the signer's key.
+    pub(super) fn assertion(&self, header: &serde_json::Value, issuer: &str) -> String {
+        let payload = json!({"iss": issuer, "sub": issuer, "aud": ISSUER, "exp": NOW + 60});
+        let [header, payload] = [header, &payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let message = format!("{header}.{payload}");
+        let signature = self.key.sign(Purpose::Access, message.as_bytes()).unwrap();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// A session of `orders`.
+    pub(super) fn session(&self) -> Session {
+        let snapshot = self.state.snapshot();
+        let client = snapshot.registry.named("orders").unwrap();
+        Session {
+            id: None,
+            dialect: Dialect::OAuth2,
+            client: client.id.clone(),
+            subject: (&client.id).into(),
+            scope: Scope::default(),
+            audience: client.audience.clone(),
+            claims: token::ExtraClaims::default(),
+            lifetime: None,
+            start: at(0),
+            end: at(3_600),
+        }
+    }
+
+    /// A pair of tokens of `orders`.
+    pub(super) fn pair(&self) -> Pair {
+        let (snapshot, session) = (self.state.snapshot(), self.session());
+        let grant = Grant::whole(&session, Alg::Es256, 600, 3_600);
+        token::mint(&snapshot.keys, ISSUER, &session, &grant, at(0)).unwrap()
+    }
+}
+
+pub(super) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(NOW + seconds)
+}
