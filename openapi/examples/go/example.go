@@ -140,6 +140,7 @@ type Keys struct {
 	staleAt, fetchAt time.Time
 }
 
+// pause is the shortest time between two fetches of the same.
 const pause = 5 * time.Second
 
 var (
@@ -191,14 +192,19 @@ func (k *Keys) fetch() error {
 			k.keys[key.Kid] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
 		}
 	}
+	k.staleAt = time.Now().Add(freshFor(response))
+	return nil
+}
+
+// freshFor says how long an answer may be kept.
+func freshFor(response *http.Response) time.Duration {
 	fresh := pause
 	if age := maxAge.FindStringSubmatch(response.Header.Get("Cache-Control")); age != nil {
 		if seconds, err := strconv.Atoi(age[1]); err == nil && time.Duration(seconds)*time.Second > fresh {
 			fresh = time.Duration(seconds) * time.Second
 		}
 	}
-	k.staleAt = time.Now().Add(fresh)
-	return nil
+	return fresh
 }
 
 func number(text string) *big.Int {
@@ -233,34 +239,42 @@ func has(list []string, wanted string) bool {
 	return false
 }
 
-// Verify reads an access token as RFC 9068 says. By hand, since that is short for one algorithm; for more than one, take
-// github.com/golang-jwt/jwt.
-func (k *Keys) Verify(token string) (*claims, error) {
+// open reads the claims of a JWT of this type that lingpai signed. By hand, since that is short for one algorithm; for
+// more than one, take github.com/golang-jwt/jwt.
+func (k *Keys) open(token, typ string, claims any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, errInvalid
+		return errInvalid
 	}
 	var header struct{ Alg, Kid, Typ string }
 	// The algorithm is the one that this service was told to expect, never what the token says; without a look at `typ`,
 	// other tokens of the same issuer would do.
-	if !decode(parts[0], &header) || header.Alg != "ES256" || header.Typ != "at+jwt" {
-		return nil, errInvalid
+	if !decode(parts[0], &header) || header.Alg != "ES256" || header.Typ != typ {
+		return errInvalid
 	}
 	key, err := k.Key(header.Kid)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	if err != nil || len(signature) != 64 {
-		return nil, errInvalid
+		return errInvalid
 	}
 	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if !ecdsa.Verify(key, digest[:], r, s) {
-		return nil, errInvalid
+	if !ecdsa.Verify(key, digest[:], r, s) || !decode(parts[1], claims) {
+		return errInvalid
 	}
+	return nil
+}
+
+// Verify reads an access token as RFC 9068 says.
+func (k *Keys) Verify(token string) (*claims, error) {
 	var claims claims
-	if !decode(parts[1], &claims) || claims.Issuer != issuer || !has(claims.Audience, audience) ||
+	if err := k.open(token, "at+jwt", &claims); err != nil {
+		return nil, err
+	}
+	if claims.Issuer != issuer || !has(claims.Audience, audience) ||
 		claims.Expires == nil || float64(time.Now().Add(-5*time.Second).Unix()) >= *claims.Expires {
 		return nil, errInvalid
 	}

@@ -64,10 +64,11 @@ def request(method: str, **options) -> httpx.Response:
 # ---- The API
 
 
+PAUSE = 5  # seconds, at least, between two fetches of the same
+
+
 class Keys:
     """lingpai's public keys, for as long as its Cache-Control says."""
-
-    PAUSE = 5
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -79,7 +80,7 @@ class Keys:
             now = time.monotonic()
             # An unknown key may be a new one, but made-up ids must not cause a fetch each time.
             if (now >= self._stale_at or kid not in self._keys) and now >= self._fetch_at:
-                self._fetch_at = now + self.PAUSE
+                self._fetch_at = now + PAUSE
                 self._fetch()
             if time.monotonic() >= self._stale_at:
                 raise ConnectionError("the keys cannot be fetched")
@@ -89,29 +90,39 @@ class Keys:
 
     def _fetch(self) -> None:
         answer = lingpai.get("/.well-known/jwks.json").raise_for_status()
-        age = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
         self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(answer.json()).keys}
-        self._stale_at = time.monotonic() + max(int(age[1]) if age else 0, self.PAUSE)
+        self._stale_at = time.monotonic() + fresh_for(answer)
+
+
+def fresh_for(answer: httpx.Response) -> int:
+    """The seconds for which an answer may be kept."""
+    age = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
+    return max(int(age[1]) if age else 0, PAUSE)
 
 
 keys = Keys()
 
 
-def verify(token: str) -> dict:
+def decode(token: str, typ: str, required: list[str], audience: str | None = None) -> dict:
+    """The claims of a JWT of this type that lingpai signed."""
     key = keys.key(jwt.get_unverified_header(token).get("kid"))
     verified = jwt.decode_complete(
         token,
         key,
         algorithms=["ES256"],  # what this service was told to expect; never what the token says
         issuer=ISSUER,
-        audience=AUDIENCE,
+        audience=audience,
         leeway=5,
-        options={"require": ["exp", "iss", "aud"]},
+        options={"require": ["exp", "iss", *required]},
     )
     # Otherwise other tokens of the same issuer would do.
-    if verified["header"].get("typ") != "at+jwt":
-        raise jwt.InvalidTokenError("not an access token")
+    if verified["header"].get("typ") != typ:
+        raise jwt.InvalidTokenError(f"not of the type {typ}")
     return verified["payload"]
+
+
+def verify(token: str) -> dict:
+    return decode(token, "at+jwt", ["aud"], AUDIENCE)
 
 
 def authorize(authorization: str) -> tuple[int, str | None]:

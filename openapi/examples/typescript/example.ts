@@ -8,7 +8,8 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTHeaderParameters } from "jose";
+import { createLocalJWKSet, errors, jwtVerify } from "jose";
+import type { JSONWebKeySet, JWTHeaderParameters, JWTVerifyOptions } from "jose";
 
 const ISSUER = process.env.ISSUER ?? "http://127.0.0.1:8080";
 const TOKENS_URL = process.env.TOKENS_URL ?? ISSUER;
@@ -71,9 +72,11 @@ async function request(method: string, authorization: string, body?: object) {
 
 // ---- The API
 
+/** Milliseconds, at least, between two fetches of the same. */
+const PAUSE = 5_000;
+
 /** lingpai's public keys, for as long as its Cache-Control says. */
 class Keys {
-  static readonly #pause = 5_000;
   #known = new Set<string>();
   #find = createLocalJWKSet({ keys: [] });
   #staleAt = 0;
@@ -85,7 +88,7 @@ class Keys {
     const now = performance.now();
     // An unknown key may be a new one, but made-up ids must not cause a fetch each time.
     if ((now >= this.#staleAt || !this.#known.has(id)) && now >= this.#fetchAt) {
-      this.#fetchAt = now + Keys.#pause;
+      this.#fetchAt = now + PAUSE;
       this.#fetching = this.#fetch().finally(() => (this.#fetching = undefined));
     }
     await this.#fetching;
@@ -98,28 +101,39 @@ class Keys {
     const response = await fetch(`${TOKENS_URL}/.well-known/jwks.json`, { signal: AbortSignal.timeout(5_000) });
     if (!response.ok) throw new Error(`no keys: ${response.status}`);
     const set = (await response.json()) as JSONWebKeySet;
-    const age = /max-age=(\d+)/.exec(response.headers.get("cache-control") ?? "")?.[1] ?? 0;
     this.#find = createLocalJWKSet(set);
     this.#known = new Set(set.keys.flatMap((key) => key.kid ?? []));
-    this.#staleAt = performance.now() + Math.max(Number(age) * 1_000, Keys.#pause);
+    this.#staleAt = performance.now() + freshFor(response);
   }
 }
 
 const keys = new Keys();
+
+/** The milliseconds for which an answer may be kept. */
+function freshFor(response: Response): number {
+  const age = /max-age=(\d+)/.exec(response.headers.get("cache-control") ?? "")?.[1] ?? 0;
+  return Math.max(Number(age) * 1_000, PAUSE);
+}
+
+/** The claims of a JWT of this type that lingpai signed. */
+async function decode(token: string, typ: string, options: JWTVerifyOptions) {
+  const { payload } = await jwtVerify(token, keys.key, {
+    algorithms: ["ES256"], // what this service was told to expect; never what the token says
+    typ, // otherwise other tokens of the same issuer would do
+    issuer: ISSUER,
+    requiredClaims: ["exp"],
+    clockTolerance: 5,
+    ...options,
+  });
+  return payload;
+}
 
 /** The status and, where it is not 200, the challenge (RFC 6750 §3). */
 async function authorize(authorization = ""): Promise<[number, string?]> {
   const token = /^Bearer ([^ ]+)$/i.exec(authorization)?.[1];
   if (!token) return [401, "Bearer"];
   try {
-    const { payload } = await jwtVerify(token, keys.key, {
-      algorithms: ["ES256"], // what this service was told to expect; never what the token says
-      typ: "at+jwt", // otherwise other tokens of the same issuer would do
-      issuer: ISSUER,
-      audience: AUDIENCE,
-      requiredClaims: ["exp"],
-      clockTolerance: 5,
-    });
+    const payload = await decode(token, "at+jwt", { audience: AUDIENCE });
     const granted = typeof payload.scope === "string" ? payload.scope.split(" ") : [];
     return granted.includes(SCOPE) ? [200] : [403, 'Bearer error="insufficient_scope"'];
   } catch (error) {
