@@ -21,6 +21,7 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -104,6 +105,9 @@ impl Tokens {
 
 // ---- The API
 
+/// The shortest time between two fetches of the same.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// lingpai's public keys, for as long as its `Cache-Control` says.
 struct Keys {
     http: Client,
@@ -132,18 +136,16 @@ struct Claims {
 }
 
 impl Keys {
-    const PAUSE: Duration = Duration::from_secs(5);
-
     async fn key(&self, id: &str) -> Result<DecodingKey, Refusal> {
         let mut cache = self.cache.lock().await;
         let now = Instant::now();
         let stale = |cache: &Cache| cache.fresh_until.is_none_or(|until| Instant::now() >= until);
         // An unknown key may be a new one, but made-up ids must not cause a fetch each time.
         if (stale(&cache) || !cache.keys.contains_key(id)) && cache.fetch_at.is_none_or(|at| now >= at) {
-            cache.fetch_at = Some(now + Self::PAUSE);
+            cache.fetch_at = Some(now + PAUSE);
             let (keys, age) = self.fetch().await.map_err(|_| Refusal::NoKeys)?;
             cache.keys = keys;
-            cache.fresh_until = Some(Instant::now() + age.max(Self::PAUSE));
+            cache.fresh_until = Some(Instant::now() + age);
         }
         if stale(&cache) {
             return Err(Refusal::NoKeys);
@@ -154,30 +156,43 @@ impl Keys {
     async fn fetch(&self) -> Result<(HashMap<String, DecodingKey>, Duration)> {
         let url = format!("{}/.well-known/jwks.json", *TOKENS_URL);
         let response = self.http.get(url).send().await?.error_for_status()?;
-        let control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let age = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
-        let age = Duration::from_secs(age.unwrap_or(0));
+        let age = fresh_for(&response);
         let set: JwkSet = response.json().await?;
         let keys =
             set.keys.iter().filter_map(|key| Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?)));
         Ok((keys.collect(), age))
     }
 
-    async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+    /// The claims of a JWT of this type that lingpai signed.
+    async fn decode<C: DeserializeOwned>(&self, token: &str, typ: &str, audience: Option<&str>) -> Result<C, Refusal> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Invalid)?;
         // With another `typ`, other tokens of the same issuer would do.
-        if header.typ.as_deref() != Some("at+jwt") {
+        if header.typ.as_deref() != Some(typ) {
             return Err(Refusal::Invalid);
         }
         let key = self.key(header.kid.as_deref().unwrap_or_default()).await?;
         // The algorithm is the one that this service was told to expect, never what the token says.
         let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_required_spec_claims(&["exp", "iss"]);
         validation.set_issuer(&[ISSUER.as_str()]);
-        validation.set_audience(&[AUDIENCE]);
+        if let Some(audience) = audience {
+            validation.required_spec_claims.insert("aud".to_owned());
+            validation.set_audience(&[audience]);
+        }
         validation.leeway = 5;
         Ok(jsonwebtoken::decode(token, &key, &validation).map_err(|_| Refusal::Invalid)?.claims)
     }
+
+    async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        self.decode(token, "at+jwt", Some(AUDIENCE)).await
+    }
+}
+
+/// How long an answer may be kept.
+fn fresh_for(response: &reqwest::Response) -> Duration {
+    let control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let age = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
+    Duration::from_secs(age.unwrap_or(0)).max(PAUSE)
 }
 
 async fn orders(State(keys): State<Arc<Keys>>, headers: HeaderMap) -> Result<Response, Refusal> {
