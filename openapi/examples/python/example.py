@@ -6,6 +6,7 @@
 where lingpai is reached, if not there; PORT is the API's. Python 3.11 or later.
 """
 
+import math
 import os
 import re
 import sys
@@ -121,8 +122,56 @@ def decode(token: str, typ: str, required: list[str], audience: str | None = Non
     return verified["payload"]
 
 
+class Revocations:
+    """What lingpai has revoked, where it publishes a list. A thread keeps it fresh, so that no request waits for it."""
+
+    def __init__(self):
+        self._held = set(), [], 0.0  # ids, instants by name, and the list's `exp`
+
+    def follow(self, pause: float) -> None:
+        while True:
+            time.sleep(pause)
+            pause = self.renew()
+
+    def renew(self) -> float:
+        """Fetches the list, and says after how many seconds to do so again."""
+        try:
+            answer = lingpai.get("/.well-known/revocations")
+            if answer.status_code == 404:  # none is published
+                self._held = set(), [], math.inf
+                return 60
+            claims = decode(answer.raise_for_status().text, "revocations+jwt", [])
+            revoked = claims["revoked"]
+            self._held = {*revoked["jti"], *revoked["session"]}, [revoked["client"], revoked["subject"]], claims["exp"]
+            return min(fresh_for(answer), 60)
+        except Exception as error:  # whatever it is: the list at hand is good until its `exp`
+            print(f"no revocations: {error}", file=sys.stderr)
+            return PAUSE
+
+    def end(self, claims: dict) -> bool:
+        """Whether they end the token with these claims."""
+        ids, instants, exp = self._held
+        if time.time() >= exp:
+            raise ConnectionError("the revocations cannot be fetched")
+        # `sid` is the second in which the session began, a dot and an id. A refresh makes no token older.
+        sid = claims.get("sid")
+        began = int(sid.split(".")[0]) if sid else claims["iat"]
+        names, actor = [claims["client_id"]], claims
+        while actor:
+            names.append(actor["sub"])
+            actor = actor.get("act")
+        early = any(began < before.get(name, 0) for before in instants for name in names)
+        return early or claims["jti"] in ids or sid in ids
+
+
+revocations = Revocations()
+
+
 def verify(token: str) -> dict:
-    return decode(token, "at+jwt", ["aud"], AUDIENCE)
+    claims = decode(token, "at+jwt", ["aud", "iat", "jti", "sub", "client_id"], AUDIENCE)
+    if revocations.end(claims):
+        raise jwt.InvalidTokenError("revoked")
+    return claims
 
 
 def authorize(authorization: str) -> tuple[int, str | None]:
@@ -135,7 +184,7 @@ def authorize(authorization: str) -> tuple[int, str | None]:
     except jwt.PyJWTError:
         return 401, 'Bearer error="invalid_token"'
     except (httpx.HTTPError, OSError):
-        return 503, None  # without keys nothing can be said about the token
+        return 503, None  # without keys, or a list that there should be, nothing can be said about the token
     return (200, None) if SCOPE in granted.split(" ") else (403, 'Bearer error="insufficient_scope"')
 
 
@@ -164,6 +213,7 @@ def call(url: str, tokens: Tokens) -> int:
 
 def main() -> None:
     api = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Api)
+    threading.Thread(target=revocations.follow, args=[revocations.renew()], daemon=True).start()
     url = f"http://127.0.0.1:{api.server_port}/orders"
     print(f"API at {url}", flush=True)
     if sys.argv[1:] == ["api"]:

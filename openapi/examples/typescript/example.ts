@@ -116,8 +116,8 @@ function freshFor(response: Response): number {
 }
 
 /** The claims of a JWT of this type that lingpai signed. */
-async function decode(token: string, typ: string, options: JWTVerifyOptions) {
-  const { payload } = await jwtVerify(token, keys.key, {
+async function decode<Claims>(token: string, typ: string, options: JWTVerifyOptions) {
+  const { payload } = await jwtVerify<Claims>(token, keys.key, {
     algorithms: ["ES256"], // what this service was told to expect; never what the token says
     typ, // otherwise other tokens of the same issuer would do
     issuer: ISSUER,
@@ -128,17 +128,89 @@ async function decode(token: string, typ: string, options: JWTVerifyOptions) {
   return payload;
 }
 
+interface Actor {
+  sub: string;
+  act?: Actor;
+}
+
+interface Access extends Actor {
+  iat: number;
+  jti: string;
+  client_id: string;
+  scope?: string;
+  sid?: string;
+}
+
+interface Revoked {
+  jti: string[];
+  session: string[];
+  client: Record<string, number>;
+  subject: Record<string, number>;
+}
+
+/** What lingpai has revoked, where it publishes a list. It is kept fresh beside the requests, so that none waits. */
+class Revocations {
+  #ids = new Set<string>();
+  #before: Map<string, number>[] = [];
+  #expires = 0;
+
+  async follow(pause: number): Promise<never> {
+    for (;;) {
+      await sleep(pause, undefined, { ref: false });
+      pause = await this.renew();
+    }
+  }
+
+  /** Fetches the list, and says after how many milliseconds to do so again. */
+  async renew(): Promise<number> {
+    try {
+      const signal = AbortSignal.timeout(5_000);
+      const response = await fetch(`${TOKENS_URL}/.well-known/revocations`, { signal });
+      const text = await response.text();
+      if (response.status === 404) {
+        [this.#ids, this.#before, this.#expires] = [new Set(), [], Infinity]; // none is published
+        return 60_000;
+      }
+      if (!response.ok) throw new Error(`${response.status}`);
+      const claims = await decode<{ exp: number; revoked: Revoked }>(text, "revocations+jwt", {});
+      const { jti, session, client, subject } = claims.revoked;
+      this.#ids = new Set([...jti, ...session]);
+      this.#before = [client, subject].map((each) => new Map(Object.entries(each)));
+      this.#expires = claims.exp;
+      return Math.min(freshFor(response), 60_000);
+    } catch (error) {
+      console.error(`no revocations: ${error}`); // the list at hand is good until its `exp`
+      return PAUSE;
+    }
+  }
+
+  /** Whether they end this token. */
+  end(token: Access): boolean {
+    if (Date.now() / 1_000 >= this.#expires) throw new Error("the revocations cannot be fetched");
+    // `sid` is the second in which the session began, a dot and an id. A refresh makes no token older.
+    const began = token.sid ? parseInt(token.sid) : token.iat;
+    const names = [token.client_id];
+    for (let actor: Actor | undefined = token; actor; actor = actor.act) names.push(actor.sub);
+    const early = names.some((name) => this.#before.some((before) => !(began >= (before.get(name) ?? 0))));
+    return this.#ids.has(token.jti) || this.#ids.has(token.sid ?? "") || early;
+  }
+}
+
+const revocations = new Revocations();
+
 /** The status and, where it is not 200, the challenge (RFC 6750 §3). */
 async function authorize(authorization = ""): Promise<[number, string?]> {
   const token = /^Bearer ([^ ]+)$/i.exec(authorization)?.[1];
   if (!token) return [401, "Bearer"];
   try {
-    const payload = await decode(token, "at+jwt", { audience: AUDIENCE });
-    const granted = typeof payload.scope === "string" ? payload.scope.split(" ") : [];
+    const requiredClaims = ["exp", "iat", "jti", "sub", "client_id"];
+    const access = await decode<Access>(token, "at+jwt", { audience: AUDIENCE, requiredClaims });
+    if (revocations.end(access)) throw new errors.JWTInvalid("revoked");
+    const granted = access.scope?.split(" ") ?? [];
     return granted.includes(SCOPE) ? [200] : [403, 'Bearer error="insufficient_scope"'];
   } catch (error) {
     if (error instanceof errors.JOSEError) return [401, 'Bearer error="invalid_token"'];
-    return [503]; // without keys nothing can be said about the token
+    return [503]; // without keys, or a list that there should be, nothing can be said about the token
   }
 }
 
@@ -151,6 +223,7 @@ const api = createServer(async (request, response) => {
 
 // ---- Both
 
+void revocations.follow(await revocations.renew());
 await new Promise<void>((ready) => api.listen(Number(process.env.PORT ?? 0), "127.0.0.1", ready));
 const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}/orders`;
 console.log(`API at ${url}`);
