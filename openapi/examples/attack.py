@@ -2,6 +2,7 @@
 not what is forged, and every request for the keys is counted. Runs the command that it is given, and prints `ok`."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.server
@@ -22,7 +23,8 @@ AUDIENCE = "https://orders.example.com"
 MAX_AGE, PAUSE = 6, 5  # seconds for which the keys are good, and between two fetches
 
 keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new", "never")}
-published, broken, fetched = ["old"], False, []  # the instants at which the keys were fetched
+published, broken = ["old"], False
+fetched, listed = [], []  # the instants at which the keys were fetched, and the list of what is revoked
 client = httpx.Client(timeout=60)
 
 
@@ -32,21 +34,29 @@ class Late(Exception):
 
 class Issuer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path == "/.well-known/revocations":  # none is published
+            listed.append(time.monotonic())
+            return self.send_error(404)
         fetched.append(time.monotonic())
         self.send_response(500 if broken else 200)
         self.send_header("Cache-Control", f"public, max-age={MAX_AGE}")
         self.end_headers()
-        jwks = [ECAlgorithm.to_jwk(keys[name].public_key(), as_dict=True) for name in published]
-        named = [{**jwk, "kid": name, "alg": "ES256", "use": "sig"} for jwk, name in zip(jwks, published)]
-        self.wfile.write(json.dumps({"keys": named}).encode())
+        self.wfile.write(jwks(published).encode())
 
     def log_message(self, *_):
         pass
 
 
+def jwks(names):
+    public = {name: ECAlgorithm.to_jwk(keys[name].public_key(), as_dict=True) for name in names}
+    return json.dumps({"keys": [{**jwk, "kid": name, "alg": "ES256", "use": "sig"} for name, jwk in public.items()]})
+
+
 def forge(key="old", alg="ES256", head=(), **claims):
     header = {"typ": "at+jwt", "kid": key, **dict(head)}
-    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "u", "exp": int(time.time()) + 60, "scope": "orders:read"}
+    now = int(time.time())
+    good = {"iss": ISSUER, "aud": AUDIENCE, "sub": "u", "exp": now + 60, "scope": "orders:read"}
+    good |= {"iat": now, "jti": "j", "client_id": "c"}
     chosen = {name: value for name, value in {**good, **claims}.items() if value is not None}
     # By hand, since PyJWT will not write some of what has to be refused.
     header = {name: value for name, value in {"alg": alg, **header}.items() if value is not None}
@@ -94,6 +104,18 @@ def expect_fetches(what, number, end):
         failures.append(f"{what}: the keys were fetched {len(fetched)} times, not {number}")
 
 
+@contextlib.contextmanager
+def api(tokens_url):
+    """The API of the example, and where it is."""
+    environment = {**os.environ, "ISSUER": ISSUER, "TOKENS_URL": tokens_url, "PORT": "0"}
+    process = subprocess.Popen(sys.argv[1:], env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
 def attack():
     global broken
     now = int(time.time())
@@ -116,6 +138,8 @@ def attack():
         expect(f"aud {aud}", 401, forge(aud=aud))
     for exp in (now - 60, None, "soon"):
         expect(f"exp {exp}", 401, forge(exp=exp))
+    for claim in ("iat", "jti", "sub", "client_id"):
+        expect(f"no {claim}", 401, forge(**{claim: None}))
     for scope in (None, "", "orders:reads", "orders:write"):
         expect(f"scope {scope}", 403, forge(scope=scope))
     for alg in ("none", "HS256", "ES384"):
@@ -147,25 +171,29 @@ def attack():
     expect("after max-age, without keys", 503, forge("new"))
     expect("again", 503, forge("new"))
     expect_fetches("after max-age", 3, asked + PAUSE)
+    if len(listed) != 1:
+        failures.append(f"where no list is published it was asked for {len(listed)} times, not once a minute")
 
 
-issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
-threading.Thread(target=issuer.serve_forever, daemon=True).start()
-environment = {**os.environ, "ISSUER": ISSUER, "TOKENS_URL": f"http://127.0.0.1:{issuer.server_port}", "PORT": "0"}
-for _ in range(5):
-    published[:], broken, failures = ["old"], False, []
-    fetched.clear()
-    api = subprocess.Popen(sys.argv[1:], env=environment, stdout=subprocess.PIPE, text=True)
-    try:
-        url = api.stdout.readline().split()[-1]
-        attack()
-        break
-    except Late:
-        failures = ["the machine stood still each time"]
-    finally:
-        api.terminate()
-        api.wait(timeout=60)
-for failure in failures:
-    print(failure)
-print("failed" if failures else "ok")
-sys.exit(bool(failures))
+def main():
+    global broken, failures, url
+    issuer = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
+    threading.Thread(target=issuer.serve_forever, daemon=True).start()
+    for _ in range(5):
+        published[:], broken, failures = ["old"], False, []
+        fetched.clear()
+        listed.clear()
+        try:
+            with api(f"http://127.0.0.1:{issuer.server_port}") as url:
+                attack()
+            break
+        except Late:
+            failures = ["the machine stood still each time"]
+    for failure in failures:
+        print(failure)
+    print("failed" if failures else "ok")
+    sys.exit(bool(failures))
+
+
+if __name__ == "__main__":
+    main()

@@ -17,7 +17,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log"
+	"math"
 	"math/big"
 	"net"
 	"net/http"
@@ -26,6 +28,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -140,11 +143,12 @@ type Keys struct {
 	staleAt, fetchAt time.Time
 }
 
+// pause is the shortest time between two fetches of the same.
 const pause = 5 * time.Second
 
 var (
-	errUnavailable = errors.New("the keys cannot be fetched")
-	errInvalid     = errors.New("the token is not valid")
+	errUnavailable = errors.New("what is needed to judge a token cannot be fetched")
+	errInvalid     = errors.New("the JWT is not valid")
 	maxAge         = regexp.MustCompile(`max-age=(\d+)`)
 )
 
@@ -191,14 +195,19 @@ func (k *Keys) fetch() error {
 			k.keys[key.Kid] = &ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}
 		}
 	}
+	k.staleAt = time.Now().Add(freshFor(response))
+	return nil
+}
+
+// freshFor says how long an answer may be kept.
+func freshFor(response *http.Response) time.Duration {
 	fresh := pause
 	if age := maxAge.FindStringSubmatch(response.Header.Get("Cache-Control")); age != nil {
 		if seconds, err := strconv.Atoi(age[1]); err == nil && time.Duration(seconds)*time.Second > fresh {
 			fresh = time.Duration(seconds) * time.Second
 		}
 	}
-	k.staleAt = time.Now().Add(fresh)
-	return nil
+	return fresh
 }
 
 func number(text string) *big.Int {
@@ -211,6 +220,17 @@ type claims struct {
 	Audience listed   `json:"aud"`
 	Expires  *float64 `json:"exp"`
 	Scope    string   `json:"scope"`
+	ID       string   `json:"jti"`
+	Client   string   `json:"client_id"`
+	Session  string   `json:"sid"`
+	Issued   int64    `json:"iat"`
+	actor
+}
+
+// actor is what a token is about, or what acts for it; the outermost is the latest.
+type actor struct {
+	Subject string `json:"sub"`
+	Actor   *actor `json:"act"`
 }
 
 // listed is a string, or an array of them.
@@ -233,38 +253,141 @@ func has(list []string, wanted string) bool {
 	return false
 }
 
-// Verify reads an access token as RFC 9068 says. By hand, since that is short for one algorithm; for more than one, take
-// github.com/golang-jwt/jwt.
-func (k *Keys) Verify(token string) (*claims, error) {
+// open reads the claims of a JWT of this type that lingpai signed. By hand, since that is short for one algorithm; for
+// more than one, take github.com/golang-jwt/jwt.
+func (k *Keys) open(token, typ string, claims any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return nil, errInvalid
+		return errInvalid
 	}
 	var header struct{ Alg, Kid, Typ string }
 	// The algorithm is the one that this service was told to expect, never what the token says; without a look at `typ`,
 	// other tokens of the same issuer would do.
-	if !decode(parts[0], &header) || header.Alg != "ES256" || header.Typ != "at+jwt" {
-		return nil, errInvalid
+	if !decode(parts[0], &header) || header.Alg != "ES256" || header.Typ != typ {
+		return errInvalid
 	}
 	key, err := k.Key(header.Kid)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
 	if err != nil || len(signature) != 64 {
-		return nil, errInvalid
+		return errInvalid
 	}
 	r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
 	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if !ecdsa.Verify(key, digest[:], r, s) {
-		return nil, errInvalid
+	if !ecdsa.Verify(key, digest[:], r, s) || !decode(parts[1], claims) {
+		return errInvalid
 	}
+	return nil
+}
+
+// Verify reads an access token as RFC 9068 says.
+func (k *Keys) Verify(token string) (*claims, error) {
 	var claims claims
-	if !decode(parts[1], &claims) || claims.Issuer != issuer || !has(claims.Audience, audience) ||
+	if err := k.open(token, "at+jwt", &claims); err != nil {
+		return nil, err
+	}
+	if claims.ID == "" || claims.Client == "" || claims.Subject == "" || claims.Issued == 0 || claims.Issuer != issuer || !has(claims.Audience, audience) ||
 		claims.Expires == nil || float64(time.Now().Add(-5*time.Second).Unix()) >= *claims.Expires {
 		return nil, errInvalid
 	}
 	return &claims, nil
+}
+
+// Revocations holds what lingpai has revoked, where it publishes a list.
+type Revocations struct {
+	keys *Keys
+	held atomic.Pointer[revoked]
+}
+
+type revoked struct {
+	Issuer  string  `json:"iss"`
+	Expires float64 `json:"exp"`
+	Revoked struct {
+		JTI, Session    []string
+		Client, Subject map[string]int64
+	}
+}
+
+// follow keeps the list fresh beside the requests, so that none waits for it.
+func (r *Revocations) follow(pause time.Duration) {
+	for {
+		time.Sleep(pause)
+		pause = r.renew()
+	}
+}
+
+// renew fetches the list, and says after how long to do so again.
+func (r *Revocations) renew() time.Duration {
+	list, again, err := r.fetch()
+	if err != nil {
+		log.Print("no revocations: ", err) // the list at hand is good until its `exp`
+		return pause
+	}
+	r.held.Store(list)
+	return again
+}
+
+func (r *Revocations) fetch() (*revoked, time.Duration, error) {
+	response, err := client.Get(tokensURL + "/.well-known/revocations")
+	if err != nil {
+		return nil, 0, err
+	}
+	defer response.Body.Close()
+	list := &revoked{Expires: math.Inf(1)}
+	if response.StatusCode == http.StatusNotFound { // none is published
+		return list, time.Minute, nil
+	}
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, 0, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, 0, errors.New(response.Status)
+	}
+	list.Expires = 0
+	if err := r.keys.open(string(text), "revocations+jwt", list); err != nil {
+		return nil, 0, err
+	}
+	if list.Issuer != issuer || list.over() {
+		return nil, 0, errInvalid
+	}
+	again := freshFor(response)
+	if again > time.Minute {
+		again = time.Minute
+	}
+	return list, again, nil
+}
+
+func (l *revoked) over() bool {
+	return float64(time.Now().Unix()) >= l.Expires
+}
+
+// check refuses a token that has been revoked.
+func (r *Revocations) check(token *claims) error {
+	list := r.held.Load()
+	if list == nil || list.over() {
+		return errUnavailable
+	}
+	// `sid` is the second in which the session began, a dot and an id. A refresh makes no token older.
+	began := token.Issued
+	if token.Session != "" {
+		second, _, _ := strings.Cut(token.Session, ".")
+		began, _ = strconv.ParseInt(second, 10, 64)
+	}
+	ends := has(list.Revoked.JTI, token.ID) || has(list.Revoked.Session, token.Session)
+	earlier := func(name string) bool {
+		return began < list.Revoked.Client[name] || began < list.Revoked.Subject[name]
+	}
+	ends = ends || earlier(token.Client)
+	for actor := &token.actor; actor != nil; actor = actor.Actor {
+		ends = ends || earlier(actor.Subject)
+	}
+	if ends {
+		return errInvalid
+	}
+	return nil
 }
 
 func decode(part string, into any) bool {
@@ -272,7 +395,12 @@ func decode(part string, into any) bool {
 	return err == nil && json.Unmarshal(text, into) == nil
 }
 
-func (k *Keys) orders(w http.ResponseWriter, r *http.Request) {
+type api struct {
+	keys        *Keys
+	revocations *Revocations
+}
+
+func (a *api) orders(w http.ResponseWriter, r *http.Request) {
 	refuse := func(status int, challenge string) {
 		w.Header().Set("WWW-Authenticate", challenge)
 		w.WriteHeader(status)
@@ -282,10 +410,13 @@ func (k *Keys) orders(w http.ResponseWriter, r *http.Request) {
 		refuse(http.StatusUnauthorized, "Bearer")
 		return
 	}
-	claims, err := k.Verify(token)
+	claims, err := a.keys.Verify(token)
+	if err == nil {
+		err = a.revocations.check(claims)
+	}
 	switch {
 	case errors.Is(err, errUnavailable):
-		w.WriteHeader(http.StatusServiceUnavailable) // without keys nothing can be said about the token
+		w.WriteHeader(http.StatusServiceUnavailable) // nothing can be said about the token
 	case err != nil:
 		refuse(http.StatusUnauthorized, `Bearer error="invalid_token"`)
 	case !has(strings.Split(claims.Scope, " "), scope):
@@ -323,7 +454,10 @@ func main() {
 	}
 	url := fmt.Sprintf("http://%s/orders", listener.Addr())
 	fmt.Println("API at", url)
-	http.HandleFunc("/orders", new(Keys).orders)
+	keys := new(Keys)
+	revocations := Revocations{keys: keys}
+	go revocations.follow(revocations.renew())
+	http.HandleFunc("/orders", (&api{keys, &revocations}).orders)
 	if len(os.Args) > 1 && os.Args[1] == "api" {
 		log.Fatal(http.Serve(listener, nil))
 	}

@@ -6,6 +6,7 @@
 where lingpai is reached, if not there; PORT is the API's. Python 3.11 or later.
 """
 
+import math
 import os
 import re
 import sys
@@ -64,10 +65,11 @@ def request(method: str, **options) -> httpx.Response:
 # ---- The API
 
 
+PAUSE = 5  # seconds, at least, between two fetches of the same
+
+
 class Keys:
     """lingpai's public keys, for as long as its Cache-Control says."""
-
-    PAUSE = 5
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -79,7 +81,7 @@ class Keys:
             now = time.monotonic()
             # An unknown key may be a new one, but made-up ids must not cause a fetch each time.
             if (now >= self._stale_at or kid not in self._keys) and now >= self._fetch_at:
-                self._fetch_at = now + self.PAUSE
+                self._fetch_at = now + PAUSE
                 self._fetch()
             if time.monotonic() >= self._stale_at:
                 raise ConnectionError("the keys cannot be fetched")
@@ -89,29 +91,87 @@ class Keys:
 
     def _fetch(self) -> None:
         answer = lingpai.get("/.well-known/jwks.json").raise_for_status()
-        age = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
         self._keys = {key.key_id: key for key in jwt.PyJWKSet.from_dict(answer.json()).keys}
-        self._stale_at = time.monotonic() + max(int(age[1]) if age else 0, self.PAUSE)
+        self._stale_at = time.monotonic() + fresh_for(answer)
+
+
+def fresh_for(answer: httpx.Response) -> int:
+    """The seconds for which an answer may be kept."""
+    age = re.search(r"max-age=(\d+)", answer.headers.get("Cache-Control", ""))
+    return max(int(age[1]) if age else 0, PAUSE)
 
 
 keys = Keys()
 
 
-def verify(token: str) -> dict:
+def decode(token: str, typ: str, required: list[str], audience: str | None = None) -> dict:
+    """The claims of a JWT of this type that lingpai signed."""
     key = keys.key(jwt.get_unverified_header(token).get("kid"))
     verified = jwt.decode_complete(
         token,
         key,
         algorithms=["ES256"],  # what this service was told to expect; never what the token says
         issuer=ISSUER,
-        audience=AUDIENCE,
+        audience=audience,
         leeway=5,
-        options={"require": ["exp", "iss", "aud"]},
+        options={"require": ["exp", "iss", *required]},
     )
     # Otherwise other tokens of the same issuer would do.
-    if verified["header"].get("typ") != "at+jwt":
-        raise jwt.InvalidTokenError("not an access token")
+    if verified["header"].get("typ") != typ:
+        raise jwt.InvalidTokenError(f"not of the type {typ}")
     return verified["payload"]
+
+
+class Revocations:
+    """What lingpai has revoked, where it publishes a list. A thread keeps it fresh, so that no request waits for it."""
+
+    def __init__(self):
+        self._held = set(), [], 0.0  # ids, instants by name, and the list's `exp`
+
+    def follow(self, pause: float) -> None:
+        while True:
+            time.sleep(pause)
+            pause = self.renew()
+
+    def renew(self) -> float:
+        """Fetches the list, and says after how many seconds to do so again."""
+        try:
+            answer = lingpai.get("/.well-known/revocations")
+            if answer.status_code == 404:  # none is published
+                self._held = set(), [], math.inf
+                return 60
+            claims = decode(answer.raise_for_status().text, "revocations+jwt", [])
+            revoked = claims["revoked"]
+            self._held = {*revoked["jti"], *revoked["session"]}, [revoked["client"], revoked["subject"]], claims["exp"]
+            return min(fresh_for(answer), 60)
+        except Exception as error:  # whatever it is: the list at hand is good until its `exp`
+            print(f"no revocations: {error}", file=sys.stderr)
+            return PAUSE
+
+    def end(self, claims: dict) -> bool:
+        """Whether they end the token with these claims."""
+        ids, instants, exp = self._held
+        if time.time() >= exp:
+            raise ConnectionError("the revocations cannot be fetched")
+        # `sid` is the second in which the session began, a dot and an id. A refresh makes no token older.
+        sid = claims.get("sid")
+        began = int(sid.split(".")[0]) if sid else claims["iat"]
+        names, actor = [claims["client_id"]], claims
+        while actor:
+            names.append(actor["sub"])
+            actor = actor.get("act")
+        early = any(began < before.get(name, 0) for before in instants for name in names)
+        return early or claims["jti"] in ids or sid in ids
+
+
+revocations = Revocations()
+
+
+def verify(token: str) -> dict:
+    claims = decode(token, "at+jwt", ["aud", "iat", "jti", "sub", "client_id"], AUDIENCE)
+    if revocations.end(claims):
+        raise jwt.InvalidTokenError("revoked")
+    return claims
 
 
 def authorize(authorization: str) -> tuple[int, str | None]:
@@ -124,7 +184,7 @@ def authorize(authorization: str) -> tuple[int, str | None]:
     except jwt.PyJWTError:
         return 401, 'Bearer error="invalid_token"'
     except (httpx.HTTPError, OSError):
-        return 503, None  # without keys nothing can be said about the token
+        return 503, None  # without keys, or a list that there should be, nothing can be said about the token
     return (200, None) if SCOPE in granted.split(" ") else (403, 'Bearer error="insufficient_scope"')
 
 
@@ -153,6 +213,7 @@ def call(url: str, tokens: Tokens) -> int:
 
 def main() -> None:
     api = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Api)
+    threading.Thread(target=revocations.follow, args=[revocations.renew()], daemon=True).start()
     url = f"http://127.0.0.1:{api.server_port}/orders"
     print(f"API at {url}", flush=True)
     if sys.argv[1:] == ["api"]:

@@ -8,7 +8,8 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { createLocalJWKSet, errors, jwtVerify, type JSONWebKeySet, type JWTHeaderParameters } from "jose";
+import { createLocalJWKSet, errors, jwtVerify } from "jose";
+import type { JSONWebKeySet, JWTHeaderParameters, JWTVerifyOptions } from "jose";
 
 const ISSUER = process.env.ISSUER ?? "http://127.0.0.1:8080";
 const TOKENS_URL = process.env.TOKENS_URL ?? ISSUER;
@@ -71,9 +72,11 @@ async function request(method: string, authorization: string, body?: object) {
 
 // ---- The API
 
+/** Milliseconds, at least, between two fetches of the same. */
+const PAUSE = 5_000;
+
 /** lingpai's public keys, for as long as its Cache-Control says. */
 class Keys {
-  static readonly #pause = 5_000;
   #known = new Set<string>();
   #find = createLocalJWKSet({ keys: [] });
   #staleAt = 0;
@@ -85,7 +88,7 @@ class Keys {
     const now = performance.now();
     // An unknown key may be a new one, but made-up ids must not cause a fetch each time.
     if ((now >= this.#staleAt || !this.#known.has(id)) && now >= this.#fetchAt) {
-      this.#fetchAt = now + Keys.#pause;
+      this.#fetchAt = now + PAUSE;
       this.#fetching = this.#fetch().finally(() => (this.#fetching = undefined));
     }
     await this.#fetching;
@@ -98,33 +101,116 @@ class Keys {
     const response = await fetch(`${TOKENS_URL}/.well-known/jwks.json`, { signal: AbortSignal.timeout(5_000) });
     if (!response.ok) throw new Error(`no keys: ${response.status}`);
     const set = (await response.json()) as JSONWebKeySet;
-    const age = /max-age=(\d+)/.exec(response.headers.get("cache-control") ?? "")?.[1] ?? 0;
     this.#find = createLocalJWKSet(set);
     this.#known = new Set(set.keys.flatMap((key) => key.kid ?? []));
-    this.#staleAt = performance.now() + Math.max(Number(age) * 1_000, Keys.#pause);
+    this.#staleAt = performance.now() + freshFor(response);
   }
 }
 
 const keys = new Keys();
+
+/** The milliseconds for which an answer may be kept. */
+function freshFor(response: Response): number {
+  const age = /max-age=(\d+)/.exec(response.headers.get("cache-control") ?? "")?.[1] ?? 0;
+  return Math.max(Number(age) * 1_000, PAUSE);
+}
+
+/** The claims of a JWT of this type that lingpai signed. */
+async function decode<Claims>(token: string, typ: string, options: JWTVerifyOptions) {
+  const { payload } = await jwtVerify<Claims>(token, keys.key, {
+    algorithms: ["ES256"], // what this service was told to expect; never what the token says
+    typ, // otherwise other tokens of the same issuer would do
+    issuer: ISSUER,
+    requiredClaims: ["exp"],
+    clockTolerance: 5,
+    ...options,
+  });
+  return payload;
+}
+
+interface Actor {
+  sub: string;
+  act?: Actor;
+}
+
+interface Access extends Actor {
+  iat: number;
+  jti: string;
+  client_id: string;
+  scope?: string;
+  sid?: string;
+}
+
+interface Revoked {
+  jti: string[];
+  session: string[];
+  client: Record<string, number>;
+  subject: Record<string, number>;
+}
+
+/** What lingpai has revoked, where it publishes a list. It is kept fresh beside the requests, so that none waits. */
+class Revocations {
+  #ids = new Set<string>();
+  #before: Map<string, number>[] = [];
+  #expires = 0;
+
+  async follow(pause: number): Promise<never> {
+    for (;;) {
+      await sleep(pause, undefined, { ref: false });
+      pause = await this.renew();
+    }
+  }
+
+  /** Fetches the list, and says after how many milliseconds to do so again. */
+  async renew(): Promise<number> {
+    try {
+      const signal = AbortSignal.timeout(5_000);
+      const response = await fetch(`${TOKENS_URL}/.well-known/revocations`, { signal });
+      const text = await response.text();
+      if (response.status === 404) {
+        [this.#ids, this.#before, this.#expires] = [new Set(), [], Infinity]; // none is published
+        return 60_000;
+      }
+      if (!response.ok) throw new Error(`${response.status}`);
+      const claims = await decode<{ exp: number; revoked: Revoked }>(text, "revocations+jwt", {});
+      const { jti, session, client, subject } = claims.revoked;
+      this.#ids = new Set([...jti, ...session]);
+      this.#before = [client, subject].map((each) => new Map(Object.entries(each)));
+      this.#expires = claims.exp;
+      return Math.min(freshFor(response), 60_000);
+    } catch (error) {
+      console.error(`no revocations: ${error}`); // the list at hand is good until its `exp`
+      return PAUSE;
+    }
+  }
+
+  /** Whether they end this token. */
+  end(token: Access): boolean {
+    if (Date.now() / 1_000 >= this.#expires) throw new Error("the revocations cannot be fetched");
+    // `sid` is the second in which the session began, a dot and an id. A refresh makes no token older.
+    const began = token.sid ? parseInt(token.sid) : token.iat;
+    const names = [token.client_id];
+    for (let actor: Actor | undefined = token; actor; actor = actor.act) names.push(actor.sub);
+    const early = names.some((name) => this.#before.some((before) => !(began >= (before.get(name) ?? 0))));
+    return this.#ids.has(token.jti) || this.#ids.has(token.sid ?? "") || early;
+  }
+}
+
+const revocations = new Revocations();
 
 /** The status and, where it is not 200, the challenge (RFC 6750 §3). */
 async function authorize(authorization = ""): Promise<[number, string?]> {
   const token = /^Bearer ([^ ]+)$/i.exec(authorization)?.[1];
   if (!token) return [401, "Bearer"];
   try {
-    const { payload } = await jwtVerify(token, keys.key, {
-      algorithms: ["ES256"], // what this service was told to expect; never what the token says
-      typ: "at+jwt", // otherwise other tokens of the same issuer would do
-      issuer: ISSUER,
-      audience: AUDIENCE,
-      requiredClaims: ["exp"],
-      clockTolerance: 5,
-    });
-    const granted = typeof payload.scope === "string" ? payload.scope.split(" ") : [];
+    const requiredClaims = ["exp", "iat", "jti", "sub", "client_id"];
+    const access = await decode<Access>(token, "at+jwt", { audience: AUDIENCE, requiredClaims });
+    if (revocations.end(access)) throw new errors.JWTInvalid("revoked");
+    const granted = access.scope?.split(" ") ?? [];
     return granted.includes(SCOPE) ? [200] : [403, 'Bearer error="insufficient_scope"'];
   } catch (error) {
     if (error instanceof errors.JOSEError) return [401, 'Bearer error="invalid_token"'];
-    return [503]; // without keys nothing can be said about the token
+    return [503]; // without keys, or a list that there should be, nothing can be said about the token
   }
 }
 
@@ -137,6 +223,7 @@ const api = createServer(async (request, response) => {
 
 // ---- Both
 
+void revocations.follow(await revocations.renew());
 await new Promise<void>((ready) => api.listen(Number(process.env.PORT ?? 0), "127.0.0.1", ready));
 const url = `http://127.0.0.1:${(api.address() as AddressInfo).port}/orders`;
 console.log(`API at ${url}`);

@@ -7,8 +7,9 @@
 //! `cargo run --locked -- api` only serves the API, and needs no secret. `ISSUER` is what tokens say in `iss`;
 //! `TOKENS_URL` is where lingpai is reached, if not there; `PORT` is the API's.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::env;
+use std::iter;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,9 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, jwk::JwkSet};
 use reqwest::{Client, Method, RequestBuilder};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -104,6 +106,9 @@ impl Tokens {
 
 // ---- The API
 
+/// The shortest time between two fetches of the same.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// lingpai's public keys, for as long as its `Cache-Control` says.
 struct Keys {
     http: Client,
@@ -121,32 +126,43 @@ enum Refusal {
     NoToken,
     Invalid,
     Scope,
-    /// Without keys nothing can be said about the token.
-    NoKeys,
+    /// Without keys, or a list that there should be, nothing can be said about the token.
+    Unavailable,
 }
 
 #[derive(Deserialize)]
 struct Claims {
     #[serde(default)]
     scope: String,
+    iat: i64,
+    jti: String,
+    client_id: String,
+    sid: Option<String>,
+    #[serde(flatten)]
+    actor: Actor,
+}
+
+/// What a token is about, or what acts for it.
+#[derive(Deserialize)]
+struct Actor {
+    sub: String,
+    act: Option<Box<Actor>>,
 }
 
 impl Keys {
-    const PAUSE: Duration = Duration::from_secs(5);
-
     async fn key(&self, id: &str) -> Result<DecodingKey, Refusal> {
         let mut cache = self.cache.lock().await;
         let now = Instant::now();
         let stale = |cache: &Cache| cache.fresh_until.is_none_or(|until| Instant::now() >= until);
         // An unknown key may be a new one, but made-up ids must not cause a fetch each time.
         if (stale(&cache) || !cache.keys.contains_key(id)) && cache.fetch_at.is_none_or(|at| now >= at) {
-            cache.fetch_at = Some(now + Self::PAUSE);
-            let (keys, age) = self.fetch().await.map_err(|_| Refusal::NoKeys)?;
+            cache.fetch_at = Some(now + PAUSE);
+            let (keys, age) = self.fetch().await.map_err(|_| Refusal::Unavailable)?;
             cache.keys = keys;
-            cache.fresh_until = Some(Instant::now() + age.max(Self::PAUSE));
+            cache.fresh_until = Some(Instant::now() + age);
         }
         if stale(&cache) {
-            return Err(Refusal::NoKeys);
+            return Err(Refusal::Unavailable);
         }
         cache.keys.get(id).cloned().ok_or(Refusal::Invalid)
     }
@@ -154,37 +170,127 @@ impl Keys {
     async fn fetch(&self) -> Result<(HashMap<String, DecodingKey>, Duration)> {
         let url = format!("{}/.well-known/jwks.json", *TOKENS_URL);
         let response = self.http.get(url).send().await?.error_for_status()?;
-        let control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let age = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
-        let age = Duration::from_secs(age.unwrap_or(0));
+        let age = fresh_for(&response);
         let set: JwkSet = response.json().await?;
         let keys =
             set.keys.iter().filter_map(|key| Some((key.common.key_id.clone()?, DecodingKey::from_jwk(key).ok()?)));
         Ok((keys.collect(), age))
     }
 
-    async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+    /// The claims of a JWT of this type that lingpai signed.
+    async fn decode<C: DeserializeOwned>(&self, token: &str, typ: &str, audience: Option<&str>) -> Result<C, Refusal> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| Refusal::Invalid)?;
         // With another `typ`, other tokens of the same issuer would do.
-        if header.typ.as_deref() != Some("at+jwt") {
+        if header.typ.as_deref() != Some(typ) {
             return Err(Refusal::Invalid);
         }
         let key = self.key(header.kid.as_deref().unwrap_or_default()).await?;
         // The algorithm is the one that this service was told to expect, never what the token says.
         let mut validation = Validation::new(Algorithm::ES256);
-        validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+        validation.set_required_spec_claims(&["exp", "iss"]);
         validation.set_issuer(&[ISSUER.as_str()]);
-        validation.set_audience(&[AUDIENCE]);
+        if let Some(audience) = audience {
+            validation.required_spec_claims.insert("aud".to_owned());
+            validation.set_audience(&[audience]);
+        }
         validation.leeway = 5;
         Ok(jsonwebtoken::decode(token, &key, &validation).map_err(|_| Refusal::Invalid)?.claims)
     }
+
+    async fn verify(&self, token: &str) -> Result<Claims, Refusal> {
+        self.decode(token, "at+jwt", Some(AUDIENCE)).await
+    }
 }
 
-async fn orders(State(keys): State<Arc<Keys>>, headers: HeaderMap) -> Result<Response, Refusal> {
+/// What lingpai has revoked, where it publishes a list.
+struct Revocations {
+    keys: Arc<Keys>,
+    held: RwLock<List>,
+}
+
+#[derive(Deserialize, Default)]
+struct List {
+    exp: u64,
+    revoked: Revoked,
+}
+
+#[derive(Deserialize, Default)]
+struct Revoked {
+    jti: HashSet<String>,
+    session: HashSet<String>,
+    client: HashMap<String, i64>,
+    subject: HashMap<String, i64>,
+}
+
+impl Revocations {
+    /// Keeps the list fresh beside the requests, so that none waits for it.
+    async fn follow(self: Arc<Self>, mut pause: Duration) {
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = self.renew().await;
+        }
+    }
+
+    /// Fetches the list, and says after how long to do so again.
+    async fn renew(&self) -> Duration {
+        match self.fetch().await {
+            Ok((list, again)) => {
+                *self.held.write().await = list;
+                again
+            }
+            Err(error) => {
+                eprintln!("no revocations: {error}"); // the list at hand is good until its `exp`
+                PAUSE
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<(List, Duration)> {
+        let minute = Duration::from_secs(60);
+        let response = self.keys.http.get(format!("{}/.well-known/revocations", *TOKENS_URL)).send().await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok((List { exp: u64::MAX, ..List::default() }, minute)); // none is published
+        }
+        let response = response.error_for_status()?;
+        let again = fresh_for(&response).min(minute);
+        let list = self.keys.decode(&response.text().await?, "revocations+jwt", None).await;
+        Ok((list.map_err(|_| "the list is not signed as it should be, or it is too old")?, again))
+    }
+
+    /// Refuses a token that has been revoked.
+    async fn check(&self, token: &Claims) -> Result<(), Refusal> {
+        let List { exp, revoked } = &*self.held.read().await;
+        if jsonwebtoken::get_current_timestamp() >= *exp {
+            return Err(Refusal::Unavailable);
+        }
+        // `sid` is the second in which the session began, a dot and an id. A refresh makes no token older.
+        let began = match token.sid.as_deref().and_then(|sid| sid.split_once('.')) {
+            Some((second, _)) => second.parse().map_err(|_| Refusal::Invalid)?,
+            None => token.iat,
+        };
+        let subjects = iter::successors(Some(&token.actor), |actor| actor.act.as_deref()).map(|actor| &actor.sub);
+        let early = subjects.chain([&token.client_id]).any(|name| {
+            [&revoked.client, &revoked.subject].into_iter().filter_map(|of| of.get(name)).any(|before| began < *before)
+        });
+        let named =
+            revoked.jti.contains(&token.jti) || token.sid.as_ref().is_some_and(|id| revoked.session.contains(id));
+        if early || named { Err(Refusal::Invalid) } else { Ok(()) }
+    }
+}
+
+/// How long an answer may be kept.
+fn fresh_for(response: &reqwest::Response) -> Duration {
+    let control = response.headers().get(CACHE_CONTROL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let age = control.split(',').find_map(|part| part.trim().strip_prefix("max-age=")?.parse().ok());
+    Duration::from_secs(age.unwrap_or(0)).max(PAUSE)
+}
+
+async fn orders(State(revocations): State<Arc<Revocations>>, headers: HeaderMap) -> Result<Response, Refusal> {
     let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).ok_or(Refusal::NoToken)?;
     let (_, token) =
         header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("Bearer")).ok_or(Refusal::NoToken)?;
-    let claims = keys.verify(token).await?;
+    let claims = revocations.keys.verify(token).await?;
+    revocations.check(&claims).await?;
     if !claims.scope.split(' ').any(|scope| scope == SCOPE) {
         return Err(Refusal::Scope);
     }
@@ -197,7 +303,7 @@ impl IntoResponse for Refusal {
             Refusal::NoToken => (StatusCode::UNAUTHORIZED, "Bearer"),
             Refusal::Invalid => (StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\""),
             Refusal::Scope => (StatusCode::FORBIDDEN, "Bearer error=\"insufficient_scope\""),
-            Refusal::NoKeys => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            Refusal::Unavailable => return StatusCode::SERVICE_UNAVAILABLE.into_response(),
         };
         (status, [(WWW_AUTHENTICATE, challenge)]).into_response()
     }
@@ -217,7 +323,9 @@ async fn main() -> Result<()> {
     let url = format!("http://{}/orders", listener.local_addr()?);
     println!("API at {url}");
     let keys = Arc::new(Keys { http: http.clone(), cache: Mutex::default() });
-    let api = axum::serve(listener, Router::new().route("/orders", get(orders)).with_state(keys));
+    let revocations = Arc::new(Revocations { keys, held: RwLock::default() });
+    tokio::spawn(Arc::clone(&revocations).follow(revocations.renew().await));
+    let api = axum::serve(listener, Router::new().route("/orders", get(orders)).with_state(revocations));
     if env::args().nth(1).as_deref() == Some("api") {
         return Ok(api.await?);
     }
