@@ -10,8 +10,8 @@ use crate::keys::{Folder, Gravity};
 use crate::server;
 use crate::service::{Snapshot, Warning};
 
-/// What serving `config` would break, beside what keeps it from starting; `running`
-/// is the configuration that it would take the place of, if that is known.
+/// Returns what serving `config` would break, apart from what keeps it from starting; `running`
+/// is the configuration that it would replace, if known.
 ///
 /// # Errors
 /// What keeps either from starting.
@@ -25,7 +25,7 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     }
     let mut findings = new.keys.doubts(now);
     match running {
-        // Without it, when the files were written is all that tells what verifiers have heard of.
+        // Without it, only the files' modification times tell what verifiers may have seen.
         None => findings.extend(new.keys.published_late(folder.written(), new.jwks_max_age, now)),
         Some(running) => {
             let old = snapshot(running, now)?;
@@ -36,7 +36,7 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     new.warnings.extend(odd.into_iter().map(|finding| Warning::standing(finding.message)));
     let mut breaks: Vec<_> = breaks.into_iter().map(|finding| finding.message).collect();
     if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
-        breaks.push(format!("the issuer changes from {old}: every token that has been issued is refused at once"));
+        breaks.push(format!("the issuer changes from {old}: every token issued so far is refused at once"));
     }
     let lint = lint::warnings(config, &new.registry, &new.keys, now);
     new.warnings.extend(lint.into_iter().map(Warning::standing));

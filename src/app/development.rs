@@ -1,4 +1,4 @@
-//! The development server: what serves where there is no configuration file.
+//! The development server, which runs when there is no configuration file.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::keys::{self, Alg, FIRST_KEY_BACKDATE, KeyName};
 
 const CLIENT: &str = "demo";
 
-/// A configuration with a client whose secret is new.
+/// A configuration with a client that has a new secret.
 pub struct Development {
     /// What to serve.
     pub config: Config,
@@ -24,8 +24,8 @@ pub struct Development {
     pub made: Option<KeyName>,
 }
 
-/// Adds to `config`, which was read from no file, what makes it serve: a client, and a first key if there is none.
-/// `issuer` is what tokens say, if it is not what `config` has.
+/// Completes `config`, which comes from no file, so that it can serve: adds a client, and a first key if there is none.
+/// `issuer` replaces that of `config`.
 ///
 /// # Errors
 /// A folder of keys that is not in order, or no random bytes.
@@ -43,8 +43,8 @@ pub fn development(mut config: Config, issuer: Option<Issuer>, now: Timestamp) -
     Ok(Development { config, client: CLIENT, secret, folder, made })
 }
 
-/// Refuses an address that others can reach. Without a file everybody gets a token, and the client's secret is on
-/// the screen: only this machine may see that.
+/// Refuses an address that other machines can reach: without a file everybody gets a token, and the client's secret is
+/// on the screen.
 ///
 /// # Errors
 /// The first such address.

@@ -8,12 +8,12 @@ use crate::crypto::NoRandomness;
 use crate::keys::KeyError;
 use crate::server::TlsError;
 
-/// Why the service does not start: one message that says what would be right.
+/// Why the service does not start, in one message that says what would be right.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StartError {
     message: String,
-    /// Whether it may pass without a change of the files.
+    /// Whether it may go away without a change to the files.
     pub(super) passing: bool,
     source: Option<Box<dyn Error + Send + Sync>>,
 }

@@ -1,4 +1,4 @@
-//! What `lingpai check` says beside what a start says: every problem of a file, and what is probably not meant.
+//! What `lingpai check` reports beyond a start: every problem of a file, and what is probably a mistake.
 
 use std::path::Path;
 
@@ -8,11 +8,11 @@ use crate::clock::Timestamp;
 use crate::config::{self, Config, Overrides};
 use crate::keys::{self, KeyRing, Modes, State};
 
-/// How many clients a warning names.
+/// Maximum number of clients that a warning names.
 const NAMED: usize = 5;
 
-/// Every problem of the file at `path`, as far as it can be parsed: where a client cannot be read, the others are. Empty
-/// if the file is good.
+/// Returns every problem of the file at `path`, as far as it parses: a broken client does not hide the others. Empty if
+/// the file is valid.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -27,7 +27,7 @@ pub fn problems(path: &Path, overrides: &Overrides) -> Result<Vec<StartError>, S
     Ok(problems.chain(keys).collect())
 }
 
-/// What the policy and the keys allow, but is probably not meant.
+/// Returns what the policy and the keys allow, but is probably a mistake.
 pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp) -> Vec<String> {
     let mut all = Vec::new();
     let mut warn = |clients: Vec<String>, what: &str| {
@@ -46,7 +46,7 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
     };
     warn(
         named(&|client| client.scope.is_empty()),
-        "no scope: tokens allow nothing, and a check that asks for no scope accepts them all the same",
+        "no scope: tokens allow nothing, and a check without a scope accepts them anyway",
     );
     warn(
         named(&|client| client.audience.iter().nth(1).is_some()),

@@ -1,4 +1,4 @@
-//! The addresses of a configuration, and the sockets that are opened there.
+//! The addresses of a configuration, and the sockets opened on them.
 
 use std::io;
 
@@ -6,18 +6,18 @@ use super::error::StartError;
 use crate::config::{Config, Listen};
 use crate::server::{Inherited, Listener};
 
-/// Every address that is to be opened.
+/// Returns every address to open.
 pub(super) fn addresses(config: &Config) -> impl Iterator<Item = &Listen> {
     config.listen.iter().chain(config.ops.iter().flat_map(|ops| &ops.listen))
 }
 
-/// Refuses addresses that cannot be open at once.
+/// Refuses addresses that cannot be open at the same time.
 pub(super) fn distinct(config: &Config) -> Result<(), StartError> {
     let mut seen: Vec<&Listen> = Vec::new();
     for address in addresses(config) {
         match seen.iter().find(|other| address.overlaps(other)) {
             Some(other) if *other == address => {
-                return Err(StartError::new(format!("{address} stands twice in `listen` and `ops.listen`")));
+                return Err(StartError::new(format!("{address} appears twice in `listen` and `ops.listen`")));
             }
             Some(other) => {
                 let message =
@@ -30,7 +30,7 @@ pub(super) fn distinct(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whether `address` is an IPv6 one beside an IPv4 one of the same port.
+/// Whether `address` is an IPv6 address and an IPv4 address has the same port.
 pub(super) fn leaves_ipv4(address: &Listen, config: &Config) -> bool {
     addresses(config).any(|other| address.leaves_ipv4_to(other))
 }
@@ -50,9 +50,9 @@ pub(super) fn cannot_listen(address: &Listen, error: io::Error) -> StartError {
 /// What the service accepts connections on.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// Everybody's.
+    /// The public listeners.
     pub public: Vec<Listener>,
-    /// The operator's.
+    /// The operator's listeners.
     pub ops: Vec<Listener>,
 }
 

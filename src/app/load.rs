@@ -1,4 +1,4 @@
-//! Files become what requests are decided by.
+//! Turns files into the snapshot that decides requests.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,10 @@ use crate::server::{Identity, TlsFiles};
 use crate::service::{Documents, RevocationList, Snapshot, Warning};
 use crate::token::Cache;
 
-/// What the configuration says about keys.
+/// Returns what the configuration says about keys.
 ///
 /// # Errors
-/// A thumbprint that is none.
+/// A malformed thumbprint.
 pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
     let kid = |text: &Text| {
         let expected = "expected a key's id: 43 characters, as `lingpai keys list` shows it";
@@ -35,7 +35,7 @@ pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
     })
 }
 
-/// Reads the keys and compiles everything that a request is decided by.
+/// Reads the keys and compiles everything that decides requests.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
@@ -46,16 +46,16 @@ pub fn snapshot(config: &Config, now: Timestamp) -> Result<Snapshot, StartError>
 /// What the files say, ready to be put in force.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What requests are decided by.
+    /// What decides requests.
     pub snapshot: Snapshot,
-    /// What TLS connections are shown, if there are any.
+    /// The certificate and key for TLS, if configured.
     pub identity: Option<Identity>,
     /// What has ended, if there is a list of it.
     pub revocations: Option<RevocationList>,
 }
 
-/// Reads and checks everything that `config` names. A start is strict: whatever is
-/// wrong with one part keeps it from starting. A reload loads each part by itself.
+/// Reads and checks everything that `config` names. A start is strict: a problem in any
+/// part prevents it. A reload loads each part on its own.
 ///
 /// # Errors
 /// The first thing that is not as it should be.
@@ -82,12 +82,12 @@ pub(super) fn certificates(files: &TlsFiles) -> Vec<Content> {
     files.parts().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)).collect()
 }
 
-/// The clients' JWKS files, each as it was read first.
+/// The clients' JWKS files, each as it was first read.
 #[derive(Default)]
 pub(super) struct KeySets(BTreeMap<PathBuf, Vec<u8>>);
 
 impl KeySets {
-    /// Reads those of `paths` that are there.
+    /// Reads those of `paths` that exist.
     pub(super) fn read(paths: &[PathBuf]) -> Self {
         Self(paths.iter().filter_map(|path| Some((path.clone(), Self::bytes(path).ok()?))).collect())
     }
@@ -106,7 +106,7 @@ impl KeySets {
     }
 }
 
-/// The configuration, if it is a file, each file in the folder of keys, and clients' key sets.
+/// Returns the configuration, if it is a file, each file in the key folder, and the clients' key sets.
 pub(super) fn settings(path: Option<&Path>, content: &str, folder: &Folder, key_sets: &KeySets) -> Vec<Content> {
     let configuration = path.map(|path| Content::new(path, content.as_bytes(), false));
     configuration
@@ -128,7 +128,7 @@ pub(super) fn compile(
         used.insert(path.to_owned(), bytes.clone());
         Ok(bytes)
     });
-    // A file that is named for the first time is not among those that are compared, so it is read again each time.
+    // A file that was just named for the first time is not compared yet, so retry its errors each time.
     let registry = registry.map_err(|error| StartError::from(error).passing())?;
     let key_sets = KeySets(used);
     let plan = plan(config, &registry)?;

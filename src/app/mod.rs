@@ -1,5 +1,5 @@
-//! The composition root: a [`Config`](crate::config::Config) becomes what runs. The only place that
-//! knows every room.
+//! The composition root: turns a [`Config`](crate::config::Config) into a running service. The only place that knows
+//! every room.
 
 mod check;
 mod development;

@@ -1,5 +1,5 @@
-//! A part of the service that is loaded from files by itself: what is wrong with
-//! one is said of that one, and holds back no other.
+//! Parts of the service that are loaded from files independently: a problem with
+//! one is reported for that one, and does not hold back the others.
 
 use std::path::PathBuf;
 
@@ -8,51 +8,51 @@ use super::sight::{self, Content, Pace, Sight};
 use crate::clock::Timestamp;
 use crate::service::State;
 
-/// How long a change that looks like half of one is held back, in seconds.
+/// How long a change that looks incomplete is held back, in seconds.
 pub(super) const HOLD: i64 = 60;
 
-/// What is loaded from files, put in force, and kept if what the files say is refused.
+/// Something that is loaded from files and applied. If the files are refused, the old state stays in force.
 pub(super) trait Part {
     /// What was read.
     type Read;
-    /// What was loaded, ready to be put in force.
+    /// What was loaded, ready to be applied.
     type Ready;
     /// What the log, the operator's page and the metrics call it; one of
     /// [`RELOAD_PARTS`](crate::telemetry::RELOAD_PARTS).
     const NAME: &'static str;
 
-    /// Reads the files, parsing nothing.
+    /// Reads the files without parsing them.
     fn read(&self) -> Result<Self::Read, StartError>;
-    /// Each file that was read.
+    /// Returns each file that was read.
     fn files(&self, read: &Self::Read) -> Vec<Content>;
-    /// The digest of the files from which that was loaded which is in force.
+    /// Returns the digest of the files that the current state was loaded from.
     fn in_force(&self) -> [u8; 32];
-    /// Whether time asks for a reload though the files have not changed.
+    /// Whether a reload is due although the files have not changed.
     fn is_due(&self, now: Timestamp) -> bool;
     /// Parses and checks.
     fn load(&mut self, read: Self::Read, now: Timestamp) -> Result<Self::Ready, StartError>;
-    /// Why this looks like half of a change, if it does: it is then held back until it has been the
-    /// same for a minute.
+    /// Returns why this looks like an incomplete change, if it does: it is then held back until it has been
+    /// unchanged for a minute.
     fn doubt(&self, _: &Self::Ready) -> Option<String> {
         None
     }
-    /// Puts it in force.
+    /// Applies it.
     fn put(&mut self, ready: Self::Ready);
 }
 
-/// What a reloader does with each part, whatever it is made of.
+/// What a reloader does with each part, whatever its type.
 pub(super) trait Watch {
-    /// Looks at the files once, and loads them if they have changed. Whether that was put in force.
+    /// Looks at the files once, and loads them if they have changed. Returns whether they were applied.
     fn look(&mut self, pace: Pace, state: &State) -> bool;
-    /// Refuses whatever the files say, because a look has panicked.
+    /// Refuses the files, because a look panicked.
     fn fail(&mut self, state: &State);
     /// What is refused, and why.
     fn refused(&self) -> Option<String>;
     /// What is not applied yet, and why.
     fn pending(&self) -> Option<String>;
-    /// When that which is held back will be applied.
+    /// When the change that is held back will be applied.
     fn held_until(&self) -> Option<Timestamp>;
-    /// Whether a file has a content that was never seen before and is perhaps not whole.
+    /// Whether a file has new content that may be incomplete.
     fn is_unfinished(&self) -> bool;
 }
 
@@ -61,22 +61,22 @@ pub(super) trait Watch {
 pub(super) struct Watched<P> {
     pub(super) part: P,
     sight: Sight,
-    /// What was refused last: it is said once.
+    /// What was refused last, so that it is logged once.
     refused: Option<Refused>,
     pending: Option<Pending>,
 }
 
 #[derive(Debug)]
 struct Refused {
-    /// The files; None if they could not be read.
+    /// A digest of the files; None if they could not be read.
     files: Option<[u8; 32]>,
     why: String,
-    /// Whether they may become good as time goes by.
+    /// Whether they may become valid as time passes.
     passing: bool,
 }
 
 impl Refused {
-    /// Whether both are one refusal: of the same files, whatever is said of the time.
+    /// Whether both are the same refusal: of the same files, even if the message names another time.
     fn is(&self, other: &Self) -> bool {
         self.files == other.files && (self.files.is_some() || self.why == other.why)
     }
@@ -85,14 +85,14 @@ impl Refused {
 /// What is not applied yet.
 #[derive(Debug, PartialEq, Eq)]
 enum Pending {
-    /// This file is perhaps still being written.
+    /// This file may still be being written.
     Unfinished { path: PathBuf, fresh: bool },
-    /// These files look like half of a change, since then.
+    /// These files look like an incomplete change, first seen at this instant.
     Held { files: [u8; 32], since: Timestamp, why: String },
 }
 
 impl<P: Part> Watched<P> {
-    /// Begins to watch `part`, with what its files are now as what was seen last.
+    /// Starts to watch `part`, with its current files as the last ones seen.
     pub(super) fn new(part: P, pace: Pace) -> Self {
         let mut watched = Self { part, sight: Sight::default(), refused: None, pending: None };
         if let Ok(read) = watched.part.read() {
@@ -112,7 +112,7 @@ impl<P: Part> Watched<P> {
 
     fn reload(&mut self, pace: Pace, state: &State) -> bool {
         if let Some(Pending::Held { since, .. }) = &mut self.pending {
-            // A clock that is put back begins the minute anew, and does not make it a day.
+            // If the clock is set back, the minute starts over instead of becoming a day.
             *since = (*since).min(pace.now);
         }
         let read = match self.part.read() {
@@ -126,7 +126,7 @@ impl<P: Part> Watched<P> {
         let (seen, unfinished) = (sight::digest(&files), self.see(&files, pace));
         let changed = seen != self.part.in_force();
         if !changed && !pace.asked && !self.part.is_due(pace.now) {
-            return self.accept("the files are again what is in force");
+            return self.accept("the files match what is in force again");
         }
         if let Some(sight::Unfinished { path, fresh }) = unfinished.filter(|_| changed) {
             if pace.asked {
@@ -160,7 +160,7 @@ impl<P: Part> Watched<P> {
             return self.hold(pace, seen, why);
         }
         self.part.put(ready);
-        self.accept("what was wrong with the files is mended");
+        self.accept("the problem with the files is fixed");
         true
     }
 
@@ -172,12 +172,12 @@ impl<P: Part> Watched<P> {
         false
     }
 
-    /// The same refusal of the same files is said once.
+    /// The same refusal of the same files is logged once.
     fn refuse(&mut self, asked: bool, files: Option<[u8; 32]>, error: &StartError, state: &State) -> bool {
         let refused = Refused { files, why: error.to_string(), passing: error.passing };
         if asked || !self.refused.as_ref().is_some_and(|before| before.is(&refused)) {
             let error = &refused.why;
-            tracing::error!(part = P::NAME, error, "reload refused: what was loaded before stays in force");
+            tracing::error!(part = P::NAME, error, "reload refused: the previous state stays in force");
             state.count_refused_reload(P::NAME);
         }
         self.refused = Some(refused);
@@ -199,13 +199,13 @@ impl<P: Part> Watched<P> {
         false
     }
 
-    /// Whether these files are held back, and have to wait.
+    /// Whether these files are held back for now.
     fn is_held(&self, files: [u8; 32], now: Timestamp) -> bool {
         let held = matches!(&self.pending, Some(Pending::Held { files: held, .. }) if *held == files);
         held && !self.has_waited(files, now)
     }
 
-    /// Whether these files have been the same for so long that they are meant.
+    /// Whether these files have been unchanged for long enough to be intended.
     fn has_waited(&self, files: [u8; 32], now: Timestamp) -> bool {
         match &self.pending {
             Some(Pending::Held { files: held, since, .. }) => *held == files && now.since(*since) >= HOLD,
@@ -225,13 +225,13 @@ impl Pending {
     fn message(&self) -> String {
         match self {
             Self::Unfinished { path, .. } => format!(
-                "{}: was written in place and is not applied before two looks in a row read the same; rename files into \
-                 place to apply them at once",
+                "{}: was written in place, so it is applied only once two consecutive looks read the same; rename files \
+                 into place to apply them at once",
                 path.display()
             ),
             Self::Held { since, why, .. } => format!(
-                "reload held back until {}, in case the rest of the change is still to come: {why}; what was loaded before \
-                 stays in force; if it is meant, wait, or restart to apply it now",
+                "reload held back until {}, in case the change is incomplete: {why}; the previous state stays in force; if it \
+                 is intended, wait, or restart to apply it now",
                 since.plus(HOLD)
             ),
         }

@@ -1,15 +1,15 @@
-//! Reloading: what the files say now takes the place of what they said, part by
-//! part, and each part whole or not at all.
+//! Reloading: the files' new content replaces the old, part by part, and each part
+//! entirely or not at all.
 //!
-//! Files are compared by content, which also sees the swapped links of Kubernetes
-//! and works where nobody announces a change, as on NFS. A file that may still be
+//! Files are compared by content, which also detects the link swaps of Kubernetes
+//! and works where changes are not announced, as on NFS. A file that may still be
 //! being written waits for a second look ([`sight`](super::sight)). A change that
-//! drops the revocation of a key that is still there, or every client, looks like
-//! a file of which the rest is still to come, and waits for a minute. Whatever is
-//! wrong with a part, what was in force stays so, and the other parts go on; the
-//! log, the ops listener and the service manager say why.
+//! drops the revocation of a key that still exists, or every client, looks like an
+//! incomplete file and waits for a minute. If a part has a problem, its old state
+//! stays in force and the other parts go on; the log, the ops listener and the
+//! service manager say why.
 //!
-//! Another part is another `impl Part`, one field of [`Reloader`], one entry in
+//! A new part needs an `impl Part`, a field of [`Reloader`], an entry in
 //! [`Reloader::parts`], and its name among the metrics' labels.
 
 use std::panic::AssertUnwindSafe;
@@ -31,7 +31,7 @@ use crate::keys::{Folder, Gravity, Kid};
 use crate::server::{Identity, Tls, TlsFiles, manager};
 use crate::service::{Snapshot, State, Warning};
 
-/// The longest time until a file that was not whole when somebody asked is looked at again.
+/// Maximum time until a file that was incomplete at a requested reload is looked at again.
 const SECOND_LOOK: Duration = Duration::from_secs(2);
 
 /// Looks at the files, and loads them if they have changed.
@@ -41,38 +41,38 @@ pub struct Reloader {
     settings: Watched<Settings>,
     tls: Option<Watched<Pair>>,
     revocations: Option<List>,
-    /// The keys that signed when somebody last looked.
+    /// The keys that signed at the last look.
     signing: Vec<String>,
 }
 
-/// The configuration and the keys: what requests are decided by.
+/// The configuration and the keys: what decides requests.
 #[derive(Debug)]
 struct Settings {
     origin: Origin,
-    /// What was said at the start, for what only a restart changes.
+    /// The settings at the start, for those that only a restart changes.
     running: Config,
     interval: Duration,
     state: Arc<State>,
 }
 
-/// The certificate and its key: what TLS connections are shown.
+/// The certificate and its key, for TLS connections.
 #[derive(Debug)]
 struct Pair {
     paths: config::Tls,
     tls: Arc<Tls>,
 }
 
-/// Where the configuration is read again.
+/// Where the configuration is read from at a reload.
 #[derive(Debug)]
 enum Origin {
     File(PathBuf, Overrides),
-    /// There is no file, and what was made up at the start stays.
+    /// There is no file: the development defaults of the start stay.
     Development(Box<Config>),
 }
 
 impl Reloader {
-    /// Keeps `state`, which began with `config`, in step with the files.
-    /// `overrides` are what won over the file.
+    /// Keeps `state`, which started with `config`, in step with the files.
+    /// `overrides` override the file.
     #[must_use]
     pub fn new(config: Config, overrides: Overrides, state: Arc<State>, tls: Option<Arc<Tls>>) -> Self {
         let interval = seconds(config.reload.interval);
@@ -97,21 +97,21 @@ impl Reloader {
         }
     }
 
-    /// Everything that is loaded by itself.
+    /// Returns every part.
     fn parts(&mut self) -> impl Iterator<Item = &mut dyn Watch> {
         let tls = self.tls.as_mut().map(|part| part as &mut dyn Watch);
         let revocations = self.revocations.as_mut().map(|part| part as &mut dyn Watch);
         [Some(&mut self.settings as &mut dyn Watch), tls, revocations].into_iter().flatten()
     }
 
-    /// Looks at the files once. `asked` says that somebody wants it, so that even
-    /// what is as before is loaded again, and a refusal is said again; otherwise it
-    /// is an interval since the look before, and may confirm what was seen then.
+    /// Looks at the files once. With `asked`, on request, unchanged files are loaded
+    /// again too, and a refusal is logged again. Without it, an interval has passed
+    /// since the last look, so this one may confirm what that one saw.
     pub fn look(&mut self, asked: bool) {
         let (state, pace) = (Arc::clone(&self.state), pace(asked, self.settings.part.interval, self.state.clock()));
         let mut applied = false;
         for part in self.parts() {
-            // A mistake of ours must not end all reloading: what is in force stays.
+            // A bug must not end all reloading: the old state stays in force.
             match std::panic::catch_unwind(AssertUnwindSafe(|| part.look(pace, &state))) {
                 Ok(put) => applied |= put,
                 Err(_) => part.fail(&state),
@@ -132,15 +132,15 @@ impl Reloader {
         self.signing = signing;
     }
 
-    /// What the service manager shows of it.
+    /// Returns the status for the service manager.
     fn status(&mut self) -> String {
         let refused = self.state.refused();
-        let refused = refused.map(|why| format!("reload refused, what was loaded before stays in force: {why}"));
+        let refused = refused.map(|why| format!("reload refused, the previous state stays in force: {why}"));
         refused.into_iter().chain(self.parts().filter_map(|part| part.pending())).collect::<Vec<_>>().join("; ")
     }
 
-    /// When to look again after a look at `now`, if the next one was to be at `next`. Two looks that may
-    /// confirm each other are an interval apart, or 2 s if that is less and somebody asked.
+    /// Returns when to look again after a look at `now`, if the next one was due at `next`. Two looks that may
+    /// confirm each other are an interval apart, or 2 s after a request if that is less.
     fn next(&mut self, asked: bool, now: Instant, next: Instant) -> Instant {
         let (interval, clock) = (self.settings.part.interval, self.state.clock());
         let regular = if asked { next.min(now + interval) } else { now + interval };
@@ -183,7 +183,7 @@ impl Part for Settings {
         self.state.snapshot().files
     }
 
-    /// Time has passed a key by; or it has run backwards, so that keys may be wanted that had been forgotten.
+    /// A key has retired, or the clock was set back, so that keys may be needed that had been dropped.
     fn is_due(&self, now: Timestamp) -> bool {
         let current = self.state.snapshot();
         current.keys.holds_retired(now) || now < current.compiled
@@ -254,8 +254,8 @@ impl Part for Pair {
         self.tls.files()
     }
 
-    /// A certificate that expires while it is in force stays so, and is refused from then on, so that
-    /// its operator hears of it.
+    /// A certificate that expires while in force stays in force, but counts as refused from then on, so that
+    /// the operator learns of it.
     fn is_due(&self, now: Timestamp) -> bool {
         self.tls.has_expired(now)
     }
@@ -274,8 +274,8 @@ fn seconds(number: i64) -> Duration {
     Duration::from_secs(number.try_into().unwrap_or(1))
 }
 
-/// Looks at the files at every interval, and at once on `hangup`, for ever. The
-/// thread that waits for this is held up while files are parsed, so it must serve nobody.
+/// Looks at the files at every interval, and at once on `hangup`, forever. Parsing
+/// blocks the thread that awaits this, so it must not serve requests.
 pub async fn watch(mut reloader: Reloader, mut hangup: Signal) -> ! {
     let mut next = Instant::now() + reloader.settings.part.interval;
     let mut told = String::new();

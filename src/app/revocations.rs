@@ -294,7 +294,7 @@ impl List {
             return Err(error(Some(status.digest), &gone(&self.path)));
         }
         if self.refused.take().is_some() {
-            tracing::info!(part = NAME, "what was wrong with the files is mended");
+            tracing::info!(part = NAME, "the problem with the files is fixed");
         }
         tracing::info!(part = NAME, entries, missing, "reloaded");
         Ok(true)
@@ -306,7 +306,7 @@ impl List {
         if status.digest == state.revocations().status {
             self.held = None;
             if !status.is_gone && self.refused.take().is_some() {
-                tracing::info!(part = NAME, "the files are again what is in force");
+                tracing::info!(part = NAME, "the files match what is in force again");
             }
             return true;
         }
@@ -342,7 +342,7 @@ impl List {
         let is_known = self.refused.as_ref().is_some_and(|before| before.why == refused.why);
         if asked || !is_known {
             let error = &refused.why;
-            tracing::error!(part = NAME, error, "reload refused: what was loaded before stays in force");
+            tracing::error!(part = NAME, error, "reload refused: the previous state stays in force");
             state.count_refused_reload(NAME);
         }
         self.refused = Some(refused);

@@ -1,4 +1,4 @@
-//! Both listeners, served until the process is asked to end.
+//! Serves both listeners until the process is asked to stop.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +12,10 @@ use crate::http::{self, LoadShedding, RequestIds};
 use crate::server::{self, Capacity, Tls, Transport};
 use crate::service::{Snapshot, State};
 
-/// What the operator may hold at once.
+/// Limits of the operator's listener.
 const OPS_CAPACITY: Capacity = Capacity { connections: 64, requests: 64, large_heads: 4 };
 
-/// What `config` says about connections.
+/// Returns what `config` says about connections.
 #[must_use]
 pub fn transport(config: &Config) -> Transport {
     // None of them is negative.
@@ -33,9 +33,9 @@ pub fn transport(config: &Config) -> Transport {
     }
 }
 
-/// Serves `state` on `listeners` until `stop` is done, and then until nothing is
-/// left to finish; meanwhile it says that it is not ready any more. Requests without
-/// an id get one of `ids`.
+/// Serves `state` on `listeners` until `stop` completes, and then until all requests
+/// have finished; meanwhile it reports that it is not ready. Requests without an id
+/// get one of `ids`.
 pub async fn serve(
     state: Arc<State>,
     ids: RequestIds,
@@ -46,7 +46,7 @@ pub async fn serve(
 ) {
     let draining = Arc::clone(&state);
     let stop = stop.map(move |()| draining.drain()).shared();
-    // The operator gets in when everybody else's connections are taken.
+    // The operator can still connect when all public connections are taken.
     let for_ops =
         Transport { capacity: OPS_CAPACITY, connections_per_address: None, proxy_protocol: false, ..transport };
     let refusals = LoadShedding::new(&state, ids.clone());
@@ -57,7 +57,7 @@ pub async fn serve(
     );
 }
 
-/// The state of a service that begins with `snapshot`.
+/// Returns the state of a service that starts with `snapshot`.
 #[must_use]
 pub fn state(snapshot: Snapshot, clock: Clock) -> Arc<State> {
     Arc::new(State::new(snapshot, clock))

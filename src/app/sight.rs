@@ -1,25 +1,25 @@
-//! What a look sees of files, and which of them are whole.
+//! What a look sees of files, and which of them are complete.
 //!
 //! Most prefixes of a configuration are valid, so a file that is still being
-//! written must not be applied, and nothing on Linux says when a writer is done.
-//! A file counts as whole when one of these holds:
+//! written must not be applied, and Linux does not tell when a writer is done. A
+//! file counts as complete when one of these holds:
 //!
 //! - It has the same content at two looks an interval apart. A look on request
 //!   (SIGHUP) counts as the second one only if the first is longer ago than that
 //!   and the modification time is the same.
-//! - It came by rename: its path has another inode than at the look before, and
-//!   that inode's change time (ctime) is not its modification time (mtime). A
+//! - It was renamed into place: its path has another inode than at the last look,
+//!   and that inode's change time (ctime) is not its modification time (mtime). A
 //!   write sets both to the same instant; a rename, a link or a `chmod` afterwards
 //!   sets the ctime only. The inode alone proves nothing: vim, git, tar, and `mv`
 //!   between file systems make a new one, and then write it. Where both times are
 //!   equal, because the clock of the file system is coarse (a tick is up to 10 ms)
 //!   or a rename leaves the ctime alone (FUSE, some NFS servers), the next look decides.
-//! - It came by a link: its path, or its folder, resolves to another path than at
-//!   the look before. This is how Kubernetes swaps `..data`.
+//! - A link was swapped: its path, or its folder, resolves to another path than at
+//!   the last look. This is how Kubernetes swaps `..data`.
 //!
-//! Times are compared with each other only, and never with this machine's clock,
-//! so it does not matter that a file server's clock is another. A file that is
-//! gone needs no second look: a name goes away at once.
+//! Times are compared only with each other, never with this machine's clock, so a
+//! file server's clock does not matter. A file that is gone needs no second look:
+//! a name disappears atomically.
 
 use std::collections::HashMap;
 use std::fs;
@@ -33,12 +33,12 @@ use crate::crypto::Digester;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) path: PathBuf,
-    /// It may be of a private key, so it stays inside the process.
+    /// It may come from a private key, so it stays inside the process.
     pub(super) digest: [u8; 32],
 }
 
 impl Content {
-    /// `exposed` says whether others can read it, so that a change of the mode is a change.
+    /// `exposed` says whether others can read it: a change of the mode is a change.
     pub(super) fn new(path: &Path, bytes: &[u8], exposed: bool) -> Self {
         let mut digest = Digester::default();
         digest.add(bytes);
@@ -47,7 +47,7 @@ impl Content {
     }
 }
 
-/// A digest of names and contents, to tell whether anything has changed.
+/// Returns a digest of names and contents, to tell whether anything has changed.
 pub(super) fn digest(files: &[Content]) -> [u8; 32] {
     let mut all = Digester::default();
     for file in files {
@@ -60,7 +60,7 @@ pub(super) fn digest(files: &[Content]) -> [u8; 32] {
 /// How a look came about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
-    /// Somebody asked for it; otherwise it comes an interval after the look before.
+    /// It was requested; otherwise it comes an interval after the last look.
     pub(super) asked: bool,
     /// Seconds between two looks that may confirm each other.
     pub(super) seconds: i64,
@@ -71,7 +71,7 @@ pub(super) struct Pace {
 #[derive(Debug, Default)]
 pub(super) struct Sight {
     files: HashMap<PathBuf, Seen>,
-    /// What each of their folders resolved to.
+    /// What each of their folders resolves to.
     folders: HashMap<PathBuf, Option<PathBuf>>,
 }
 
@@ -79,24 +79,24 @@ pub(super) struct Sight {
 struct Seen {
     digest: [u8; 32],
     place: Option<Place>,
-    /// When this content was seen first.
+    /// When this content was first seen.
     since: Timestamp,
     whole: bool,
 }
 
-/// What a path leads to.
+/// What a path resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
     /// Device and inode.
     file: (u64, u64),
     modified: (i64, i64),
-    /// Whether something was done to the file after its last write.
+    /// Whether the inode changed after the last write.
     finished: bool,
-    /// Where the path leads, if it is a link.
+    /// What the path resolves to, if it is a link.
     link: Option<PathBuf>,
 }
 
-/// What is still being written, as far as a look can tell.
+/// A file that may still be being written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Unfinished {
     pub(super) path: PathBuf,
@@ -105,8 +105,8 @@ pub(super) struct Unfinished {
 }
 
 impl Sight {
-    /// Takes in what the files are now. `again` reads them once more: what a path
-    /// leads to belongs to the content only if that is the same before and after.
+    /// Records the files as they are now. `again` reads them once more: the resolved
+    /// path belongs to the content only if the content is the same before and after.
     pub(super) fn look(
         &mut self,
         files: &[Content],
@@ -142,17 +142,17 @@ impl Sight {
         unfinished
     }
 
-    /// Takes what was seen last as whole: it is in force.
+    /// Accepts what was seen last as complete: it is in force.
     pub(super) fn trust(&mut self) {
         self.files.values_mut().for_each(|seen| seen.whole = true);
     }
 }
 
 impl Seen {
-    /// Whether a look that finds the same content shows that it is whole.
+    /// Whether a look that finds the same content proves that it is complete.
     fn confirmed(&self, current: Option<&Place>, pace: Pace) -> bool {
         let modified = |place: Option<&Place>| place.map(|place| place.modified);
-        // The clock counts whole seconds, so more than that many are needed.
+        // The clock counts whole seconds, so one more is needed.
         let apart = pace.now.since(self.since) > pace.seconds;
         self.whole || !pace.asked || apart && modified(current) == modified(self.place.as_ref())
     }
@@ -171,7 +171,7 @@ impl Place {
         })
     }
 
-    /// Whether it came by rename or by a link since the path was seen `before`.
+    /// Whether a rename or a swapped link put it in place since the path was seen `before`.
     fn came(&self, before: Option<&Seen>) -> bool {
         let before = before.and_then(|seen| seen.place.as_ref());
         let linked = self.link.is_some() && self.link != before.and_then(|place| place.link.clone());

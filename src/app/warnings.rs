@@ -1,11 +1,11 @@
-//! What a configuration says that is allowed, but probably not meant.
+//! What a configuration allows, but is probably a mistake.
 
 use crate::clients::Registry;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::keys::KeyRing;
 
-/// What is allowed, but probably not meant.
+/// Returns what is allowed, but probably a mistake.
 pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp) -> Vec<String> {
     let mut all = Vec::new();
     if registry.is_empty() && registry.anonymous().is_none() {
@@ -21,7 +21,7 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
     }
     if !config.keys.check_modes {
         all.push(
-            "[keys] check_modes is false: a private key that every user of this machine can read or change is taken too"
+            "[keys] check_modes is false: a private key that every user of this machine can read or change is accepted too"
                 .to_owned(),
         );
     }

@@ -14,8 +14,8 @@ use crate::keys::{self, Modes};
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The configuration that runs now, with its folder of keys as it was before anything was copied: reports also what
-    /// would break if this took its place.
+    /// The configuration that runs now, with its key folder as it was before any copying: also reports what would break
+    /// if this one replaced it.
     #[arg(long, value_name = "FILE")]
     running: Option<PathBuf>,
 }
@@ -25,7 +25,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         Err(first) => first,
         answer => return answer,
     };
-    // Beside the first problem, every other one that can be found.
+    // Not only the first problem, but every other one that can be found.
     let mut problems = settings.file().map_or(Ok(Vec::new()), |path| app::problems(path, &settings.overrides()))?;
     if !problems.iter().any(|problem| problem.to_string() == first.to_string()) {
         problems.insert(0, first);

@@ -19,10 +19,10 @@ pub(super) enum Command {
     /// Append a client to the configuration file and print its secret once.
     #[command(after_help = "Example:\n  lingpai client add shop --scope orders:read --subject 'user:*'")]
     Add(AddArguments),
-    /// Show the clients: how many secrets each has, and what it may have. Never shows a secret.
+    /// List the clients: how many secrets each has, and what it may request. Never shows a secret.
     #[command(after_help = "Example:\n  lingpai client list --wide")]
     List(ListArguments),
-    /// Take a client out of the configuration file. Its tokens stop working at once.
+    /// Remove a client from the configuration file. Its tokens stop working at once.
     #[command(after_help = "Example:\n  lingpai client remove shop")]
     Remove(Named),
     /// Give a client a second secret and print it once. The first one works until it is retired.
@@ -37,10 +37,10 @@ pub(super) enum Command {
 pub(super) struct AddArguments {
     /// Its id.
     id: String,
-    /// A scope token that it may have. May be repeated.
+    /// A scope token that it may request. May be repeated.
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
-    /// An audience that it may name. May be repeated [default: the service's].
+    /// An audience that it may request. May be repeated [default: the service's].
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
     /// A subject that it may name, or a pattern such as `user:*`. May be repeated.
@@ -52,20 +52,20 @@ pub(super) struct AddArguments {
     /// A grant that it may use at /oauth2/token. May be repeated [default: `client_credentials`].
     #[arg(long, value_name = "GRANT")]
     grant: Vec<String>,
-    /// An audience that it serves, so that it may introspect tokens for it. May be repeated.
+    /// An audience that it serves: it may introspect tokens for it. May be repeated.
     #[arg(long, value_name = "AUDIENCE")]
     accepts: Vec<String>,
-    /// A JWKS file with its public keys: it signs assertions, and gets no secret unless `--secret` asks for one.
+    /// A JWKS file with its public keys: it signs assertions, and gets a secret only with `--secret`.
     #[arg(long, value_name = "FILE")]
     jwks: Option<PathBuf>,
-    /// Make a secret beside `--jwks`.
+    /// Make a secret in addition to `--jwks`.
     #[arg(long, requires = "jwks")]
     secret: bool,
 }
 
 #[derive(Args)]
 pub(super) struct ListArguments {
-    /// Show whole values, however wide that is.
+    /// Show full values, however wide the table becomes.
     #[arg(long)]
     wide: bool,
 }
@@ -97,7 +97,7 @@ struct Place<'a> {
 impl<'a> Place<'a> {
     fn open(settings: &'a Settings) -> Result<Self, StartError> {
         let config = settings.load()?;
-        // What is wrong already is said with its own place.
+        // An existing problem is reported with its own place.
         let registry = Registry::compile(&config)?;
         Ok(Self { settings, config, registry })
     }
@@ -109,7 +109,7 @@ impl<'a> Place<'a> {
 
     fn edit(&self, change: impl Fn(&str) -> Result<String, EditError>) -> Answer {
         let mut overrides = self.settings.overrides();
-        // A file need not say what the server is told otherwise.
+        // The file may leave out what a flag or the environment sets.
         overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
         let compiles =
             |config: &Config| Registry::compile(config).map(drop).map_err(|error| error.message().to_owned());
@@ -119,7 +119,7 @@ impl<'a> Place<'a> {
     fn add(&self, arguments: &AddArguments) -> Answer {
         let (path, id) = (self.path()?, arguments.id.as_str());
         if id != ClientId::ANONYMOUS && self.registry.is_client(id) {
-            complain(&format!("{}: there is a client {id:?} already; nothing was written", path.display()));
+            complain(&format!("{}: there is already a client {id:?}; nothing was written", path.display()));
             return Ok(false);
         }
         let is_secret = arguments.secret || arguments.jwks.is_none();
@@ -161,7 +161,7 @@ impl<'a> Place<'a> {
             say_once(&format!("{:#}", json!({"client_id": id, "client_secret": secret.reveal()})))?;
         } else {
             say_once(&format!(
-                "{done}; this secret is shown only now:\n\n  {}\n\na running server knows it within reload.interval",
+                "{done}; this secret is shown only now:\n\n  {}\n\na running server accepts it within reload.interval",
                 secret.reveal()
             ))?;
         }
@@ -219,7 +219,7 @@ impl<'a> Place<'a> {
                 .map(|()| true);
         }
         let follows = if is_last {
-            "no client is left. A running server believes that after a minute: until then it takes the file for half written"
+            "no client is left. A running server applies that after a minute; until then it treats the file as half written"
         } else {
             "a running server refuses its secret and its tokens within reload.interval; verifiers that do not ask the \
              server accept its access tokens until they expire"
@@ -235,7 +235,7 @@ impl<'a> Place<'a> {
             return Ok(false);
         }
         let done = format!(
-            "added a second secret for {id} to {}; the first still works: when nothing uses it, `lingpai client retire {id}`",
+            "added a second secret for {id} to {}; the first still works; when nothing uses it, run `lingpai client retire {id}`",
             path.display()
         );
         self.tell(&done, id, &secret)
@@ -258,7 +258,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// `file`, which the caller names from here, as the configuration at `path` names it.
+/// Returns `file`, a path relative to the current folder, as the configuration at `path` must name it.
 pub(super) fn beside(path: &Path, file: &Path) -> Result<String, StartError> {
     let failed = |error: std::io::Error| StartError::new(format!("{}: {error}", file.display()));
     let absolute = std::path::absolute(file).map_err(failed)?;

@@ -12,18 +12,18 @@ use crate::token::ClientId;
 pub(super) struct Arguments {
     /// The client's id, or `anonymous` for requests without credentials.
     client: String,
-    /// A scope token that it asks for. May be repeated [default: all that it may have].
+    /// A scope token that it requests. May be repeated [default: all that it may request].
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
-    /// An audience that it names. May be repeated [default: all that it may name].
+    /// An audience that it requests. May be repeated [default: all that it may request].
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
-    /// A subject that it names. May be repeated, each for a token of its own [default: its id].
+    /// A subject that it names. May be repeated; each gets a separate token [default: its id].
     #[arg(long, value_name = "SUBJECT")]
     subject: Vec<String>,
 }
 
-/// Whether all of it is granted.
+/// Whether everything is granted.
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let config = settings.load()?;
     let registry = Registry::compile(&config)?;
@@ -31,8 +31,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let client = if id == ClientId::ANONYMOUS { registry.anonymous() } else { registry.named(id) };
     let Some(client) = client else {
         complain(&match id {
-            ClientId::ANONYMOUS => "no token is given without credentials: there is no [anonymous]".to_owned(),
-            _ => format!("there is no client {id:?}; `lingpai client list` shows those that there are"),
+            ClientId::ANONYMOUS => "no token without credentials: there is no [anonymous]".to_owned(),
+            _ => format!("there is no client {id:?}; `lingpai client list` shows them all"),
         });
         return Ok(false);
     };
@@ -57,10 +57,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         client.algorithm.name()
     ))?;
     if let Some(not_before) = client.not_before {
-        say(&format!("not_before: tokens and sessions that began before {not_before} have ended"))?;
+        say(&format!("not_before: tokens and sessions that began before {not_before} are refused"))?;
     }
     if !granted {
-        say("a request is granted as a whole or not at all: 403 names the first part that is refused")?;
+        say("a request is granted in full or not at all: 403 names the first part that is refused")?;
     }
     Ok(granted)
 }

@@ -1,7 +1,7 @@
 //! `lingpai healthcheck`
 //!
-//! For a container that has no shell and no curl: the one program in it asks the server that runs there. With `[tls]`
-//! it asks by https and takes whatever certificate is shown: it sends no secret, and asks its own machine.
+//! For containers without a shell or curl: the only program in them asks the server that runs there. With `[tls]` it
+//! uses https and accepts any certificate: it sends no secret, and it asks its own machine.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -26,7 +26,7 @@ const REQUEST: &[u8] = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: 
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The address to ask, without TLS; then no file is read.
+    /// The address to ask, without TLS; no file is read then.
     #[arg(long, value_name = "ADDRESS")]
     at: Option<Listen>,
 }
@@ -36,7 +36,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         Some(address) => (address.clone(), false),
         None => match settings.load() {
             Ok(config) => address(&config)?,
-            // The server goes on with what it loaded before, and must not be ended for what the file says now.
+            // The server keeps what it loaded before. It must not be killed for what the file says now.
             Err(error) => {
                 complain(&format!("warning: {error}"));
                 (settings.listen.first().cloned().unwrap_or_default(), false)
@@ -45,7 +45,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     };
     let (tell, told) = mpsc::channel();
     let asked = address.clone();
-    // It ends with the process if no answer comes.
+    // The thread ends with the process if no answer comes.
     thread::spawn(move || tell.send(ask(&asked, is_tls)));
     let why = match told.recv_timeout(LIMIT) {
         Ok(Ok(status)) if status == "200" => {
@@ -53,14 +53,14 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             return Ok(true);
         }
         Ok(Ok(status)) => format!("answers {status}"),
-        Ok(Err(error)) => format!("cannot be asked: {error}"),
+        Ok(Err(error)) => format!("cannot be reached: {error}"),
         Err(_) => format!("does not answer within {} s", LIMIT.as_secs()),
     };
     complain(&format!("not ready: {address} {why}"));
     Ok(false)
 }
 
-/// Where to ask, and whether by TLS: the ops listener, or a Unix socket, or whatever address needs no PROXY protocol.
+/// Returns where to ask, and whether with TLS: the ops listener, a Unix socket, or an address without PROXY protocol.
 fn address(config: &Config) -> Result<(Listen, bool), StartError> {
     let ops = config.ops.iter().flat_map(|ops| &ops.listen).filter(|at| !matches!(at, Listen::Inherited(_)));
     let ops = ops.map(|at| (at.clone(), false));
@@ -79,7 +79,7 @@ fn address(config: &Config) -> Result<(Listen, bool), StartError> {
     })
 }
 
-/// The status of `GET /readyz`, as it is written. 0.0.0.0 and `[::]` are this machine.
+/// Returns the status of `GET /readyz`, as written. 0.0.0.0 and `[::]` mean this machine.
 fn ask(address: &Listen, is_tls: bool) -> io::Result<String> {
     match address {
         Listen::Tcp(_) | Listen::Localhost(_) | Listen::Everywhere(_) => {
@@ -92,7 +92,7 @@ fn ask(address: &Listen, is_tls: bool) -> io::Result<String> {
             exchange(StreamOwned::new(ClientConnection::new(config, name).map_err(io::Error::other)?, stream))
         }
         Listen::Unix(path) => exchange(UnixStream::connect(path)?),
-        Listen::Inherited(_) => Err(io::Error::other("it is a passed socket")),
+        Listen::Inherited(_) => Err(io::Error::other("the service manager opened that socket; give its address")),
     }
 }
 
@@ -100,7 +100,7 @@ fn exchange(mut stream: impl Read + Write) -> io::Result<String> {
     stream.write_all(REQUEST)?;
     let mut answer = Vec::new();
     match stream.take(MAX_ANSWER).read_to_end(&mut answer) {
-        // TLS that ends without saying so.
+        // TLS that ends without a close_notify alert.
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
         _ => {}
     }

@@ -20,7 +20,7 @@ const CLIENT: &str = "first";
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// The folder to write into; it is made if it is not there [default: the current one, or that of `--config`].
+    /// The folder to write into, created if missing [default: the current one, or that of `--config`].
     dir: Option<PathBuf>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let file = match (&arguments.dir, &settings.config) {
         (Some(dir), Some(config)) => {
             return Err(StartError::new(format!(
-                "say where to write once: {} or --config {}",
+                "say only once where to write: {} or --config {}",
                 dir.display(),
                 config.display()
             )));
@@ -68,7 +68,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     match made {
         Some(name) => say(&format!("wrote {}", folder.join(name).display()))?,
         None => say(&format!(
-            "uses the key that is there already, {}; if a development server made it, delete it and begin again",
+            "uses the existing key {}; if a development server made it, delete it and start over",
             folder.join(found.unwrap_or_default()).display()
         ))?,
     }

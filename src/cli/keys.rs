@@ -14,17 +14,17 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Issuer, Seconds, edit};
 use crate::keys::{self, Alg, Exported, Import, Key, KeyError, KeyRing, Kid, Modes, Pace, Scheduled, State, When};
 
-/// How many characters of a key's id are shown: two keys of one folder never begin with the same.
+/// Characters of a key id that are shown. Two keys in one folder never share them.
 const SHORT_KID: usize = 11;
 /// A key file holds one key.
 const MAX_PEM: u64 = 16 << 10;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Make a key. The first one signs at once; a later one signs when verifiers know it.
+    /// Make a key. The first one signs at once; a later one signs once verifiers know it.
     #[command(after_help = "Example:\n  lingpai keys new --alg EdDSA")]
     New(NewArguments),
-    /// Show every key and what it does now.
+    /// List every key and its state.
     #[command(after_help = "Example:\n  lingpai keys list --wide")]
     List(ListArguments),
     /// Schedule the next key, unless one is upcoming.
@@ -36,7 +36,7 @@ pub(super) enum Command {
     /// Delete the keys that have been retired for 24 hours.
     #[command(after_help = "Example:\n  lingpai keys prune")]
     Prune,
-    /// Take in a private key that was made elsewhere, such as an RSA key from `openssl genpkey`.
+    /// Import a private key that was made elsewhere, such as an RSA key from `openssl genpkey`.
     #[command(after_help = "Example:\n  lingpai keys import rsa.pem --at 2026-11-22T00:00:00Z")]
     Import(ImportArguments),
     /// Print the public keys that verify now or later, in PEM, for verifiers that cannot fetch the JWKS.
@@ -61,27 +61,27 @@ pub(super) struct RotateArguments {
     #[arg(long, value_parser = algorithm)]
     alg: Option<Alg>,
 
-    /// In how long it starts to sign, such as 1h [default: twice what verifiers and replicas need to learn of it]. The
-    /// first key of a folder signs at once.
+    /// How long until it starts to sign, such as 1h [default: twice what verifiers and replicas need to learn of it].
+    /// The first key of a folder signs at once.
     #[arg(long = "in", value_name = "DURATION")]
     lead: Option<Seconds<1, 31_536_000>>,
 
-    /// For an emergency: it signs at once, or after `--in`, although verifiers that have cached the JWKS refuse its
-    /// tokens for a while. Replicas take it only if its file reaches them within a minute of that instant.
+    /// For an emergency: it signs at once, or after `--in`, although verifiers with a cached JWKS refuse its tokens for
+    /// a while. Replicas accept it only if its file reaches them within a minute of that instant.
     #[arg(long)]
     now: bool,
 }
 
 #[derive(Args)]
 pub(super) struct ListArguments {
-    /// Show whole ids and every instant, however wide that is.
+    /// Show full ids and every instant, however wide the table becomes.
     #[arg(long)]
     wide: bool,
 }
 
 #[derive(Args)]
 pub(super) struct RevokeArguments {
-    /// The key's id, or as much of its beginning as `lingpai keys list` shows.
+    /// The key's id, or the beginning of it that `lingpai keys list` shows.
     #[arg(allow_hyphen_values = true)]
     kid: String,
 }
@@ -98,15 +98,15 @@ pub(super) struct ImportArguments {
 
 #[derive(Args)]
 pub(super) struct ExportArguments {
-    /// The public parts; private keys are never printed.
+    /// Export the public keys; private keys are never printed.
     #[arg(long)]
     public: bool,
 
-    /// Only this key, as `lingpai keys list` calls it.
+    /// Only the key with this id, as `lingpai keys list` shows it.
     #[arg(value_parser = kid, allow_hyphen_values = true)]
     kid: Option<Kid>,
 
-    /// Write one file a key, `<kid>.pem`, into this folder, and delete the files of keys that no longer verify.
+    /// Write one file per key, `<kid>.pem`, into this folder, and delete the files of keys that no longer verify.
     #[arg(long, value_name = "DIR", conflicts_with = "kid")]
     out: Option<PathBuf>,
 }
@@ -153,11 +153,11 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Answer {
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command did not do what was asked.
 enum Refused {
     /// The answer is no, and nothing was changed.
     No(String),
-    /// The answer is no, and that was said.
+    /// The answer is no, and it has been printed.
     Said,
     Failed(StartError),
 }
@@ -176,7 +176,7 @@ impl From<StartError> for Refused {
 
 type Done = Result<(), Refused>;
 
-/// The folder of keys as it is, whether or not a key signs.
+/// The key folder as it is, whether or not a key signs.
 struct Place<'a> {
     settings: &'a Settings,
     config: Config,
@@ -236,10 +236,12 @@ impl<'a> Place<'a> {
                 in_words(name.from.since(self.now))
             ),
             Some(State::Signing) if self.ring.uses(name.alg) => {
-                "it signs now; a server that is running takes it only if the file reaches it within a minute".to_owned()
+                "it signs now; a running server accepts it only if the file reaches it within a minute".to_owned()
             }
-            Some(State::Signing) => "it verifies and is published; `algorithm` says that others sign".to_owned(),
-            _ => "it does not sign, because a later key does".to_owned(),
+            Some(State::Signing) => {
+                "it verifies and is published, but `algorithm` names another algorithm to sign with".to_owned()
+            }
+            _ => "it does not sign, because a later key does already".to_owned(),
         };
         Ok(say(&format!("wrote {}: {what}", path.display()))?)
     }
@@ -253,7 +255,7 @@ impl<'a> Place<'a> {
         if let Some(upcoming) = upcoming.filter(|_| !arguments.now) {
             let path = self.path(upcoming.key);
             let from = upcoming.key.name().from;
-            // Asked again, it has what it asked for.
+            // The command ran before: the key is there.
             if arguments.lead.as_ref().is_some_and(|lead| from > self.now.plus(lead.0)) {
                 return Err(Refused::No(format!(
                     "{} is upcoming and signs from {from} on; nothing was written: wait for it, or delete it if no server \
@@ -270,14 +272,14 @@ impl<'a> Place<'a> {
         }
         let when = match &arguments.lead {
             lead if arguments.now => When::Anyway(lead.as_ref().map_or(0, |lead| lead.0)),
-            // For the first one nobody waits, so that the same job fills an empty folder.
+            // The first key signs at once, so that the same job can fill an empty folder.
             Some(lead) if !schedule.is_empty() => When::In(lead.0),
             _ => When::InTime,
         };
         let from = self.instant(alg, when)?;
         let folder = &self.config.keys.path;
         let key = match when {
-            // Beside whatever is to come.
+            // In addition to any upcoming key.
             When::Anyway(_) => keys::generate(folder, alg, from)?,
             _ => keys::schedule(folder, self.modes(), alg, from, self.now)?,
         };
@@ -288,7 +290,7 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// What an emergency breaks, and what it leaves as it is.
+    /// Prints what an emergency breaks, and what it leaves unchanged.
     fn warn_of_haste(&self, key: &Key, upcoming: Option<&Scheduled<'_>>) {
         let age = self.config.keys.jwks_max_age;
         if key.name().from.since(self.now) < age {
@@ -300,7 +302,7 @@ impl<'a> Place<'a> {
         }
         if let Some(upcoming) = upcoming {
             complain(&format!(
-                "warning: {} is upcoming all the same; if it was stolen too, put its kid {} in [keys] revoked",
+                "warning: {} is still upcoming; if it was stolen too, put its kid {} in [keys] revoked",
                 upcoming.key.name(),
                 upcoming.key.kid()
             ));
@@ -396,7 +398,7 @@ impl<'a> Place<'a> {
         Ok(())
     }
 
-    /// A job that runs in the wrong folder must not seem to work.
+    /// A job that runs in the wrong folder must not appear to work.
     fn refuse_nowhere(&self) -> Done {
         if self.config.is_development() && self.schedule().is_empty() {
             return Err(Refused::No(format!(
@@ -435,7 +437,7 @@ impl<'a> Place<'a> {
         };
         let kid = key.key.kid();
         if key.state == State::Revoked {
-            return Err(Refused::No(format!("{kid} is revoked already; nothing was written")));
+            return Err(Refused::No(format!("{kid} is already revoked; nothing was written")));
         }
         let mut overrides = self.settings.overrides();
         overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
@@ -458,12 +460,12 @@ impl<'a> Place<'a> {
         Ok(KeyRing::new(keys, plan, &config.keys.path, self.now).map(drop)?)
     }
 
-    /// What follows from the revocation of `key`.
+    /// Prints what the revocation of `key` means.
     fn tell_revoked(&self, path: &Path, key: &Scheduled<'_>) -> Done {
         let after = Self::open(self.settings)?;
         let (name, kid) = (key.key.name(), key.key.kid());
         let signer = after.ring.signer(name.alg, self.now).filter(|_| self.ring.uses(name.alg));
-        // A key that still signs has signed something just now.
+        // A key that signs until now may have signed something this second.
         let registry = Registry::compile(&self.config).map_err(StartError::from)?;
         let plan = app::plan(&self.config, &registry).map_err(StartError::from)?;
         let (access, refresh) = match key.state {
@@ -493,7 +495,7 @@ impl<'a> Place<'a> {
                  until {refresh}. Verifiers that cached the JWKS accept its access tokens for up to {}",
                 in_words(self.config.keys.jwks_max_age)
             ))?,
-            None => say("it has signed nothing that is still good")?,
+            None => say("it has signed nothing that is still valid")?,
         }
         Ok(())
     }
@@ -543,7 +545,7 @@ impl<'a> Place<'a> {
     }
 }
 
-/// A duration as people say it, such as `1 h 10 min`.
+/// Formats a duration, such as `1 h 10 min`.
 fn in_words(seconds: i64) -> String {
     let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s")];
     let parts: Vec<_> = parts.iter().filter(|(number, _)| *number > 0).map(|(n, unit)| format!("{n} {unit}")).collect();

@@ -8,14 +8,14 @@ use super::{Answer, command, complain, say};
 
 #[derive(Args)]
 pub(super) struct Completions {
-    /// For which shell.
+    /// The shell.
     #[arg(value_enum)]
     shell: Shell,
 }
 
 #[derive(Args)]
 pub(super) struct Page {
-    /// The command that the page is about, such as `keys rotate` [default: all of lingpai].
+    /// The command to describe, such as `keys rotate` [default: all of lingpai].
     command: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn completions(arguments: &Completions) -> Answer {
 /// Whether there is such a page.
 pub(super) fn page(arguments: &Page) -> Answer {
     let mut command = command();
-    // Gives every command its whole name and the options that all of them take.
+    // Gives every command its full name and the global options.
     command.build();
     for name in &arguments.command {
         let Some(found) = command.find_subcommand(name) else {
@@ -38,7 +38,7 @@ pub(super) fn page(arguments: &Page) -> Answer {
         command = found.clone();
     }
     let mut page = Vec::new();
-    // Nothing can fail that writes to memory.
+    // Writing to memory cannot fail.
     let _ = Man::new(command).render(&mut page);
     say(String::from_utf8_lossy(&page).trim_end()).map(|()| true)
 }

@@ -1,7 +1,7 @@
 //! The command line: one file per command, each thin: parse, call, print.
 //!
 //! What a command computes belongs in the room that owns it. Secrets and tokens
-//! never come from the command line, where a process list would show them.
+//! are never read from the command line, where a process list would show them.
 //! Answers go to standard output, errors to standard error; the exit code is 0,
 //! 1 (the answer is no) or 2 (usage or configuration).
 
@@ -54,30 +54,30 @@ struct Cli {
 /// Options that every command takes.
 #[derive(Args)]
 struct Settings {
-    /// The configuration file [env: `LINGPAI_CONFIG`] [default: ./lingpai.toml if it is there].
+    /// The configuration file [env: `LINGPAI_CONFIG`] [default: ./lingpai.toml if it exists].
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// What tokens say in `iss`; wins over the file [env: `LINGPAI_ISSUER`].
+    /// The `iss` of tokens; overrides the file [env: `LINGPAI_ISSUER`].
     #[arg(long, global = true, value_name = "URL")]
     issuer: Option<Issuer>,
 
-    /// The folder of keys; wins over the file [env: `LINGPAI_KEYS`].
+    /// The key folder; overrides the file [env: `LINGPAI_KEYS`].
     #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// Where to accept connections, for example localhost:8080, or :8080 for every address; wins over the file. May be
-    /// repeated [env: `LINGPAI_LISTEN`, with commas between].
+    /// Where to accept connections, such as localhost:8080, or :8080 for every address; overrides the file. May be
+    /// repeated [env: `LINGPAI_LISTEN`, separated by commas].
     #[arg(long, global = true, value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<Listen>,
 
-    /// Answer in JSON, and report errors in JSON.
+    /// Print results and errors as JSON.
     #[arg(long, global = true)]
     json: bool,
 }
 
 impl Settings {
-    /// Takes from the environment what no flag says. An empty variable counts as absent: that is how
+    /// Fills in from the environment what no flag sets. An empty variable counts as absent: that is how
     /// Compose and shell scripts write one that is not set.
     fn fill_in(&mut self) -> Result<(), StartError> {
         let path = |name| variable(name).map(PathBuf::from);
@@ -126,7 +126,7 @@ enum Command {
     /// Add, show and remove clients, and replace their secrets.
     #[command(subcommand, after_help = "Example:\n  lingpai client add shop --scope orders:read")]
     Client(client::Command),
-    /// Ask for tokens, and look into them.
+    /// Request tokens and decode them.
     #[command(subcommand, after_help = "Example:\n  lingpai token inspect token.txt")]
     Token(token::Command),
     /// End a token, a session, a client or a subject before its time: append a line to the list of revocations.
@@ -135,10 +135,10 @@ enum Command {
     /// Check the configuration and keys, and report what would break.
     #[command(after_help = "Example:\n  lingpai check --config new.toml --running /etc/lingpai/lingpai.toml")]
     Check(check::Arguments),
-    /// Say what a client would be granted or refused, and which line of the file says so. Asks no server.
+    /// Show what a client would be granted or refused, and which line of the file decides it. Works offline.
     #[command(after_help = "Example:\n  lingpai explain shop --scope orders:read --subject user:7")]
     Explain(explain::Arguments),
-    /// Ask the server that runs with these settings whether it is ready: for a container's health check.
+    /// Ask the server that runs with these settings whether it is ready, for a container's health check.
     #[command(after_help = "Example:\n  lingpai healthcheck --at localhost:8080")]
     Healthcheck(healthcheck::Arguments),
     /// Print the `OpenAPI` document.
@@ -147,17 +147,17 @@ enum Command {
     /// Print a script that completes commands in a shell.
     #[command(after_help = "Example:\n  lingpai completions bash > /etc/bash_completion.d/lingpai")]
     Completions(man::Completions),
-    /// Print a manual page, in the language of man(1).
+    /// Print a manual page in roff, for man(1).
     #[command(after_help = "Example:\n  lingpai man keys rotate | man -l -")]
     Man(man::Page),
 }
 
-/// The command line, with help in plain text.
+/// Returns the command line, with help in plain text.
 fn command() -> clap::Command {
     plain(Cli::command())
 }
 
-/// Takes the marks of Markdown out of a command's help: its sources are doc comments.
+/// Removes Markdown from a command's help, which comes from doc comments.
 fn plain(mut command: clap::Command) -> clap::Command {
     let text = |styled: Option<&clap::builder::StyledStr>| styled.map(|styled| styled.to_string().replace('`', ""));
     if let Some(about) = text(command.get_about()) {
@@ -174,12 +174,12 @@ fn plain(mut command: clap::Command) -> clap::Command {
     command.mut_subcommands(plain)
 }
 
-/// The environment variable `name`, if it is there and not empty.
+/// Returns the environment variable `name`, if it is set and not empty.
 fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-/// The value of the environment variable `name`. An error names it, and does not repeat what it holds.
+/// Parses the environment variable `name`. An error names it, and does not repeat its value.
 fn parsed<T>(name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, StartError> {
     let Some(value) = variable(name) else { return Ok(None) };
     let text = value.to_str().ok_or_else(|| "is not UTF-8 text".to_owned());
@@ -228,7 +228,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Says what is wrong with the command line, or shows the help that it asks for.
+/// Prints what is wrong with the command line, or the help that it asks for.
 fn usage(error: &clap::Error) -> ExitCode {
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !is_help && std::env::args_os().any(|argument| argument == "--json") {
@@ -243,7 +243,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// The answer to an edit: its refusal is printed.
+/// Turns the result of an edit into an answer; a refusal is printed.
 fn edited(result: Result<(), EditError>) -> Answer {
     match result {
         Ok(()) => Ok(true),
@@ -259,19 +259,19 @@ fn no_randomness(_: NoRandomness) -> StartError {
     StartError::new("the system has no random bytes to give")
 }
 
-/// Private keys are in this process's memory, and it writes some: no core dumps, no
-/// looking in by others of the same user, and nothing that is written is for others.
+/// Protects the private keys in this process's memory and in the files that it writes: no core dumps, no
+/// tracing by other processes of the same user, and no access to new files for other users.
 fn keep_private() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let no_cores = setrlimit(Resource::Core, none).and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     if let Err(error) = no_cores {
-        complain(&format!("warning: core dumps could not be switched off: {error}"));
+        complain(&format!("warning: core dumps could not be disabled: {error}"));
     }
     let before = umask(Mode::RWXO);
     umask(before | Mode::RWXO);
 }
 
-/// Prints to standard output. A reader that has closed its end has seen enough, which is no error.
+/// Prints to standard output. A reader that has closed the pipe has seen enough; that is no error.
 fn say(text: &str) -> Result<(), StartError> {
     match print(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -281,7 +281,7 @@ fn say(text: &str) -> Result<(), StartError> {
     }
 }
 
-/// Prints a secret that is shown only now, so that not to print it is an error.
+/// Prints a secret that is shown only once, so a failure to print it is an error.
 fn say_once(text: &str) -> Result<(), StartError> {
     print(text).map_err(|error| StartError::new(format!("the new secret could not be printed ({error}): replace it")))
 }
@@ -297,7 +297,7 @@ fn say_json(value: &serde_json::Value) -> Result<(), StartError> {
     say(&format!("{value:#}"))
 }
 
-/// Prints an error, or a text that begins with "warning: ", to standard error: in JSON, if answers are.
+/// Prints an error, or a text that begins with "warning: ", to standard error; as JSON if `--json` was given.
 fn complain(text: &str) {
     let text = visible(text).replace('\n', "\\n");
     let line = if IN_JSON.load(Ordering::Relaxed) {
@@ -328,7 +328,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
     }
 }
 
-/// A text in which nothing can move the cursor or turn the direction of the text.
+/// Escapes everything in a text that could move the cursor or change the direction of the text.
 fn visible(json: &str) -> String {
     let escaped = |c: char| match c {
         '\n' => c.to_string(),

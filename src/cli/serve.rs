@@ -14,18 +14,18 @@ use crate::service::Snapshot;
 use crate::telemetry;
 
 pub(super) fn run(settings: &Settings) -> Answer {
-    // The queue that workers share comes first: with more to do than can be done, who has waited longest is next.
+    // Workers look at the shared queue first: under overload, what has waited longest is next.
     let runtime = tokio::runtime::Builder::new_multi_thread().global_queue_interval(1).enable_all().build();
     let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
     runtime.block_on(serve(settings))
 }
 
 async fn serve(settings: &Settings) -> Answer {
-    // Before anything is read, which may take a while: a signal must not end the process meanwhile.
+    // Before any file is read, which may take a while: a signal must not kill the process meanwhile.
     let (stop, hangup) = (stop_signal()?, on_signal(SignalKind::hangup())?);
     let mut config = settings.load()?;
     let clock = Clock::system();
-    // What is wrong with the settings is said whether or not the address is free.
+    // Problems of the settings are reported whether or not the address is free.
     let checked = if config.is_development() {
         app::refuse_public_address(&config)?;
         None
@@ -68,10 +68,10 @@ async fn serve(settings: &Settings) -> Answer {
         state.revoke(list);
     }
     let transport = app::transport(&config);
-    // The configuration itself, which may be large, is not kept. What the reloader sees now is what later looks are
-    // compared with, so it comes before anybody is told that the service is ready.
+    // The configuration itself, which may be large, is not kept. The reloader compares later looks with what it sees
+    // now, so it starts before the service reports that it is ready.
     let reloader = Reloader::new(config, settings.overrides(), Arc::clone(&state), tls.clone());
-    // A server must not stop because a file for this line is full.
+    // A server must not stop because the disk for this line is full.
     if let Err(error) = say(&welcome) {
         complain(&format!("warning: {error}"));
     }
@@ -80,11 +80,11 @@ async fn serve(settings: &Settings) -> Answer {
         app::serve(state, ids, listeners, transport, tls, stop).await;
         tracing::info!("stopped");
         drop(logs);
-        // The main thread may be reading from a file system that does not answer.
+        // The main thread may be blocked on a file system that does not respond.
         std::process::exit(0);
     });
-    // This future has the main thread, which serves nobody: what it parses and frees there leaves
-    // fewer holes than in the heap of every thread that happened to do it.
+    // This future runs on the main thread, which serves no requests: what it parses and frees there fragments one heap
+    // instead of every worker's.
     app::watch(reloader, hangup).await
 }
 
@@ -95,7 +95,7 @@ fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
     tracing::info!(listen = addresses.join(" "), issuer = snapshot.issuer, clients, signing, "serving");
 }
 
-/// Done when the process is asked to end. Asked a second time, it ends at once.
+/// Completes when the process is asked to stop. A second signal stops it at once.
 fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
     let (mut terminate, mut interrupt) = (on_signal(SignalKind::terminate())?, on_signal(SignalKind::interrupt())?);
     let mut asked = async move || {
@@ -119,7 +119,7 @@ fn on_signal(kind: SignalKind) -> Result<Signal, StartError> {
     signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))
 }
 
-/// What a development server says: its page, a first call, and where the rest is.
+/// Prints what a development server offers: its page, a first call, and where to read on.
 fn welcome(development: &Development, address: &str) -> String {
     let Development { client, secret, folder, made, .. } = development;
     let made = made.map(|name| format!(", made {name}")).unwrap_or_default();

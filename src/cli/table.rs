@@ -2,13 +2,13 @@
 
 const WIDTH: usize = 80;
 const GAP: usize = 2;
-/// What a cut cell ends with.
+/// The end of a truncated cell.
 const CUT: char = '…';
 
 /// A column.
 pub(super) struct Column {
     title: &'static str,
-    /// Whether its cells may be cut.
+    /// Whether its cells may be truncated.
     is_cut: bool,
 }
 
@@ -37,7 +37,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(cells);
     }
 
-    /// The table; unless it is `wide`, cells are cut so that lines have at most 80 characters.
+    /// Formats the table; unless it is `wide`, cells are truncated so that lines have at most 80 characters.
     pub(super) fn text(&self, wide: bool) -> String {
         let widths = self.widths(wide);
         let titles = self.columns.each_ref().map(|column| column.title.to_owned());

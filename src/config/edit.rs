@@ -1,8 +1,8 @@
 //! Edits of the configuration file: clients come and go, secrets are replaced, keys are revoked.
 //!
-//! An edit changes only the bytes that it is about. Comments, order, blank lines and line ends stay.
-//! What was written is parsed and compiled before it takes the file's place, all of it at once. A
-//! file that changed in the meantime is read and edited again, so that two edits at once both count.
+//! An edit changes only the bytes that it must. Comments, order, blank lines and line endings stay. The new content is
+//! parsed and compiled before it replaces the file atomically. If the file has changed in the meantime, the edit reads
+//! it and starts over, so that of two concurrent edits neither is lost.
 
 use std::fs::{self, OpenOptions};
 use std::io;
@@ -14,23 +14,23 @@ use toml_edit::{Array, Document, Item, TableLike, value};
 use super::{Config, ConfigError, Overrides, file, sections};
 use crate::files;
 
-/// How often a file is read again that others change at the same time.
+/// Maximum attempts on a file that others keep changing.
 const ATTEMPTS: usize = 100;
 const INLINE: &str = "clients is an inline array; write each client as [[clients]] first";
 
-/// Why the file is as it was.
+/// Why the file was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum EditError {
-    /// There is nothing of that name to change, or the change makes no sense.
+    /// Nothing has that name, or the change makes no sense.
     #[error("{0}; nothing was written")]
     Refused(String),
-    /// The file would not be a good configuration.
+    /// The new content would not be a valid configuration.
     #[error("nothing was written: {0}")]
     Invalid(String),
-    /// The file changes all the time.
+    /// Something else keeps changing the file.
     #[error("{}: something else keeps changing it; nothing was written; try again", .0.display())]
     Busy(PathBuf),
-    /// The system does not let it be read or written.
+    /// The file cannot be read or written.
     #[error("{}: cannot be changed: {error}; nothing was written", path.display())]
     Unwritable {
         /// The file.
@@ -76,7 +76,7 @@ pub struct NewClient<'a> {
 /// `check` accepts the configuration that it then is.
 ///
 /// # Errors
-/// See [`EditError`]; the file is then as it was.
+/// See [`EditError`]; the file is unchanged then.
 pub fn edit(
     path: &Path,
     overrides: &Overrides,
@@ -97,7 +97,7 @@ pub fn edit(
             if file::content(&target).map_err(|error| Failed::Invalid(invalid(&error)))? != before {
                 return Err(Failed::Changed);
             }
-            // Under its own name, for what it names stands beside it, and beside the link to it.
+            // Under its own name: the paths in it are relative to its folder, and to that of the link to it.
             let config = file::content(written).and_then(|text| Config::parse(path, text, overrides.clone()));
             check(&config.map_err(|error| Failed::Invalid(invalid(&error)))?).map_err(Failed::Invalid)
         });
@@ -111,7 +111,7 @@ pub fn edit(
     Err(EditError::Busy(path.to_owned()))
 }
 
-/// Refuses a file that may not be written, though its folder would let it be replaced.
+/// Refuses a read-only file, even if its folder would allow it to be replaced.
 fn refuse_read_only(path: &Path) -> io::Result<()> {
     let file = OpenOptions::new().write(true).open(path)?;
     if file.metadata()?.permissions().readonly() {
@@ -120,10 +120,10 @@ fn refuse_read_only(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The text with a client after it.
+/// Returns the text with a client appended.
 ///
 /// # Errors
-/// Clients that are written as an inline array.
+/// The clients are written as an inline array.
 pub fn with_client(text: &str, client: &NewClient<'_>) -> Result<String, EditError> {
     refuse_inline(text)?;
     let mut table = toml_edit::Table::new();
@@ -140,7 +140,7 @@ pub fn with_client(text: &str, client: &NewClient<'_>) -> Result<String, EditErr
     Ok(append(text, &format!("[[clients]]\n{table}")))
 }
 
-/// The text without the client `id`. Comments around it stay.
+/// Returns the text without the client `id`. Comments around it stay.
 ///
 /// # Errors
 /// There is no such client.
@@ -162,10 +162,10 @@ pub fn without_client(text: &str, id: &str) -> Result<String, EditError> {
     Ok(format!("{before}{after}"))
 }
 
-/// The text with `digest` as the client's second secret.
+/// Returns the text with `digest` as the client's second secret.
 ///
 /// # Errors
-/// There is no such client, or it has not exactly one secret.
+/// There is no such client, or it does not have exactly one secret.
 pub fn with_secret(text: &str, id: &str, digest: &str) -> Result<String, EditError> {
     let Found { table, document } = find(text, id)?;
     let secrets = secrets(&document).filter(|secrets| !secrets.is_empty()).ok_or_else(|| {
@@ -173,28 +173,28 @@ pub fn with_secret(text: &str, id: &str, digest: &str) -> Result<String, EditErr
     })?;
     if secrets.len() > 1 {
         let why =
-            format!("the client {id:?} has two secrets already; drop the oldest with `lingpai client retire {id}`");
+            format!("the client {id:?} already has two secrets; drop the oldest with `lingpai client retire {id}`");
         return Err(EditError::refused(why));
     }
     push(text, secrets, table.start, digest).ok_or_else(unexpected)
 }
 
-/// The text without the first of the client's two secrets, which is the oldest.
+/// Returns the text without the first of the client's two secrets, which is the oldest.
 ///
 /// # Errors
-/// There is no such client, or it has not two secrets.
+/// There is no such client, or it does not have two secrets.
 pub fn without_oldest_secret(text: &str, id: &str) -> Result<String, EditError> {
     let Found { table, document } = find(text, id)?;
     let secrets = secrets(&document).filter(|secrets| secrets.len() > 1).ok_or_else(|| {
         let add = format!("lingpai client rotate {id}");
-        EditError::refused(format!("the client {id:?} has no second secret that would stay; add one with `{add}`"))
+        EditError::refused(format!("the client {id:?} has no second secret to keep; add one with `{add}`"))
     })?;
     let mut places = secrets.iter().filter_map(|secret| shifted(secret.span(), table.start));
     let (Some(first), Some(second)) = (places.next(), places.next()) else { return Err(unexpected()) };
     let comma = slice(text, first.end..second.start).find(',').map_or(first.end, |at| first.end + at + 1);
     let rest = slice(text, comma..second.start);
     let start = line_start(text, first.start);
-    // A line of its own goes as a whole; what stands between it and the other one stays.
+    // If the secret has a line of its own, the whole line goes; anything between it and the other secret stays.
     let has_line = slice(text, start..first.start).trim().is_empty()
         && rest.trim_start_matches([' ', '\t']).starts_with(['#', '\r', '\n']);
     let range = if has_line {
@@ -205,10 +205,10 @@ pub fn without_oldest_secret(text: &str, id: &str) -> Result<String, EditError> 
     Ok(splice(text, range, ""))
 }
 
-/// The text with `kid` in `[keys] revoked`.
+/// Returns the text with `kid` in `[keys] revoked`.
 ///
 /// # Errors
-/// A table `[keys]` that is written in another form.
+/// `[keys]` is not written as a table.
 pub fn with_revoked(text: &str, kid: &str) -> Result<String, EditError> {
     let document = parse(text)?;
     let keys = document.get("keys");
@@ -250,7 +250,7 @@ fn find<'t>(text: &'t str, id: &str) -> Result<Found<'t>, EditError> {
     Err(EditError::refused(format!("there is no client {id:?}")))
 }
 
-/// The client in a piece of the file that holds one.
+/// Returns the client in a piece of the file that holds one.
 fn one<'d>(document: &'d Document<&str>) -> Option<&'d dyn TableLike> {
     Some(document.get("clients")?.as_array_of_tables()?.get(0)?)
 }
@@ -271,12 +271,12 @@ fn refuse_inline(text: &str) -> Result<(), EditError> {
     }
 }
 
-/// What the parser's places do not fit.
+/// The error where the parser's positions do not match the text.
 fn unexpected() -> EditError {
     EditError::refused("the array is written in a form that cannot be edited; write it as [\"one\", \"two\"] first")
 }
 
-/// Adds the string `item` to `array`, whose places count from `offset`.
+/// Adds the string `item` to `array`, whose positions count from `offset`.
 fn push(text: &str, array: &Array, offset: usize, item: &str) -> Option<String> {
     let item = format!("\"{item}\"");
     let brackets = shifted(array.span(), offset)?;
@@ -310,12 +310,12 @@ fn shifted(span: Option<Range<usize>>, by: usize) -> Option<Range<usize>> {
     span.map(|span| span.start + by..span.end + by)
 }
 
-/// Where the line begins that `at` is in.
+/// Returns where the line of `at` begins.
 fn line_start(text: &str, at: usize) -> usize {
     slice(text, 0..at).rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// Where the line after that of `at` begins.
+/// Returns where the line after that of `at` begins.
 fn line_end(text: &str, at: usize) -> usize {
     slice(text, at..text.len()).find('\n').map_or(text.len(), |newline| at + newline + 1)
 }

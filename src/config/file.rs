@@ -25,19 +25,19 @@ pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Resul
     let (rest, text) = source.pieces(rest);
     let file: File = parsed(&rest, &text)?;
     if let (Some(table), Some(_)) = (tables.first(), &file.clients) {
-        let expected = "`clients` is written in another form too; write each client as [[clients]]";
+        let expected = "`clients` is also written in another form; write each client as [[clients]]";
         return Err(source.error_at(table.clone(), expected));
     }
     config(file, &rest, tables, overrides)
 }
 
-/// The settings without a file, except for `overrides`, which name an issuer.
+/// Returns the settings without a file: the defaults and `overrides`, which name an issuer.
 #[expect(clippy::expect_used, reason = "nothing else is required")]
 pub(super) fn development(overrides: Overrides) -> Config {
     config(empty(), &Source::development(), Vec::new(), overrides).expect("an issuer, and defaults")
 }
 
-/// What `file` says, with its client `tables` beside it, and defaults filled in; `overrides` win.
+/// Returns what `file` and its client `tables` say, with defaults filled in; `overrides` win.
 fn config(
     mut file: File,
     source: &Source,
@@ -100,8 +100,8 @@ pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
     String::from_utf8(std::mem::take(&mut *contents.bytes)).map_err(|_| problem("is not UTF-8 text"))
 }
 
-/// The parser's message about a wrong type, in a person's words, in one line and
-/// without the value: a misplaced secret must not reach a terminal or a log.
+/// Rewrites the parser's message about a wrong type in plain words, on one line and without the value: a misplaced
+/// secret must not reach a terminal or a log.
 fn in_words(message: &str) -> String {
     let unquoted = message.split_once(" string \"").and_then(|(kind, rest)| {
         let (_, expected) = rest.rsplit_once("\", expected ")?;
@@ -122,7 +122,7 @@ fn in_words(message: &str) -> String {
     line
 }
 
-/// `text` with no client's secret, and no digest of one.
+/// Returns `text` without the clients' secrets and their digests.
 fn without_secrets(text: &str) -> String {
     ["lps_", "sha256:"].into_iter().fold(text.to_owned(), |text, mark| {
         let Some((first, rest)) = text.split_once(mark) else { return text };
@@ -213,13 +213,13 @@ mod tests {
             ("[[clients]] id = \"a\"", "lingpai.toml:1:13: "),
             (
                 "clients = [{ id = \"a\", secrets = [] }]\n[[clients]]",
-                "lingpai.toml:2:1: `clients` is written in another form too",
+                "lingpai.toml:2:1: `clients` is also written in another form",
             ),
             (
                 "[[clients]]\nid = \"a\"\nsecrets = []\n[clients.x]",
                 "lingpai.toml:4:2: invalid type: map, expected an array",
             ),
-            ("clients = []\n[[clients]]\nid = \"a\"", "lingpai.toml:2:1: `clients` is written in another form too"),
+            ("clients = []\n[[clients]]\nid = \"a\"", "lingpai.toml:2:1: `clients` is also written in another form"),
             ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`; did you mean `scope`?"),
             ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),

@@ -2,9 +2,9 @@
 //!
 //! This room owns how settings are written, where each one came from (for
 //! messages with a line number) and which one wins: flag, environment, file,
-//! default. After it nothing reads a file of settings or the environment. What
-//! a scope or a client id *is* must not enter: those strings leave here with
-//! their place in the file ([`Text`]) and are compiled by the room that knows.
+//! default. Nothing else reads a settings file or the environment. What a scope
+//! or a client id *is* must not enter: those strings leave here with their place
+//! in the file ([`Text`]), and the room that knows them compiles them.
 
 pub mod edit;
 mod file;
@@ -39,8 +39,8 @@ impl From<&Keys> for Modes {
 }
 
 impl Config {
-    /// Reads `file`; without one `./lingpai.toml` if it is there; without that,
-    /// the development defaults.
+    /// Reads `file`, or `./lingpai.toml` if it exists, or else the development
+    /// defaults.
     ///
     /// # Errors
     /// What is wrong, where, and what would be right.
@@ -49,17 +49,17 @@ impl Config {
             Some(path) => path,
             None => match std::fs::symlink_metadata(DEFAULT_FILE) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::development(overrides)),
-                // A link to nothing, and what may not be looked at, are there, and are errors.
+                // A dangling link and a file without permission do exist, so they are errors.
                 _ => Path::new(DEFAULT_FILE),
             },
         };
         Self::parse(path, Self::content(path)?, overrides)
     }
 
-    /// Reads the text of the file at `path`, to be parsed.
+    /// Reads the text of the file at `path`.
     ///
     /// # Errors
-    /// A file that is not there, is not readable, or is no text.
+    /// The file does not exist, is not readable, or is not UTF-8.
     pub fn content(path: &Path) -> Result<String, ConfigError> {
         file::content(path)
     }
@@ -72,7 +72,7 @@ impl Config {
         file::parse(path, content, overrides)
     }
 
-    /// The settings of a server without a file: a loopback address, anonymous
+    /// Returns the settings of a server without a file: a loopback address, anonymous
     /// tokens with scope `guest`, and no client yet.
     #[must_use]
     pub fn development(mut overrides: Overrides) -> Self {
@@ -83,7 +83,7 @@ impl Config {
         config
     }
 
-    /// Adds a client that is written in no file: the development client.
+    /// Adds a client that no file defines: the development client.
     #[must_use]
     pub fn with_client(mut self, id: &str, secret_digest: &str, scope: &[&str], subject: &str, claim: &str) -> Self {
         let texts = |texts: &[&str]| texts.iter().map(|one| source::text(one)).collect();
@@ -108,20 +108,20 @@ impl Config {
         self
     }
 
-    /// Each of `[[clients]]`, as written.
+    /// Returns each of `[[clients]]`, as written.
     pub fn clients(&self) -> impl Iterator<Item = Result<Client, ConfigError>> {
         let others = self.client_tables.others.iter().cloned().map(Ok);
         self.client_tables.tables.iter().map(|table| file::client(&self.source, table.clone())).chain(others)
     }
 
-    /// How many clients there are.
+    /// Returns the number of clients.
     #[must_use]
     pub fn clients_len(&self) -> usize {
         self.client_tables.tables.len() + self.client_tables.others.len()
     }
 
-    /// A digest of what replicas must agree in, but for their clients, of which `clients` is a digest. Where a replica
-    /// listens and keeps its files is its own affair, and secrets are nobody's.
+    /// Returns a digest of the settings in which replicas must agree. `clients` is the digest of their clients. Where a
+    /// replica listens and keeps its files is its own choice, and secrets are left out.
     #[must_use]
     pub fn digest_with(&self, clients: [u8; 32]) -> [u8; 32] {
         let mut all = Digester::default();
@@ -130,15 +130,16 @@ impl Config {
         all.finish()
     }
 
-    /// These settings without their file and their clients, to be compared with later ones.
+    /// Returns these settings without their file and their clients, for comparison with later ones.
     #[must_use]
     pub fn without_clients(&self) -> Self {
         let (source, client_tables) = (Source::development(), settings::ClientTables::default());
-        // What is cloned is cheap: the file's text is shared.
+        // The clone is cheap: the file's text is shared.
         Self { source, client_tables, ..self.clone() }
     }
 
-    /// Keeps what only a restart changes as it is in `running`, and returns the names of what differs.
+    /// Keeps the settings that only a restart changes as they are in `running`, and returns the names of those that
+    /// differ.
     pub fn hold_back(&mut self, running: &Self) -> Vec<&'static str> {
         let mut changed = Vec::new();
         self.hold(running, &mut changed);

@@ -1,11 +1,12 @@
-//! Every problem of a file, as far as it can be parsed.
+//! Every problem of a file, as far as it parses.
 
 use std::path::Path;
 
 use super::source::Source;
 use super::{ConfigError, Overrides, file, sections};
 
-/// What is wrong with the text of the file at `path`: with each client, and first with the rest. Empty if it can be read.
+/// Returns what is wrong with the text of the file at `path`: first with the settings, then with each client. Empty if
+/// the file is valid.
 #[must_use]
 pub fn problems(path: &Path, content: String, overrides: Overrides) -> Vec<ConfigError> {
     let source = Source::file(path, content.clone());

@@ -1,9 +1,9 @@
-//! The file cut into its clients and the rest, so that ten thousand clients are
-//! parsed one by one and never all stand in memory as a tree.
+//! Cuts the file into its clients and the rest, so that ten thousand clients are
+//! parsed one by one and are never all in memory as a tree.
 //!
-//! Measured on 10,000 clients in 2.3 MB (release build, 2026-11-28): parsed as one document they take 45 MiB at the peak
-//! and 54 ms of CPU, and one by one 0.6 MiB and 44 ms. The lexer is that of `toml_parser`, which `toml` and `toml_edit`
-//! are built on, so that it is no further crate to compile. `toml` reads with serde and with places in the file;
+//! Measured on 10,000 clients in 2.3 MB (release build, 2026-11-28): parsed as one document they take 45 MiB at the
+//! peak and 54 ms of CPU, and one by one 0.6 MiB and 44 ms. The lexer is that of `toml_parser`, which `toml` and
+//! `toml_edit` are built on, so it adds no crate to compile. `toml` reads with serde and with places in the file;
 //! `toml_edit` changes a file and keeps its comments, for `lingpai client add`.
 
 use std::ops::Range;
@@ -11,17 +11,17 @@ use std::ops::Range;
 use toml_parser::Source;
 use toml_parser::lexer::{Token, TokenKind};
 
-/// The bytes of every `[[clients]]` table, each from its header to the next one.
+/// Returns the range of every `[[clients]]` table, each from its header to the next header.
 pub(super) fn clients(content: &str) -> Vec<Range<usize>> {
     tables(content, &["[", "[", "clients", "]", "]"])
 }
 
-/// The bytes of the table `[name]`, from its header to the next one.
+/// Returns the range of the table `[name]`, from its header to the next header.
 pub(super) fn table(content: &str, name: &str) -> Option<Range<usize>> {
     tables(content, &["[", name, "]"]).into_iter().next()
 }
 
-/// The bytes of every table whose header begins with these tokens.
+/// Returns the range of every table whose header begins with these tokens.
 fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
     let source = Source::new(content);
     let text = |token: &Token| source.get(token).map_or("", |raw| raw.as_str());
@@ -31,7 +31,7 @@ fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
     for token in source.lex() {
         match token.kind() {
             TokenKind::Whitespace => continue,
-            // A line is a header if it begins with a bracket where no value is open.
+            // A line that begins with a bracket is a header unless a value is open.
             TokenKind::Newline | TokenKind::Eof if depth == 0 => {
                 if let Some(start) = header(&line) {
                     if let Some(last) = tables.last_mut().filter(|_| open) {
@@ -56,7 +56,7 @@ fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
     tables
 }
 
-/// Where the header that a line's first tokens are begins.
+/// Returns where the header begins whose tokens begin a line.
 fn header(line: &[Token]) -> Option<usize> {
     line.first().filter(|token| token.kind() == TokenKind::LeftSquareBracket).map(|token| token.span().start())
 }

@@ -1,4 +1,4 @@
-//! What a declared setting is made into: the form of `settings!`, and what a value says in the digest.
+//! What a declared setting expands to: the form of `settings!`, and what a value adds to the digest.
 
 use std::borrow::Cow;
 
@@ -12,23 +12,23 @@ use crate::clock::Timestamp;
 /// A setting, as the handbook shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// Where it stands, such as `token.leeway`.
+    /// Its key, such as `token.leeway`.
     pub key: &'static str,
-    /// What holds without it, in Markdown: a value in TOML, words, or nothing.
+    /// Its default, in Markdown: a value in TOML, words, or nothing.
     pub default: &'static str,
-    /// Whether a change waits for a restart; otherwise a reload applies it.
+    /// Whether a change needs a restart; otherwise a reload applies it.
     pub needs_restart: bool,
     /// What it does, in Markdown.
     pub text: &'static str,
 }
 
-/// `issuer` stands neither in the file nor in an override.
+/// Neither the file nor an override sets `issuer`.
 #[derive(Debug)]
 pub(super) struct Missing;
 
 /// A value's part of the configuration digest.
 pub(super) trait Meaning {
-    /// Bytes that are the same for values that mean the same.
+    /// Adds bytes that are the same for values that mean the same.
     fn bytes(&self) -> Cow<'_, [u8]>;
 }
 
@@ -68,7 +68,7 @@ impl<T: Meaning> Meaning for Option<T> {
     }
 }
 
-/// No array's order says anything, nor that something stands in it twice.
+/// Neither the order of an array nor a duplicate in it means anything.
 impl<T: Meaning> Meaning for Vec<T> {
     fn bytes(&self) -> Cow<'_, [u8]> {
         let mut all: Vec<_> = self.iter().map(Meaning::bytes).collect();
@@ -84,40 +84,41 @@ impl<T: Meaning> Meaning for Vec<T> {
     }
 }
 
-/// What the digest tells of secrets: how many there are.
+/// The digest of secrets: only how many there are.
 pub(super) fn count(secrets: Option<&List>) -> [u8; 8] {
     secrets.map_or(0, |secrets| secrets.get_ref().len() as u64).to_be_bytes()
 }
 
-/// The default `toml`, read as if it stood in the file.
+/// Returns the default `toml`, read as if the file said it.
 #[expect(clippy::expect_used, reason = "a unit test reads every default")]
 pub(super) fn written<T: DeserializeOwned>(toml: &str) -> T {
     let value = toml::de::ValueDeserializer::parse(toml).expect("a value in TOML");
     T::deserialize(value).expect("a value that the setting's own parser takes")
 }
 
-/// A table with nothing in it.
+/// Returns an empty table.
 #[expect(clippy::expect_used, reason = "a unit test reads every table that may be absent")]
 pub(super) fn empty<T: DeserializeOwned>() -> T {
     let nothing = MapDeserializer::<_, Error>::new(std::iter::empty::<(&str, &str)>());
     T::deserialize(nothing).expect("a table without a required setting")
 }
 
-/// Declares settings. The rows of a table are those of the handbook:
+/// Declares settings. The rows of a table are the handbook's rows:
 ///
 /// ```text
 /// key: how it is written [as what it becomes] | default | digest | change | "text";
 /// ```
 ///
-/// - The default is a value as the file would have it; or in parentheses `(required)`, `(overridable)`, which is required
-///   in the file or in an override, or nothing or the words that say what holds without it. Such a setting is an `Option`.
-/// - The digest takes in what is `replicated`, so that replicas that differ are found; of a `secret` how many there are;
-///   of a path the `contents` of its file. What is `local` is the replica's own affair. There is no default: whether
-///   replicas must agree is asked of each setting.
-/// - A change is applied by a `reload` or needs a `restart`.
+/// - The default is a value as the file would have it; or in parentheses `(required)`, `(overridable)`, which is
+///   required in the file or in an override, or nothing or the words that say what holds without it. Such a setting is
+///   an `Option`.
+/// - The digest includes what is `replicated`, so that replicas that differ are found; for a `secret` how many there
+///   are; for a path the `contents` of its file. It leaves out what is `local` to a replica. There is no default: each
+///   setting says whether replicas must agree.
+/// - A `reload` applies a change, or a change needs a `restart`.
 ///
-/// Of it are made the table as it is parsed, the table as the program reads it, with `read` from one to the other, the
-/// digest, what a reload holds back, and the handbook's rows.
+/// It expands to the table as parsed, the table as the program reads it, `read` from one to the other, the digest, what
+/// a reload holds back, and the handbook's rows.
 macro_rules! settings {
     ($(
         $(#[$about:meta])*
@@ -180,7 +181,7 @@ macro_rules! settings {
                     })
                 }
 
-                /// Adds what replicas must agree in. `contents` adds what the file at a path holds.
+                /// Adds the settings in which replicas must agree. `contents` adds the content of the file at a path.
                 pub fn digest(&self, all: &mut Digester, contents: &dyn Fn(&Path, &mut Digester)) {
                     let _ = (contents, &mut *all);
                     $(digest!($digest, concat!($at, stringify!($field)), self.$field, all, contents);)*
@@ -190,7 +191,8 @@ macro_rules! settings {
                     })*)?
                 }
 
-                /// Keeps what only a restart changes as it is in `running`. Adds the key of each that differs to `changed`.
+                /// Keeps the settings that only a restart changes as they are in `running`. Adds the key of each that
+                /// differs to `changed`.
                 pub fn hold(&mut self, running: &Self, changed: &mut Vec<&'static str>) {
                     let _ = (running, &changed);
                     $(hold!($change, concat!($at, stringify!($field)), self.$field, running.$field, changed);)*
@@ -215,8 +217,7 @@ macro_rules! settings {
             [$($name::SETTINGS),*].into_iter().flatten()
         }
 
-        /// `changed` without the names of a table's settings where the table as a whole waits for a restart: its own is
-        /// there in their place.
+        /// Returns `changed` with the name of a table in place of its settings where the whole table needs a restart.
         pub(super) fn in_short(changed: &[&'static str]) -> Vec<&'static str> {
             let tables = [$(($at, $name::SETTINGS)),*];
             let mut names: Vec<_> = changed.iter().map(|key| {
@@ -240,7 +241,7 @@ pub(super) trait Table {
     /// Its rows.
     const SETTINGS: &'static [Setting];
 
-    /// The keys of those that need a restart.
+    /// The keys of the settings that need a restart.
     fn held() -> impl Iterator<Item = &'static str> {
         Self::SETTINGS.iter().filter(|setting| setting.needs_restart).map(|setting| setting.key)
     }

@@ -1,4 +1,4 @@
-//! Every setting, once: its name, how it is written, its default, whether replicas must agree in it, what applies a
+//! Every setting, once: its name, how it is written, its default, whether replicas must agree on it, what applies a
 //! change, and the handbook's text. [`settings!`](super::setting) says what the columns mean.
 
 use std::num::NonZeroU32;
@@ -21,7 +21,7 @@ type Session = Seconds<1, SESSION_CAP>;
 type Leeway = Seconds<0, LEEWAY_CAP>;
 
 settings! {
-    /// Every setting, read and checked, with defaults filled in.
+    /// Every setting, read and validated, with defaults filled in.
     Config, written as File, at "" {
         issuer: Issuer | (overridable) | replicated | restart
             | "The value of `iss` in every token: an `https` URL (`http` only on a loopback host) without query, fragment or trailing slash. At most 255 bytes.";
@@ -112,7 +112,7 @@ settings! {
         memory: Memory as u64 | ("what the control group allows, otherwise the machine's") | local | restart
             | "The memory that the defaults of the next two follow, such as `\"128MiB\"` or `\"2GiB\"`, so that floods stay below half of it.";
         connections: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 945), at most 10,000 and the limit of open files less 32") | local | restart
-            | "Maximum concurrent connections. A further one displaces the longest idle one, or one of whoever has most, or waits.";
+            | "Maximum concurrent connections. When all are taken, a new one displaces the longest idle one or one of the address with the most, or waits.";
         requests: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 245), at most 4,096") | local | restart
             | "Maximum requests in flight, over all connections. One address gets half of what others leave. Beyond it: 503, over HTTP/2 `REFUSED_STREAM`.";
         connections_per_address: NonZeroU32 as u32 | ("no limit") | local | restart
@@ -122,7 +122,7 @@ settings! {
     /// `[token]`.
     Token, written as TokenTable, at "token." {
         algorithm: Text | "ES256" | replicated | reload
-            | "The algorithm of the keys that sign: `ES256`, `EdDSA` or `RS256`. Keys of the others are published and verify.";
+            | "The algorithm of the keys that sign: `ES256`, `EdDSA` or `RS256`. Keys of the other algorithms are published and verify.";
         audience: List | ("the issuer") | replicated | reload
             | "An array of 1 to 8: the audience of tokens for clients without their own.";
         access_lifetime: Access as i64 | "10m" | replicated | reload
@@ -160,7 +160,7 @@ settings! {
         claims: Vec<Text> | [] | replicated | reload
             | "Names of extra claims that the client may set, up to 64.";
         algorithm: Text | ("the service's") | replicated | reload
-            | "The algorithm that signs the client's access tokens, for example for a relying party that only knows `RS256`.";
+            | "The algorithm that signs the client's access tokens, for example for a relying party that supports only `RS256`.";
         grants: Vec<Text> | ("`[\"client_credentials\"]`") | replicated | reload
             | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`.";
         accepts: Vec<Text> | [] | replicated | reload
@@ -182,12 +182,12 @@ settings! {
     }
 }
 
-/// Where the clients are written. They are parsed when they are asked for.
+/// Where the clients are written. They are parsed on demand.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientTables {
     /// `[[clients]]` tables in the file.
     pub(super) tables: Vec<Range<usize>>,
-    /// Those that are written elsewhere: in an inline array, or in no file.
+    /// Clients that are written elsewhere: in an inline array, or in no file.
     pub(super) others: Vec<Client>,
 }
 

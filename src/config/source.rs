@@ -1,4 +1,4 @@
-//! Where a setting stands, and messages that say so.
+//! Where a setting is written, and messages that say so.
 
 use std::io;
 use std::ops::Range;
@@ -14,7 +14,7 @@ pub type List = toml::Spanned<Vec<Text>>;
 /// A path and its place in the file.
 pub type PathText = toml::Spanned<PathBuf>;
 
-/// A [`Text`] that stands in no file.
+/// Returns a [`Text`] that is in no file.
 pub(super) fn text(value: &str) -> Text {
     Text::new(0..0, value.to_owned())
 }
@@ -23,7 +23,7 @@ pub(super) fn text(value: &str) -> Text {
 #[derive(Debug, Clone)]
 pub struct Source {
     file: Option<Arc<(PathBuf, String)>>,
-    /// Where pieces of the file stand in the text that was parsed, and in the file.
+    /// Where pieces of the file are in the text that was parsed, and in the file.
     pieces: Vec<(usize, usize)>,
 }
 
@@ -36,7 +36,7 @@ impl Source {
         Self { file: None, pieces: Vec::new() }
     }
 
-    /// These bytes of the file, one after the other, and their text.
+    /// Returns the source of these ranges of the file, one after the other.
     pub(super) fn pieces(&self, ranges: impl IntoIterator<Item = Range<usize>>) -> (Self, String) {
         let (mut text, mut pieces) = (String::new(), Vec::new());
         for range in ranges {
@@ -47,31 +47,31 @@ impl Source {
         (Self { file: self.file.clone(), pieces }, text)
     }
 
-    /// The file, if the settings were read from one.
+    /// Returns the file's path, if the settings were read from one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.file.as_deref().map(|(path, _)| path.as_path())
     }
 
-    /// `path` as the settings mean it: relative to the file's folder.
+    /// Resolves `path` relative to the file's folder.
     #[must_use]
     pub fn resolve(&self, path: &Path) -> PathBuf {
         self.path().and_then(Path::parent).unwrap_or(Path::new("")).join(path)
     }
 
-    /// The text of the file, or nothing.
+    /// Returns the text of the file, or an empty text.
     #[must_use]
     pub fn content(&self) -> &str {
         self.file.as_deref().map_or("", |(_, content)| content)
     }
 
-    /// An error about the bytes at `span` of this source.
+    /// Returns an error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         ConfigError { place: self.place(span), message: message.into(), source: None }
     }
 
-    /// `file:line:column` of the bytes at `span` of this source, if it is a file.
+    /// Returns `file:line:column` of the bytes at `span` of this source, if it is a file.
     #[must_use]
     pub fn place(&self, span: Range<usize>) -> Option<String> {
         let piece = self.pieces.iter().rev().find(|(parsed, _)| *parsed <= span.start);
@@ -84,13 +84,13 @@ impl Source {
         })
     }
 
-    /// An error about the value `at`.
+    /// Returns an error about the value `at`.
     #[must_use]
     pub fn error<T>(&self, at: &toml::Spanned<T>, message: impl Into<String>) -> ConfigError {
         self.error_at(at.span(), message)
     }
 
-    /// An error about the file as a whole.
+    /// Returns an error about the file as a whole.
     #[must_use]
     pub fn error_in_file(&self, message: impl Into<String>) -> ConfigError {
         let place = self.path().map(|path| path.display().to_string());
@@ -98,8 +98,8 @@ impl Source {
     }
 }
 
-/// What is wrong with a configuration: `file:line:column: what and what instead`. The parser's own error is no source of
-/// it: that one quotes the file, where secrets may stand.
+/// What is wrong with a configuration: `file:line:column: what is wrong; what would be right`. The parser's own error
+/// is not its source, because it quotes the file, which may hold secrets.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{message}", place.as_ref().map_or(String::new(), |place| format!("{place}: ")))]
 pub struct ConfigError {
@@ -109,18 +109,18 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    /// An error that stands in no file.
+    /// Returns an error without a place.
     pub fn new(message: impl Into<String>) -> Self {
         Self { place: None, message: message.into(), source: None }
     }
 
-    /// The file at `path` cannot be read.
+    /// Returns the error of a file at `path` that cannot be read.
     pub(super) fn unreadable(path: &Path, error: io::Error) -> Self {
         let message = format!("{}: cannot be read: {error}", path.display());
         Self { place: None, message, source: Some(error) }
     }
 
-    /// The message without its place.
+    /// Returns the message without its place.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

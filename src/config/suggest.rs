@@ -1,9 +1,9 @@
-//! The nearest name to a misspelt one.
+//! Suggests the nearest name for a misspelt one.
 
-/// How near a name must be to be meant (Jaro-Winkler; 1 is the same).
+/// How similar a name must be to be suggested (Jaro-Winkler; 1 is equal).
 const NEAR: f64 = 0.8;
 
-/// The parser's message about an unknown key, with the nearest key in place of the list of all keys, if one is near.
+/// Rewrites the parser's message about an unknown key: if a known key is similar, it replaces the list of all keys.
 pub(super) fn nearest(message: &str) -> String {
     let parts = message.strip_prefix("unknown field `").and_then(|rest| rest.split_once("`, expected "));
     let near = parts.and_then(|(unknown, expected)| {

@@ -122,7 +122,7 @@ impl<'de> Deserialize<'de> for Instant {
                 text.parse().map_err(E::custom)
             }
 
-            // How the parser hands over a date that is not in quotation marks, and a table too.
+            // The parser hands over an unquoted date this way, and a table too.
             fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<Instant, A::Error> {
                 let written = toml::value::Datetime::deserialize(MapAccessDeserializer::new(members));
                 let instant = written.ok().and_then(|written| written.to_string().parse().ok());
@@ -145,7 +145,7 @@ impl From<Instant> for Timestamp {
 pub struct Issuer(String);
 
 impl Issuer {
-    /// The issuer of a development server at `address`.
+    /// Returns the issuer of a development server at `address`.
     #[must_use]
     pub fn local(address: &str) -> Self {
         Self(format!("http://{address}"))
@@ -164,12 +164,12 @@ impl FromStr for Issuer {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong =
             |why: &str| Err(format!("the issuer {why}; expected an https URL such as \"https://tokens.example.com\""));
-        // It is the default audience too.
+        // It is also the default audience.
         if text.len() > MAX_ISSUER {
             return wrong(&format!("is longer than {MAX_ISSUER} bytes"));
         }
         if !text.bytes().all(|b| b.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&b)) {
-            return wrong("has a character that a URL has not");
+            return wrong("has a character that is not allowed in a URL");
         }
         if text.contains(['?', '#']) {
             return wrong("has a query or a fragment");
@@ -204,7 +204,7 @@ impl<'de> Deserialize<'de> for Issuer {
     }
 }
 
-/// Settings from the command line or the environment, which win over the file.
+/// Settings from the command line or the environment, which override the file.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `LINGPAI_ISSUER` or `--issuer`.
@@ -226,7 +226,7 @@ pub enum Listen {
     Everywhere(u16),
     /// `unix:/path`.
     Unix(PathBuf),
-    /// `fd:name`, a socket that the service manager has opened.
+    /// `fd:name`, a socket that the service manager opened.
     Inherited(String),
 }
 
@@ -241,7 +241,7 @@ impl Listen {
         }
     }
 
-    /// The IP addresses and the port that it stands for, IPv4 first.
+    /// Returns the IP addresses and the port that it stands for, IPv4 first.
     #[must_use]
     pub fn sockets(&self) -> Vec<SocketAddr> {
         let both = |v4: Ipv4Addr, v6: Ipv6Addr, port: u16| vec![(v4, port).into(), (v6, port).into()];
@@ -253,7 +253,7 @@ impl Listen {
         }
     }
 
-    /// Whether the two cannot be open at once. Port 0 is another one each time.
+    /// Whether the two cannot be open at once. Port 0 is a different port each time.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         let (ours, others) = (self.sockets(), other.sockets());
@@ -262,7 +262,7 @@ impl Listen {
         }
         let ip = |address: &SocketAddr| address.ip().to_canonical();
         let is_same = |one: &SocketAddr, other: &SocketAddr| match (one, other) {
-            // The link that a link-local address is of counts too.
+            // The interface of a link-local address counts too.
             (SocketAddr::V6(one), SocketAddr::V6(other)) => one == other,
             _ => ip(one) == ip(other),
         };
@@ -275,7 +275,7 @@ impl Listen {
         ours.iter().any(|one| others.iter().any(|other| clash(one, other)))
     }
 
-    /// Whether this is `[::]:port` and `other` an IPv4 address of that port. Then the IPv6 socket
+    /// Whether this is `[::]:port` and `other` is an IPv4 address with that port. Then the IPv6 socket
     /// leaves IPv4 to the other one (`IPV6_V6ONLY`).
     #[must_use]
     pub fn leaves_ipv4_to(&self, other: &Self) -> bool {
@@ -285,7 +285,7 @@ impl Listen {
     }
 }
 
-/// Whether it takes a place among the IPv4 addresses: an IPv4-mapped IPv6 address does.
+/// Whether it uses the IPv4 address space: an IPv4-mapped IPv6 address does.
 fn is_ipv4(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_ipv4()
 }
@@ -339,7 +339,7 @@ impl<'de> Deserialize<'de> for Listen {
     }
 }
 
-/// Who connects: a network, or a process on this machine by a Unix socket.
+/// Where connections come from: a network, or processes on this machine through a Unix socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
     /// A CIDR block, or one address.
@@ -357,7 +357,7 @@ impl FromStr for Peer {
         }
         let network = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         let expected = "expected a network such as \"10.0.0.0/8\" or \"fd00::/8\", an address, or \"unix\"";
-        // Bits outside the network are a slip of somebody's pen.
+        // Bits outside the network are a typing mistake.
         network.filter(|network| network.trunc() == *network).map(Self::Network).ok_or_else(|| expected.to_owned())
     }
 }
@@ -408,7 +408,7 @@ impl<'de> Deserialize<'de> for Origin {
     }
 }
 
-/// Which proxies are believed about whom they speak for, and in which header.
+/// Which proxies are trusted to name the caller, and in which header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Forwarding {
     /// The proxies.
@@ -418,7 +418,7 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
-    /// The header's name, in lower case.
+    /// Returns the header's name, in lower case.
     #[must_use]
     pub fn header(&self) -> &'static str {
         if self.is_rfc7239 { "forwarded" } else { "x-forwarded-for" }
@@ -488,7 +488,7 @@ impl From<Addresses> for Vec<Listen> {
     }
 }
 
-/// Reads a string by its [`FromStr`], whose error is a sentence for people.
+/// Reads a string with its [`FromStr`], whose error is a sentence for people.
 struct Parsed<T> {
     expected: &'static str,
     value: std::marker::PhantomData<T>,

@@ -141,8 +141,8 @@ impl KeySet {
         Ok(all)
     }
 
-    /// Refuses two keys of which a token could not say which it means: two of one `kid`; and of a client's, one key twice
-    /// without a `kid` for each.
+    /// Refuses two keys of which a token could not say which it means: two of one `kid`; and of a client's, one key
+    /// twice without a `kid` for each.
     fn add(&mut self, key: PublicKey, owner: Owner) -> Result<(), KeySetError> {
         if let Some(kid) = key.kid.as_ref().filter(|_| self.keys.iter().any(|other| other.kid == key.kid)) {
             return Err(KeySetError::RepeatedKid(kid.clone()));

@@ -103,8 +103,8 @@ fn row(problem: &Problem) -> Row {
         Problem::MethodNotAllowed(_) => (
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
-            "this path does not take this method; `Allow` lists those that it does",
-            "The path does not take this method.",
+            "this path does not support this method; `Allow` lists those that it does",
+            "The path does not support this method.",
         ),
         Problem::RequestTimeout => (
             StatusCode::REQUEST_TIMEOUT,

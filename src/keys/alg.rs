@@ -1,9 +1,9 @@
-//! How keys sign.
+//! The algorithms that keys sign with.
 
 /// How a key signs access tokens (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Alg {
-    /// ECDSA on P-256 with SHA-256: every relying party that we tried accepts it.
+    /// ECDSA on P-256 with SHA-256: every relying party that was tried accepts it.
     #[default]
     Es256,
     /// Ed25519.
@@ -16,7 +16,7 @@ impl Alg {
     /// Every algorithm, in the order of their names as bytes.
     pub const ALL: [Self; 3] = [Self::Es256, Self::EdDsa, Self::Rs256];
 
-    /// The JOSE name, as in `alg`.
+    /// Returns the JOSE name, as in `alg`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl Alg {
         }
     }
 
-    /// The word in a key file's name.
+    /// Returns the word in a key file's name.
     #[must_use]
     pub fn file_word(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Alg {
         }
     }
 
-    /// The algorithm with this JOSE name.
+    /// Returns the algorithm with this JOSE name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|alg| alg.name() == name)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::key::InvalidKey;
 
-/// What is wrong with a key file or the folder: `path: what, and what instead`.
+/// What is wrong with a key file or the folder: `path: what is wrong; what would be right`.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
 pub struct KeyError {
@@ -17,13 +17,13 @@ pub struct KeyError {
 
 #[derive(Debug, thiserror::Error)]
 enum Kind {
-    /// What is there is not as it should be.
+    /// The file or folder is not as it should be.
     #[error("{0}")]
     Wrong(Cow<'static, str>),
-    /// The file's content is no key that can be used.
+    /// The file's content is not a usable key.
     #[error(transparent)]
     Invalid(InvalidKey),
-    /// There is a file by the name that was to be written.
+    /// A file with the name to write already exists.
     #[error("{0}")]
     Taken(&'static str),
     /// The system refused to do something.
@@ -44,18 +44,18 @@ impl KeyError {
         Self { path: path.into(), kind: Kind::Taken(problem) }
     }
 
-    /// What could not be done, as a participle: `read`.
+    /// Returns an error of the system. `done` is what could not be done, as a participle: `read`.
     pub(super) fn system(path: impl Into<PathBuf>, done: &'static str, error: io::Error) -> Self {
         Self { path: path.into(), kind: Kind::System(done, error) }
     }
 
-    /// Whether a file could not be written because there is one by its name.
+    /// Whether a file could not be written because its name is taken.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         matches!(self.kind, Kind::Taken(_))
     }
 
-    /// Whether the file is not there any more.
+    /// Whether the file no longer exists.
     pub(super) fn is_gone(&self) -> bool {
         matches!(&self.kind, Kind::System(_, error) if error.kind() == io::ErrorKind::NotFound)
     }

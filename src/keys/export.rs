@@ -1,4 +1,4 @@
-//! Public keys as PEM files, for those who cannot fetch the JWKS.
+//! Exports public keys as PEM files, for verifiers that cannot fetch the JWKS.
 
 use std::fs::{self, Permissions};
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ const MODE: u32 = 0o644;
 /// What [`export`] has changed.
 #[derive(Debug, Default)]
 pub struct Exported {
-    /// New files, and files that were other than they should be.
+    /// Files that were created or corrected.
     pub written: Vec<PathBuf>,
     /// Files of keys that no longer verify.
     pub deleted: Vec<PathBuf>,
@@ -63,7 +63,7 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
     Ok(exported)
 }
 
-/// The name of a private key's file in `folder`, whichever way that folder was reached.
+/// Returns the name of a private key's file in `folder`, if there is one, by whatever path the folder was reached.
 fn private_key_in(folder: &Path) -> Result<Option<KeyName>, KeyError> {
     let unreadable = |error: std::io::Error| KeyError::system(folder, "read", error);
     for entry in fs::read_dir(folder).map_err(unreadable)? {
@@ -75,14 +75,14 @@ fn private_key_in(folder: &Path) -> Result<Option<KeyName>, KeyError> {
     Ok(None)
 }
 
-/// The files in `folder` that are called as a key is here, and hold a public one.
+/// Returns the files in `folder` that are named as keys are here and hold a public key.
 fn exports_in(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     let unreadable = |error: std::io::Error| KeyError::system(folder, "read", error);
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let path = entry.map_err(unreadable)?.path();
         let kid = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".pem"));
-        // Somebody's private key of such a name must not be deleted, nor a pipe be waited for.
+        // A private key with such a name must not be deleted, and a FIFO must not block.
         let holds_public = || {
             fs::symlink_metadata(&path).is_ok_and(|file| file.is_file())
                 && fs::read(&path).is_ok_and(|text| text.starts_with(b"-----BEGIN PUBLIC KEY-----"))

@@ -1,4 +1,4 @@
-//! The folder of key files: reading all of it with every check, and adding one.
+//! The folder of key files: reads and checks all of it, and adds files to it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,11 +16,11 @@ use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
 use crate::files::{self, Contents, ReadError};
 
-/// A key file holds one key; the largest, RSA with 4096 bits, takes 3.3 KiB.
+/// Maximum size of a key file in bytes. The largest key, RSA with 4096 bits, takes 3.3 KiB.
 const MAX_FILE: u64 = 16 << 10;
-/// An hour of rotation every second, and some more.
+/// Maximum keys in a folder: more than an hour of rotation every second.
 pub(super) const MAX_KEYS: usize = 4_096;
-/// Nothing for others, no writing for the group.
+/// Mode bits that must be unset: any access for others, writing for the group.
 const FORBIDDEN_MODE: u32 = 0o037;
 
 /// Whether `mode` lets others read or change a file.
@@ -34,11 +34,11 @@ pub enum Modes {
     /// A file that others can read or change is refused.
     #[default]
     Checked,
-    /// They are not looked at: some secret stores can only mount files that everybody may read.
+    /// Modes are ignored: some secret stores can only mount files that everybody can read.
     Unchecked,
 }
 
-/// Reads every key in `folder`, with the modes checked; none if there is no such folder.
+/// Reads every key in `folder` and checks the modes. Returns none if the folder does not exist.
 ///
 /// # Errors
 /// The first file that is not as it should be, in the order of the names.
@@ -46,7 +46,7 @@ pub fn load(folder: &Path) -> Result<Vec<Key>, KeyError> {
     load_with(folder, Modes::Checked)
 }
 
-/// Reads every key in `folder`; none if there is no such folder.
+/// Reads every key in `folder`. Returns none if the folder does not exist.
 ///
 /// # Errors
 /// As [`load`].
@@ -54,8 +54,8 @@ pub fn load_with(folder: &Path, modes: Modes) -> Result<Vec<Key>, KeyError> {
     Folder::read(folder)?.keys(modes)
 }
 
-/// The content of every key file in a folder, as it was at one time: what is
-/// compared, and then parsed, are the same bytes.
+/// The content of every key file in a folder at one time, so that the bytes that are
+/// compared are those that are parsed.
 pub struct Folder {
     /// By name.
     files: Vec<KeyFile>,
@@ -70,13 +70,13 @@ struct KeyFile {
 }
 
 impl Folder {
-    /// Reads the folder at `path`; it holds nothing if it is not there. Names
-    /// that begin with a dot, and names that do not end in `.pem`, are passed over.
+    /// Reads the folder at `path`; it is empty if it does not exist. Names that begin
+    /// with a dot and names that do not end in `.pem` are ignored.
     ///
     /// # Errors
-    /// The first file that no key file is like, in the order of the names.
+    /// The first file that cannot be a key file, in the order of the names.
     pub fn read(path: &Path) -> Result<Self, KeyError> {
-        // A file that is listed may be gone when its turn comes: somebody prunes, or the whole folder is swapped.
+        // A listed file may be gone by the time it is read: keys are pruned, or the whole folder is swapped.
         let mut attempts = 3;
         loop {
             attempts -= 1;
@@ -88,7 +88,7 @@ impl Folder {
         }
     }
 
-    /// The path and the bytes of each file, and whether others can read it, in the order of the names.
+    /// Returns the path and the bytes of each file, and whether others can read it, in the order of the names.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
         self.files.iter().map(|file| (file.path.as_path(), file.pem.as_slice(), is_exposed(file.mode)))
     }
@@ -110,7 +110,7 @@ impl Folder {
                 return Err(KeyError::new(
                     path,
                     format!(
-                        "holds the same key as {other}; delete one of the two: to copy a renamed file does not delete its old name"
+                        "holds the same key as {other}; delete one of the two: copying a renamed file does not delete its old name"
                     ),
                 ));
             }
@@ -119,7 +119,7 @@ impl Folder {
         Ok(keys)
     }
 
-    /// When each file was last written, as the file system says.
+    /// Returns when each file was last written, according to the file system.
     pub fn written(&self) -> impl Iterator<Item = (KeyName, Timestamp)> {
         self.files.iter().map(|file| (file.name, file.written))
     }
@@ -149,7 +149,7 @@ fn names(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
 
 fn read(path: &Path) -> Result<KeyFile, KeyError> {
     let wrong = |what: &'static str| KeyError::new(path, what);
-    // A name that is no UTF-8 has not the form either.
+    // A name that is not UTF-8 does not have the form either.
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("");
     let name: KeyName = name.parse().map_err(wrong)?;
     let Contents { bytes: pem, metadata } = files::read(path, MAX_FILE).map_err(|error| match error {
@@ -158,7 +158,7 @@ fn read(path: &Path) -> Result<KeyFile, KeyError> {
             KeyError::new(path, format!("is larger than {} KiB, which no key is", MAX_FILE >> 10))
         }
         ReadError::Io(error) if error.kind() == ErrorKind::PermissionDenied => wrong(
-            "may not be opened by the user that this runs as; expected a file of that user, or one of its group with mode \
+            "cannot be opened by the user that this process runs as; expected a file of that user, or one of its group with mode \
              0640",
         ),
         ReadError::Io(error) => KeyError::system(path, "opened", error),
@@ -167,7 +167,7 @@ fn read(path: &Path) -> Result<KeyFile, KeyError> {
     Ok(KeyFile { path: path.to_owned(), name, mode: metadata.mode(), pem, written })
 }
 
-/// What is wrong with a private key at `path` that has this mode, and what would be right.
+/// Returns what is wrong with the mode of a private key at `path`, and what would be right.
 pub(crate) fn exposed(path: &Path, mode: u32) -> String {
     let mode = mode & 0o777;
     let path = path.display();
@@ -175,7 +175,7 @@ pub(crate) fn exposed(path: &Path, mode: u32) -> String {
 }
 
 /// Makes a key that signs from `from` on, and writes it into `folder`, which is
-/// made if it is not there. No reader ever sees half a file, and no file is
+/// created if it does not exist. Readers never see a partial file, and no file is
 /// overwritten.
 ///
 /// # Errors
@@ -211,17 +211,17 @@ impl Import {
         self.alg
     }
 
-    /// Writes it into `folder`, to sign from `from` on.
+    /// Writes the key into `folder`, to sign from `from` on.
     ///
     /// # Errors
-    /// As [`generate`]; and a folder that has the key already.
+    /// As [`generate`]; and a folder that already has the key.
     pub fn write(&self, folder: &Path, modes: Modes, from: Timestamp) -> Result<Key, KeyError> {
         let name = KeyName { from, alg: self.alg };
         let pem = to_pem(&self.document).and_then(|pem| Key::from_pem(name, pem.as_bytes()));
         let key = pem.map_err(|why| KeyError::invalid(folder.join(name.to_string()), why))?;
         if let Some(same) = load_with(folder, modes)?.iter().find(|other| other.kid() == key.kid()) {
             let path = folder.join(same.name().to_string());
-            return Err(KeyError::taken(path, "is this key already; nothing was written"));
+            return Err(KeyError::taken(path, "already is this key; nothing was written"));
         }
         write(folder, name, &self.document)
     }
@@ -248,7 +248,7 @@ fn write(folder: &Path, name: KeyName, document: &SecretDocument) -> Result<Key,
     Ok(key)
 }
 
-/// Deletes the file at `path` in `folder`. That somebody else was faster is no error.
+/// Deletes the file at `path` in `folder`. It is no error if the file is already gone.
 ///
 /// # Errors
 /// What the system refused.
@@ -261,8 +261,8 @@ pub fn delete(folder: &Path, path: &Path) -> Result<(), KeyError> {
     }
 }
 
-/// Files that a process which was killed left in `folder`, last written before
-/// `before`: a name that nothing reads, and perhaps a key that nobody knows.
+/// Returns the files that a killed process left in `folder`, last written before
+/// `before`. Nothing reads them, but they may hold a key.
 ///
 /// # Errors
 /// A folder that cannot be read.
@@ -282,9 +282,9 @@ pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>
     Ok(found)
 }
 
-/// Whoever else on this machine wants to change `folder` waits until this is
-/// dropped. It is a courtesy: where the file system knows no locks, or another
-/// machine writes, names that are taken and a second look decide.
+/// Locks `folder` against changes by other processes on this machine until it is
+/// dropped. It is advisory: without file locks, or if another machine writes, taken
+/// names and a second look decide.
 #[must_use]
 pub fn lock(folder: &Path) -> Option<File> {
     let opened = File::open(folder).ok()?;

@@ -3,7 +3,7 @@
 use crate::clock::Timestamp;
 use crate::crypto::Document;
 
-/// The serialised JWKS, and while it holds.
+/// The serialised JWKS, and the time for which it is current.
 #[derive(Debug)]
 pub struct Jwks {
     document: Document,
@@ -25,7 +25,7 @@ impl Jwks {
         self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
     }
 
-    /// The JSON text.
+    /// Returns the JSON text.
     #[must_use]
     pub fn document(&self) -> &Document {
         &self.document

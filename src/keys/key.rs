@@ -1,4 +1,4 @@
-//! One key: parsed once, then it signs, verifies and describes itself.
+//! A key that is parsed once, and then signs, verifies and describes itself.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7
 const ED25519_OID: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
-/// The longest signature, in bytes: RS256 with a key of 4096 bits.
+/// Maximum length of a signature in bytes: RS256 with a key of 4096 bits.
 pub const MAX_SIGNATURE: usize = 512;
 
 /// A key's id: its RFC 7638 thumbprint with SHA-256, in base64url.
@@ -62,7 +62,7 @@ pub enum Purpose {
     Revocations,
 }
 
-/// How a purpose is sealed.
+/// How tokens of a purpose are authenticated.
 enum Seal {
     /// With the private key, so that everybody can verify it.
     Signature,
@@ -74,7 +74,7 @@ impl Purpose {
     /// Every purpose, in the order of their places in an array.
     pub const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::Revocations];
 
-    /// The `typ` of its tokens, and how they are sealed.
+    /// Returns the `typ` of its tokens, and how they are authenticated.
     const fn row(self) -> (&'static str, Seal) {
         match self {
             Self::Access => ("at+jwt", Seal::Signature),
@@ -98,7 +98,7 @@ enum Pair {
     Rs256(RsaKeyPair),
 }
 
-/// A private key, parsed, with everything computed that does not change.
+/// A parsed private key, with everything precomputed that does not change.
 pub struct Key {
     name: KeyName,
     kid: Kid,
@@ -155,19 +155,19 @@ impl Key {
         })
     }
 
-    /// The name of the key's file.
+    /// Returns the name of the key's file.
     #[must_use]
     pub fn name(&self) -> KeyName {
         self.name
     }
 
-    /// The key's id.
+    /// Returns the key's id.
     #[must_use]
     pub fn kid(&self) -> &Kid {
         &self.kid
     }
 
-    /// The first segment of every token that this key makes for `purpose`.
+    /// Returns the first segment of every token that this key signs for `purpose`.
     #[must_use]
     pub fn header(&self, purpose: Purpose) -> &str {
         &self.sealing(purpose).header
@@ -178,17 +178,17 @@ impl Key {
         &self.sealing[purpose as usize]
     }
 
-    /// The public part as a JWK (RFC 7517 §4), serialised.
+    /// Returns the public key as a serialised JWK (RFC 7517 §4).
     #[must_use]
     pub fn jwk(&self) -> &str {
         &self.jwk
     }
 
-    /// The public part as a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7) in PEM, which
+    /// Returns the public key as a `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7) in PEM, which
     /// most tools read.
     ///
     /// # Errors
-    /// Only if the encoder fails, which no key that was parsed makes it do.
+    /// Only if the encoder fails, which cannot happen for a parsed key.
     pub fn public_pem(&self) -> Result<String, InvalidKey> {
         let (oid, parameters, public) = match &self.pair {
             Pair::Es256(pair) => (EC, Some(AnyRef::from(&P256)), pair.public_key().as_ref()),
@@ -221,7 +221,7 @@ impl Key {
         signature.map_err(|_| NoRandomness)
     }
 
-    /// Whether `signature` is this key's for `purpose` over `message`.
+    /// Whether `signature` is this key's signature of `message` for `purpose`.
     #[must_use]
     pub fn verifies(&self, purpose: Purpose, message: &[u8], signature: &[u8]) -> bool {
         match &self.sealing(purpose).secret {

@@ -1,4 +1,4 @@
-//! The schedule: which key signs, verifies and is published at an instant.
+//! The schedule: which key signs, verifies and is published at a given instant.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::crypto::Digester;
 /// What the configuration says about keys.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    /// The algorithms that sign: the service's, and those of single clients.
+    /// The algorithms that sign: the service's, and those of individual clients.
     pub algorithms: BTreeSet<Alg>,
     /// Keys that count as absent.
     pub revoked: Vec<Kid>,
@@ -34,7 +34,7 @@ pub enum State {
     Signing,
     /// It no longer signs, but what it signed is still accepted.
     Retiring,
-    /// Nothing that it signed is accepted: it may be deleted.
+    /// Nothing that it signed is accepted any more, so it may be deleted.
     Retired,
     /// It is listed in `[keys] revoked` and counts as absent.
     Revoked,
@@ -69,7 +69,7 @@ impl Entry {
     }
 }
 
-/// A key and what it does at an instant.
+/// A key and its state at an instant.
 #[derive(Debug, Clone, Copy)]
 pub struct Scheduled<'a> {
     /// The key.
@@ -78,13 +78,13 @@ pub struct Scheduled<'a> {
     pub state: State,
     /// When its successor starts to sign, if there is one.
     pub signs_until: Option<Timestamp>,
-    /// When it leaves the JWKS, and the last access token that it signed ends.
+    /// When it leaves the JWKS, and the last access token that it signed expires.
     pub published_until: Option<Timestamp>,
-    /// When the last token of any kind that it signed ends.
+    /// When the last token of any kind that it signed expires.
     pub verifies_until: Option<Timestamp>,
 }
 
-/// A set of keys that never changes, and what each of them does when.
+/// An immutable set of keys and their schedule.
 pub struct KeyRing {
     pub(super) plan: Plan,
     /// By instant, then by algorithm: the order of the JWKS.
@@ -112,7 +112,7 @@ impl KeyRing {
     /// The schedule of `keys`, which were read from `folder`.
     ///
     /// # Errors
-    /// An algorithm of the plan of which no key would sign at `now`.
+    /// An algorithm of the plan for which no key would sign at `now`.
     pub fn new(keys: Vec<Key>, plan: Plan, folder: &Path, now: Timestamp) -> Result<Self, KeyError> {
         let mut ring = Self::lenient(keys, plan);
         ring.forget_retired(now);
@@ -133,22 +133,22 @@ impl KeyRing {
             _ => format!("make one with `lingpai keys new --alg {name}`"),
         };
         if self.revoked.iter().any(|key| key.name().alg == alg && key.name().from <= now) {
-            return format!("`revoked` takes away every {name} key that could sign; {add} first");
+            return format!("`revoked` lists every {name} key that could sign; {add} first");
         }
         match self.of(alg).next() {
             Some(first) => format!(
                 "holds no {name} key that signs now: the first is {}, and this machine's clock says {now}; wait until then, \
-                 and let nobody's `algorithm` be {name} before; or set the clock",
+                 with another `algorithm` meanwhile; or set the clock",
                 first.key.name()
             ),
             None if folder.exists() => format!("holds no {name} key that signs now; {add}"),
             None => {
-                format!("holds no {name} key that signs now, because there is no such folder; put it back, or {add}")
+                format!("holds no {name} key that signs now, because the folder does not exist; put it back, or {add}")
             }
         }
     }
 
-    /// The same without the demand that a key signs now: to look at a folder.
+    /// The same, but no key needs to sign now: for inspecting a folder.
     #[must_use]
     pub fn lenient(mut keys: Vec<Key>, plan: Plan) -> Self {
         keys.sort_by_key(|key| (key.name().from, key.name().alg.name()));
@@ -180,7 +180,7 @@ impl KeyRing {
         ring
     }
 
-    /// What nothing is accepted from any more need not be kept in memory.
+    /// Drops keys from which nothing is accepted any more.
     fn forget_retired(&mut self, now: Timestamp) {
         let longest = self.longest_window();
         let (retired, mut kept): (Vec<_>, Vec<_>) =
@@ -213,26 +213,26 @@ impl KeyRing {
         self.entries.iter().any(|entry| entry.is_retired(self.longest_window(), now))
     }
 
-    /// How many keys the folder held.
+    /// Returns the number of keys in the folder.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len() + self.revoked.len() + self.retired.len()
     }
 
-    /// Whether the folder held no key.
+    /// Whether the folder has no key.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// A digest of the names and ids of all keys that the folder held, the same
-    /// on replicas that hold the same.
+    /// Returns a digest of the names and ids of all keys in the folder, equal on
+    /// replicas with the same keys.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// The key of the algorithm `alg` that signs at `now`: the newest whose
+    /// Returns the key of the algorithm `alg` that signs at `now`: the newest whose
     /// instant has come.
     #[must_use]
     pub fn signer(&self, alg: Alg, now: Timestamp) -> Option<&Key> {
@@ -243,26 +243,26 @@ impl KeyRing {
         self.entries.get(*newest).map(|entry| &entry.key)
     }
 
-    /// Whether at `now` a key of every algorithm of the plan signs.
+    /// Whether a key of every algorithm of the plan signs at `now`.
     #[must_use]
     pub fn signs(&self, now: Timestamp) -> bool {
         self.plan.algorithms.iter().all(|alg| self.signer(*alg, now).is_some())
     }
 
-    /// The files and ids of the keys that sign at `now`.
+    /// Returns the files and ids of the keys that sign at `now`.
     #[must_use]
     pub fn signing(&self, now: Timestamp) -> Vec<String> {
         let signers = self.plan.algorithms.iter().filter_map(|alg| self.signer(*alg, now));
         signers.map(|key| format!("{} {}", key.name(), key.kid())).collect()
     }
 
-    /// Whether some token is signed with `alg`.
+    /// Whether any token is signed with `alg`.
     #[must_use]
     pub fn uses(&self, alg: Alg) -> bool {
         self.plan.algorithms.contains(&alg)
     }
 
-    /// When the newest key of the algorithm `alg` starts to sign, or did, if some
+    /// Returns when the newest key of the algorithm `alg` starts to sign, or started, if any
     /// token is signed with it.
     #[must_use]
     pub fn newest(&self, alg: Alg) -> Option<Timestamp> {
@@ -273,8 +273,8 @@ impl KeyRing {
         self.by_alg.get(&alg).into_iter().flatten().filter_map(|at| self.entries.get(*at))
     }
 
-    /// The key whose header segment for some purpose is, byte for byte, `header`.
-    /// It may no longer verify: [`Verifier::accepts`] says.
+    /// Returns the key whose header segment for some purpose is exactly `header`. It
+    /// may no longer verify: see [`Verifier::accepts`].
     #[must_use]
     pub fn find(&self, header: &str) -> Option<Verifier<'_>> {
         let (purpose, at) = *self.by_header.get(header)?;
@@ -282,7 +282,7 @@ impl KeyRing {
         Some(Verifier { purpose, entry, window: self.window(purpose) })
     }
 
-    /// The keys that verify access tokens at `now` or will, in the order of the JWKS.
+    /// Returns the keys that verify access tokens at `now` or later, in the order of the JWKS.
     pub fn published(&self, now: Timestamp) -> impl Iterator<Item = &Key> {
         let published = move |entry: &&Entry| self.end_of_publishing(entry).is_none_or(|end| now < end);
         self.entries.iter().filter(published).map(|entry| &entry.key)
@@ -292,8 +292,8 @@ impl KeyRing {
         Some(entry.until?.plus(self.plan.access_window))
     }
 
-    /// The published keys at `now`. The bytes are built anew only when a key
-    /// has left the set.
+    /// Returns the published keys at `now`. The bytes are rebuilt only when a key has
+    /// left the set.
     #[must_use]
     pub fn jwks(&self, now: Timestamp) -> Arc<Jwks> {
         if let Some(jwks) = self.jwks.load().as_ref().filter(|jwks| jwks.holds_at(now)) {
@@ -309,7 +309,7 @@ impl KeyRing {
         jwks
     }
 
-    /// Every key, what it does at `now` and until when, revoked ones too, by instant.
+    /// Returns every key with its state at `now`, including revoked ones, by instant.
     #[must_use]
     pub fn schedule(&self, now: Timestamp) -> Vec<Scheduled<'_>> {
         let longest = self.longest_window();
@@ -358,7 +358,7 @@ pub struct Verifier<'a> {
 }
 
 impl Verifier<'_> {
-    /// What the header says that the token is for.
+    /// Returns the purpose that the header names.
     #[must_use]
     pub fn purpose(&self) -> Purpose {
         self.purpose
@@ -371,7 +371,7 @@ impl Verifier<'_> {
         self.entry.is_some() && self.ends().is_none_or(|end| now < end)
     }
 
-    /// From when on it no longer does, if that is known.
+    /// Returns when it stops verifying, if that is known.
     #[must_use]
     pub fn ends(&self) -> Option<Timestamp> {
         Some(self.entry?.until?.plus(self.window))
@@ -383,7 +383,7 @@ impl Verifier<'_> {
         self.entry.is_none()
     }
 
-    /// Whether `signature` is the key's over `message`.
+    /// Whether `signature` is the key's signature of `message`.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.entry.is_some_and(|entry| entry.key.verifies(self.purpose, message, signature))

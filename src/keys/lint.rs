@@ -1,7 +1,7 @@
-//! The linter: what a schedule, or a change of it, would break, and for whom.
+//! The linter: what a schedule, or a change to it, would break, and for whom.
 //!
-//! Who asks decides what follows: the command line refuses what [`Gravity::Breaks`],
-//! a running server says it and goes on, because to refuse it then would help nobody.
+//! The caller decides what follows: the command line refuses what [`Gravity::Breaks`],
+//! while a running server warns and continues, because a refusal would not help then.
 
 use std::fmt;
 
@@ -10,21 +10,21 @@ use super::keyring::Entry;
 use super::{Key, KeyName, KeyRing, Kid};
 use crate::clock::Timestamp;
 
-/// How far back a new key may be dated, in seconds: its file may have travelled
-/// this long, and it signs before anybody can have heard of it.
+/// How far back a new key may be dated, in seconds: the time its file may take to
+/// arrive. It signs before verifiers can know it.
 pub(super) const LATE: i64 = 60;
-/// How far a clock may be off the newest key, in days. Who rotates once a year is in time.
+/// How far the clock may be from the newest key, in days. A yearly rotation stays within it.
 pub(super) const FAR: i64 = 400;
 pub(super) const DAY: i64 = 86_400;
 
 /// What follows from a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gravity {
-    /// Nobody applies it: a running server keeps the keys that it has.
+    /// It is not applied: a running server keeps its old keys.
     Refused,
-    /// Tokens or verifiers would fail: the command line refuses, a running server warns.
+    /// Tokens or verifiers would fail: the command line refuses, and a running server warns.
     Breaks,
-    /// It may be meant, and both warn.
+    /// It may be intended: both warn.
     Odd,
 }
 
@@ -35,7 +35,7 @@ pub struct Finding {
     pub gravity: Gravity,
     /// One sentence or two.
     pub message: String,
-    /// When the harm is over; None if it stays until somebody acts.
+    /// When the harm ends; None if it lasts until somebody acts.
     pub until: Option<Timestamp>,
 }
 
@@ -56,14 +56,14 @@ impl fmt::Display for Finding {
 }
 
 impl KeyRing {
-    /// What would happen if these keys took the place of `old` at `now`, whose
-    /// JWKS verifiers may cache for `jwks_max_age` seconds.
+    /// Returns what would happen if these keys replaced `old` at `now`. Verifiers may
+    /// cache the JWKS of `old` for `jwks_max_age` seconds.
     #[must_use]
     pub fn replacing(&self, old: &Self, jwks_max_age: i64, now: Timestamp) -> Vec<Finding> {
         let here = self.entries.iter().map(|entry| (entry.key.name(), entry.key.kid()));
         let all = here.chain(self.retired.iter().map(|(name, kid)| (*name, kid)));
         let news = all.filter(|(_, kid)| !old.knows(kid)).map(|(name, _)| name);
-        // A folder that was made anew has no past to keep to.
+        // A new folder has no history to respect.
         let anew = !old.entries.iter().any(|entry| self.knows(entry.key.kid()));
         let mut findings: Vec<_> = news.filter_map(|name| self.arrival(name, jwks_max_age, now, anew)).collect();
         if !anew {
@@ -75,7 +75,7 @@ impl KeyRing {
         findings
     }
 
-    /// The ids that `old` counts as revoked and these keys do not, though they hold the key.
+    /// Returns the ids that `old` counts as revoked and these keys do not, although they hold the key.
     pub fn unrevoked<'a>(&'a self, old: &'a Self) -> impl Iterator<Item = &'a Kid> {
         let here = |kid: &Kid| {
             let held = self.entries.iter().map(|entry| entry.key.kid());
@@ -84,7 +84,7 @@ impl KeyRing {
         old.plan.revoked.iter().filter(move |kid| !self.plan.revoked.contains(kid) && here(kid))
     }
 
-    /// Remembers the keys that `old` had and these have not: whoever puts one back brings nothing new.
+    /// Remembers the keys that `old` had and these do not: one that is put back is not new.
     pub fn remember(&mut self, old: &Self) {
         let gone = old.entries.iter().map(|entry| entry.key.kid()).filter(|kid| !self.knows(kid));
         let mut departed: Vec<_> = gone.chain(&old.departed).cloned().collect();
@@ -92,7 +92,7 @@ impl KeyRing {
         self.departed = departed;
     }
 
-    /// What is wrong with the schedule at `now` by itself: a clock that cannot be right.
+    /// Returns what is wrong with the schedule itself at `now`: a clock that cannot be right.
     #[must_use]
     pub fn doubts(&self, now: Timestamp) -> Vec<Finding> {
         let days = |key: &Key| key.name().from.since(now) / DAY;
@@ -119,8 +119,8 @@ impl KeyRing {
             .collect()
     }
 
-    /// The keys that were written too late for the verifiers, to judge by when
-    /// each file was `written`.
+    /// Returns the keys that were written too late for verifiers, judging by when each
+    /// file was `written`.
     pub fn published_late(
         &self,
         written: impl Iterator<Item = (KeyName, Timestamp)>,
@@ -152,9 +152,9 @@ impl KeyRing {
         let lead = name.from.since(now);
         if lead < -LATE && !anew {
             return Some(Finding::refused(format!(
-                "{name} is new, and dated more than {LATE} s back: a new key signs at an instant to come, so that \
-                 verifiers have heard of it before; delete it, here and where it was made, and make another with \
-                 `lingpai keys rotate`, in an emergency with --now --in 5m; or rename it everywhere to an instant to come"
+                "{name} is new, and dated more than {LATE} s back: a new key must start at a future instant, so that \
+                 verifiers learn of it first; delete it, here and where it was made, and make another with \
+                 `lingpai keys rotate`, in an emergency with --now --in 5m; or rename it everywhere to a future instant"
             )));
         }
         (lead < jwks_max_age && self.uses(name.alg)).then(|| {
@@ -167,7 +167,7 @@ impl KeyRing {
         })
     }
 
-    /// A key that has been replaced must not sign again, unless its successor is revoked.
+    /// A replaced key must not sign again, unless its successor is revoked.
     fn steps_back(&self, old: &Self, now: Timestamp) -> Option<Finding> {
         self.plan.algorithms.iter().find_map(|alg| {
             let (before, after) = (old.signer(*alg, now)?, self.signer(*alg, now)?);
@@ -193,7 +193,7 @@ impl KeyRing {
         })
     }
 
-    /// A key that has signed must not be renamed to sign once more.
+    /// A key that has signed must not be renamed to sign again.
     fn signs_again(&self, before: &Key, now: Timestamp) -> Option<Finding> {
         let name = self.entry(before.kid())?.key.name();
         (before.name().from <= now && name.from > now).then(|| {
@@ -210,7 +210,7 @@ impl KeyRing {
         self.entries.iter().find(|entry| entry.key.kid() == kid)
     }
 
-    /// Whether tokens that the key `before` of `old` has signed would outlive it.
+    /// Whether tokens signed by the key `before` of `old` would outlive it.
     fn cut_short(&self, old: &Self, before: &Entry, now: Timestamp) -> Option<Finding> {
         let name = before.key.name();
         if self.plan.revoked.contains(before.key.kid()) {

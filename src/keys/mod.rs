@@ -33,6 +33,6 @@ pub use lint::{Finding, Gravity};
 pub use name::KeyName;
 pub use rotation::{Pace, Unwise, When, schedule};
 
-/// How many seconds back the first key of a folder is dated, so that it signs
-/// at once on replicas whose clocks are a little behind.
+/// Seconds by which the first key of a folder is backdated, so that it signs at once
+/// on replicas whose clocks are slightly behind.
 pub const FIRST_KEY_BACKDATE: i64 = 300;

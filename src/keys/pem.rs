@@ -1,8 +1,8 @@
-//! PEM by the lax grammar of RFC 7468 §3, for keys and certificates.
+//! Reads PEM by the lax grammar of RFC 7468 §3, for keys and certificates.
 //!
-//! Editors, mail programs and copies change the strict form: blanks at line ends, blank lines,
-//! lines of any length, CRLF, text before a block, a byte order mark. None of that changes what a
-//! block holds. What is decoded is wiped from memory when it is dropped.
+//! Editors and mail programs alter the strict form: trailing blanks, blank lines, lines of any
+//! length, CRLF, text before a block, a byte order mark. None of that changes the content of a block.
+//! Decoded bytes are wiped from memory when dropped.
 
 use base64ct::{Base64Unpadded, Encoding as _};
 use zeroize::Zeroizing;
@@ -11,7 +11,7 @@ const BEGIN: &[u8] = b"-----BEGIN ";
 const DASHES: &[u8] = b"-----";
 const MAX_LABEL: usize = 64;
 
-/// One block: what stands between `-----BEGIN label-----` and `-----END label-----`.
+/// One block: the part between `-----BEGIN label-----` and `-----END label-----`.
 pub(crate) struct Block {
     label: String,
     der: Zeroizing<Vec<u8>>,
@@ -19,17 +19,17 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// What the block says that it holds, such as `PRIVATE KEY`.
+    /// Returns the block's label, such as `PRIVATE KEY`.
     pub(crate) fn label(&self) -> &str {
         &self.label
     }
 
-    /// The decoded bytes; none if they are encrypted.
+    /// Returns the decoded bytes; none if they are encrypted.
     pub(crate) fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// Whether it takes a password to read it, in PKCS#8 or in OpenSSL's older form.
+    /// Whether it is encrypted with a password, in PKCS#8 or in OpenSSL's older form.
     pub(crate) fn is_encrypted(&self) -> bool {
         self.is_encrypted
     }
@@ -40,14 +40,14 @@ impl Block {
     }
 
     fn read(label: &str, body: &[u8]) -> Result<Self, &'static str> {
-        // Headers (RFC 1421 §4.6) are of no use but to say how a key is encrypted.
+        // Headers (RFC 1421 §4.6) only say how a key is encrypted.
         let is_encrypted = label == "ENCRYPTED PRIVATE KEY" || find(body, b"Proc-Type: 4,ENCRYPTED").is_some();
         let der = if is_encrypted { Zeroizing::default() } else { decode(body)? };
         Ok(Self { label: label.to_owned(), der, is_encrypted })
     }
 }
 
-/// Every block of `text`, in order; none if it is not PEM.
+/// Returns every block of `text`, in order; none if it is not PEM.
 ///
 /// # Errors
 /// What is wrong with a block, for a message that names the file.
@@ -64,14 +64,14 @@ pub(crate) fn blocks(mut text: &[u8]) -> Result<Vec<Block>, &'static str> {
     Ok(blocks)
 }
 
-/// The label of the first block, and what follows its `-----BEGIN label-----`.
+/// Returns the label of the first block, and what follows its `-----BEGIN label-----`.
 fn begin(mut text: &[u8]) -> Option<(&str, &[u8])> {
     let mut starts_line = true;
     loop {
         let (before, rest) = text.split_at(find(text, BEGIN)?);
         let last_end = before.iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
         let line = last_end.map_or(before, |at| before.split_at(at + 1).1);
-        // Elsewhere in a line the words are a part of some text.
+        // In the middle of a line, the words are part of some text.
         starts_line = is_blank(line) && (starts_line || line.len() < before.len());
         let rest = rest.split_at(BEGIN.len()).1;
         let (near, _) = rest.split_at(rest.len().min(MAX_LABEL + DASHES.len()));
@@ -85,7 +85,7 @@ fn begin(mut text: &[u8]) -> Option<(&str, &[u8])> {
     }
 }
 
-/// Whether a line has nothing but blanks, or the byte order marks that some editors write.
+/// Whether a line consists of blanks, or of the byte order marks that some editors write.
 fn is_blank(mut line: &[u8]) -> bool {
     loop {
         match line {
@@ -103,12 +103,12 @@ fn is_white(byte: u8) -> bool {
 }
 
 fn decode(body: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
-    const DAMAGED: &str = "is damaged: what stands between its -----BEGIN and -----END lines is not base64";
+    const DAMAGED: &str = "is damaged: the text between its -----BEGIN and -----END lines is not base64";
     let mut base64 = Zeroizing::new(Vec::with_capacity(body.len()));
     base64.extend(body.iter().filter(|byte| !is_white(**byte)));
     let digits = base64.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
     let padding = base64.len() - digits;
-    // It may be left out, but not be half of it.
+    // Padding may be missing, but not incomplete.
     if padding > 0 && (padding > 2 || base64.len() % 4 != 0) {
         return Err(DAMAGED);
     }

@@ -1,4 +1,4 @@
-//! Rotation: when a new key may start to sign, and when an old one may go.
+//! Rotation: when a new key may start to sign, and when an old one may be deleted.
 
 use std::path::{Path, PathBuf};
 
@@ -8,26 +8,26 @@ use super::lint::{DAY, FAR, LATE};
 use super::{Alg, FIRST_KEY_BACKDATE, Key, KeyName, KeyRing};
 use crate::clock::Timestamp;
 
-/// How long a retired key is kept, in seconds: for clocks that are off.
+/// How long a retired key is kept, in seconds, to allow for clocks that are off.
 const KEPT: i64 = 86_400;
 
 /// When a new key is to sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum When {
-    /// As soon as it can without anybody noticing.
+    /// As soon as possible without failures.
     InTime,
     /// At this instant.
     At(Timestamp),
-    /// In so many seconds.
+    /// In this many seconds.
     In(i64),
-    /// In so many seconds, whatever that breaks.
+    /// In this many seconds, whatever that breaks.
     Anyway(i64),
 }
 
-/// Why a new key may not sign from an instant on, and what to choose instead.
+/// Why a new key may not start to sign at an instant, and what to choose instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unwise {
-    /// It is further ahead than anybody plans.
+    /// It is too far ahead to be intended.
     #[error(
         "{from} is more than {FAR} days ahead; nothing was written: is the year right, and this machine's clock, which says \
          {now}?"
@@ -38,19 +38,19 @@ pub enum Unwise {
         /// The current second.
         now: Timestamp,
     },
-    /// Servers that are running refuse a key that is new and old at once.
+    /// Running servers refuse a new key that is dated back.
     #[error(
-        "{from} is more than {LATE} s back, and a server that is running refuses a new key that is; nothing was written: \
-         choose an instant to come"
+        "{from} is more than {LATE} s back, and a running server refuses a new key that old; nothing was written: choose a \
+         future instant"
     )]
     Late {
         /// The instant.
         from: Timestamp,
     },
-    /// A later key signs already, or will.
+    /// A later key already signs, or will.
     #[error(
         "a key from {from} on would never sign, because {signer} is not older; nothing was written: choose a later instant, \
-         and look at this machine's clock, which says {now}"
+         and check this machine's clock, which says {now}"
     )]
     Never {
         /// The instant.
@@ -83,20 +83,20 @@ pub enum Unwise {
 pub struct Pace {
     /// How long verifiers may cache the JWKS.
     pub jwks_max_age: i64,
-    /// How long a replica may take to see a file, and by how much its clock may be off.
+    /// How long a replica may take to see a file, plus how far its clock may be off.
     pub replicas: i64,
 }
 
 impl Pace {
-    /// Long enough for every replica to have the file, and then for every verifier
-    /// to have fetched the JWKS again; twice.
+    /// Twice the time in which every replica gets the file and then every verifier
+    /// fetches the JWKS again.
     fn lead(self) -> i64 {
         2 * (self.jwks_max_age + self.replicas)
     }
 }
 
 impl KeyRing {
-    /// From when on a new key of `alg` is to sign.
+    /// Returns when a new key of `alg` is to start to sign.
     ///
     /// # Errors
     /// Why verifiers, or nobody, would notice, and what to choose instead.
@@ -107,7 +107,7 @@ impl KeyRing {
             When::In(seconds) | When::Anyway(seconds) => now.plus(seconds),
             When::InTime if self.is_empty() => now.plus(-FIRST_KEY_BACKDATE),
             When::InTime if signer.is_none() && self.uses(alg) => now,
-            // To the minute, so that two machines that do this at once choose one name, and one of them loses.
+            // Rounded to the minute, so that two machines that do this at once choose the same name, and one loses.
             When::InTime => Timestamp::from_unix((now.plus(pace.lead()).unix() + 59) / 60 * 60),
         };
         if from.since(now) > FAR * DAY {
@@ -127,8 +127,8 @@ impl KeyRing {
         Ok(from)
     }
 
-    /// The files in `folder`, whose keys these are, that may be deleted: keys that
-    /// have been retired for a day, and what a process that was killed left then.
+    /// Returns the files in `folder`, the folder of these keys, that may be deleted: keys
+    /// that have been retired for a day, and files that a killed process left that long ago.
     ///
     /// # Errors
     /// A folder that cannot be read.
@@ -141,8 +141,8 @@ impl KeyRing {
     }
 }
 
-/// Makes the next key of `alg`, and takes it back if somebody else has scheduled
-/// an earlier one meanwhile. Nobody has signed with it then.
+/// Makes the next key of `alg`, and deletes it again if another process has
+/// scheduled an earlier one meanwhile. It has not signed anything by then.
 ///
 /// # Errors
 /// The other key ([`KeyError::is_taken`]), or what the system refused.
@@ -153,7 +153,7 @@ pub fn schedule(folder: &Path, modes: Modes, alg: Alg, from: Timestamp, now: Tim
         None => Ok(key),
         Some(rival) => {
             delete(folder, &folder.join(key.name().to_string()))?;
-            Err(KeyError::taken(folder.join(rival.name().to_string()), "was scheduled by somebody else just now"))
+            Err(KeyError::taken(folder.join(rival.name().to_string()), "was just scheduled by another process"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One request, from its head to its answer having left.
+//! One request, from its head until its answer has been sent.
 
 use std::io;
 use std::pin::Pin;
@@ -19,30 +19,30 @@ use super::slots::{One, Open};
 use super::turns::{Admission, Lane, Turn};
 use super::{BoxBody, Security, Serving, leftover};
 
-/// From the head of an HTTP/2 request until its answer has been taken: what a stream whose peer gives no window may take.
-/// HTTP/1 has this limit where bytes leave.
+/// Time limit from the head of an HTTP/2 request until its answer has been sent, for peers that give a stream no
+/// window. HTTP/1 has this limit where bytes are written.
 const WHOLE: Duration = Duration::from_mins(1);
 
-/// What all requests of a connection share.
+/// State shared by all requests of a connection.
 pub(super) struct Connection<E> {
     pub(super) serving: Arc<Serving<E>>,
     pub(super) open: Arc<Open>,
     pub(super) local: LocalAddr,
     pub(super) remote: RemoteAddr,
     pub(super) security: Security,
-    /// Whose all requests are; None where each may be another's, as its proxy says.
+    /// The caller of all requests; None behind a proxy, where each request may have another.
     pub(super) caller: Option<Caller>,
-    /// What the connection must know of a body that was not read.
+    /// Tells the connection about a body that was not read.
     pub(super) unread: Unread,
     pub(super) lane: Lane,
 }
 
 #[expect(clippy::large_enum_variant, reason = "a head is there for a moment, and a box would cost each request")]
 enum Phase {
-    /// It is to wait for its turn.
+    /// It waits for its turn.
     Head(Request<Incoming>, One, Option<Held>),
     Answering(Pin<Box<dyn Future<Output = Response<Answer>> + Send>>),
-    /// There are too many for this one, of HTTP/2.
+    /// It is one too many, over HTTP/2.
     Refused,
     Over,
 }
@@ -67,7 +67,7 @@ where
         serving.overload.note(caller);
         let is_http2 = request.version() == Version::HTTP_2;
         let is_pipelined = !is_http2 && connection.open.take_turn();
-        // A connection of HTTP/1 has one request, which is counted once it has its turn.
+        // HTTP/1 has one request per connection, which is counted once it gets its turn.
         let held = if is_http2 { serving.requests.take(caller) } else { None };
         let phase = if is_http2 && held.is_none() {
             connection.open.was_asked();
@@ -93,14 +93,14 @@ where
         };
         let connection = Arc::clone(connection);
         self.phase = match refusal {
-            // What it may still send is not read where there is no room to wait for it.
+            // The rest of its body is not read if there is no room to wait for it.
             Some(refusal) if !has_body || held.is_none() => {
                 let answer = connection.finish(refusal, version, has_body, held);
-                // Here, for the connection to see that something was being answered.
+                // Dropped here, so that the connection sees that something was answered.
                 drop(one);
                 Phase::Answering(Box::pin(std::future::ready(answer)))
             }
-            // In a box, so that a connection on which nothing is asked does not hold the room for it.
+            // Boxed, so that an idle connection does not hold the memory for it.
             refusal => Phase::Answering(Box::pin(async move {
                 let answer = connection.answer(request, refusal, has_body, held).await;
                 drop(one);
@@ -125,7 +125,7 @@ where
         }
         let may_pass = !this.is_pipelined;
         let admission = ready!(this.turn.poll(&serving.turns, (this.caller, &this.connection.lane), may_pass, cx));
-        // One request of a connection, then whatever else there is to do.
+        // After one pipelined request, other tasks get their chance.
         if std::mem::take(&mut this.is_pipelined) && !matches!(admission, Admission::Waited(_)) {
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -137,7 +137,7 @@ where
         }
         let Phase::Answering(answering) = &mut this.phase else { return Poll::Pending };
         let polled = answering.as_mut().poll(cx);
-        // What waits for something needs no turn meanwhile.
+        // A request that waits for something needs no turn meanwhile.
         this.turn.end(&this.connection.serving.turns);
         if polled.is_ready() {
             this.phase = Phase::Over;
@@ -184,17 +184,17 @@ impl<E> Connection<E> {
         self.finish(response, version, unread, held)
     }
 
-    /// An answer as it leaves; the connection closes if the client has sent more than was read.
+    /// Completes an answer. The connection closes if the client has sent more than was read.
     fn finish(&self, response: poem::Response, version: Version, unread: bool, held: Option<Held>) -> Response<Answer> {
         let response: Response<BoxBody> = self.serving.finish(response, version, unread || self.open.is_unwanted());
         response.map(|body| Answer { body, last: None, is_http2: version == Version::HTTP_2, held })
     }
 }
 
-/// The body of an answer. While it, or its last piece, is there, its request is in flight.
+/// The body of an answer. Its request is in flight until it and its last piece are dropped.
 ///
-/// hyper takes an answer of HTTP/2 for sent once it has room for its last piece. So that this is when the peer has given
-/// the window for all of it, the last byte is a piece of its own.
+/// hyper considers an HTTP/2 answer sent once it has room for its last piece. The last byte is a separate piece, so
+/// that this happens only when the peer has given the window for everything before it.
 pub(super) struct Answer {
     body: BoxBody,
     last: Option<Bytes>,
@@ -235,7 +235,7 @@ impl Body for Answer {
     }
 }
 
-/// A part of an answer, and with the last part the request's place among those in flight.
+/// A piece of an answer. The last one holds the request's place among those in flight.
 pub(super) struct Piece {
     bytes: Bytes,
     _held: Option<Held>,
@@ -255,7 +255,7 @@ impl Buf for Piece {
     }
 }
 
-/// Where the streams of HTTP/2 are answered: in tasks that end, whatever the peer does not do.
+/// Runs the streams of HTTP/2 in tasks with a time limit, whatever the peer does.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Streams;
 

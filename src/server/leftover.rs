@@ -1,12 +1,12 @@
-//! What a handler left of a body.
+//! The part of a body that a handler did not read.
 //!
-//! A caller may still be writing when the answer is ready. Where a body means something, the rest of
-//! it, within limits, is read and thrown away before the answer, and the connection stays. Where it
-//! means nothing (a GET's), only what has arrived is: some proxies keep the caller's `Content-Length`
-//! in their own request and never send that body, so waiting for it would take long, and the next
-//! request would be taken for it. If there is more to come, the answer says that the connection
-//! closes, and it closes slowly ([`Lingering`]): closed at once on unread bytes, the kernel resets it
-//! and the answer may be lost.
+//! A caller may still be writing when the answer is ready. If the method gives a body a meaning, the
+//! rest is read, within limits, and discarded before the answer, and the connection stays open. If it
+//! does not (GET), only what has already arrived is read: some proxies forward the caller's
+//! `Content-Length` without the body, so waiting for it would take long, and the next request would
+//! be mistaken for it. If more is expected, the answer says `Connection: close`, and the connection
+//! closes slowly ([`Lingering`]): if it were closed at once with unread bytes, the kernel would reset
+//! it and the answer could be lost.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -28,22 +28,22 @@ use tokio::time::Sleep;
 
 use super::BoxBody;
 
-/// Maximum size of what is thrown away, in bytes.
+/// Maximum bytes to discard.
 const MOST: usize = 1 << 20;
 /// How long the rest may take to arrive.
 const LONGEST: Duration = Duration::from_secs(2);
-/// How often the connection looks for bytes that have arrived before there are none: once to
-/// hand on what it has read, once to read.
+/// How often the connection is polled before it counts as empty: once to pass on what it has read,
+/// and once to read.
 const LOOKS: u8 = 2;
-/// Bytes that a closing connection reads at a time.
+/// Buffer size in bytes of a closing connection.
 const CHUNK: usize = 4 << 10;
 
-/// Whether a request of this method is for its body.
+/// Whether the body of a request with this method has a meaning.
 pub(super) fn means_its_body(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
-/// Watches the body of `request`, wherever it goes. `unread` tells the connection what becomes of it.
+/// Tracks the body of `request`, wherever it goes. `unread` tells the connection what becomes of it.
 pub(super) fn track(request: &mut poem::Request, unread: Unread) -> Leftover {
     let (home, back) = oneshot::channel();
     let body = Some(request.take_body().into());
@@ -53,34 +53,34 @@ pub(super) fn track(request: &mut poem::Request, unread: Unread) -> Leftover {
     Leftover { back, unread, is_awaited, expects_continue }
 }
 
-/// A rest.
+/// The rest of a body.
 struct Rest {
     body: BoxBody,
-    /// Somebody began to read it.
+    /// The handler began to read it.
     touched: bool,
     /// It could not be read: it is not well-formed, or it ended too early.
     broken: bool,
 }
 
-/// What is left once nobody holds the body any more.
+/// What is left once the handler has dropped the body.
 pub(super) struct Leftover {
     back: oneshot::Receiver<Rest>,
     unread: Unread,
     /// It is worth waiting for.
     is_awaited: bool,
-    /// The caller sends nothing before it is told to.
+    /// The caller sends nothing before `100 Continue`.
     expects_continue: bool,
 }
 
 impl Leftover {
-    /// Reads the rest. Returns false if the caller has more to send than is read, or something else
-    /// than a body. A caller that waits for `100 Continue` is not asked to send what nobody reads.
+    /// Reads the rest. Returns false if the caller sends more than the limit, or something that is not
+    /// a body. A caller that waits for `100 Continue` is not asked to send what nothing reads.
     pub(super) async fn discard(mut self) -> bool {
         let Rest { body, touched, broken } = match self.back.try_recv() {
             Ok(rest) => rest,
-            // All was read.
+            // Everything was read.
             Err(oneshot::error::TryRecvError::Closed) => return true,
-            // Somebody still holds it.
+            // The handler still holds it.
             Err(oneshot::error::TryRecvError::Empty) => {
                 self.unread.set();
                 return false;
@@ -97,7 +97,7 @@ impl Leftover {
         };
         if !was_read {
             self.unread.set();
-            // The connection learns that nobody reads the body, and ends with the answer.
+            // The connection learns that the body is not read, and closes after the answer.
             tokio::task::yield_now().await;
         }
         was_read
@@ -114,7 +114,7 @@ async fn to_the_end(mut body: BoxBody) -> bool {
     true
 }
 
-/// Reads what has arrived. Returns whether that was all.
+/// Reads what has arrived. Returns whether that was everything.
 async fn what_is_there(mut body: BoxBody) -> bool {
     let (mut room, mut looks) = (MOST, 0);
     loop {
@@ -123,7 +123,7 @@ async fn what_is_there(mut body: BoxBody) -> bool {
             Some(Some(frame)) if fits(&frame, &mut room) => looks = 0,
             None if looks < LOOKS => {
                 looks += 1;
-                // The connection reads in the meantime.
+                // Meanwhile the connection reads.
                 tokio::task::yield_now().await;
             }
             _ => return false,
@@ -152,8 +152,8 @@ impl Unread {
     }
 }
 
-/// A stream that, once it is shut down, goes on to read if bytes were left: until its peer closes
-/// too, but no longer and no more than for a rest. The peer sees the end of the answer at once.
+/// A stream that keeps reading after its shutdown if bytes were left, until its peer closes too, within
+/// the same limits of time and size. The peer sees the end of the answer at once.
 pub(super) struct Lingering<S> {
     stream: S,
     unread: Unread,

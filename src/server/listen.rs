@@ -1,5 +1,4 @@
-//! Where connections come in: TCP, Unix sockets, and sockets that the service
-//! manager has opened.
+//! Listeners: TCP, Unix sockets, and sockets that the service manager opened.
 
 use std::fmt;
 use std::io;
@@ -23,11 +22,11 @@ use crate::config::Listen;
 pub enum Listener {
     /// On an IP address.
     Tcp(TcpListener),
-    /// On a path, which goes with the listener where it was made by it.
+    /// On a path, which is deleted with the listener if the listener created it.
     Unix(UnixListener, Option<MadePath>),
 }
 
-/// A socket's path, deleted in the end.
+/// A socket's path, deleted on drop.
 #[derive(Debug)]
 pub struct MadePath(PathBuf);
 
@@ -37,29 +36,29 @@ impl Drop for MadePath {
     }
 }
 
-/// A connection that has come in, from whom, to where.
+/// An accepted connection, with its remote and local address.
 pub(super) enum Accepted {
     Tcp(TcpStream, LocalAddr, RemoteAddr),
     Unix(UnixStream, LocalAddr, RemoteAddr),
 }
 
-/// Connections that may wait to be accepted. The standard library's 128 are fewer than the clients that come back to a
-/// server that was restarted: the kernel drops what they send, and they try again after one second, then two.
+/// Size of the accept queue. The standard library's 128 is less than the number of clients that reconnect after a
+/// restart: the kernel then drops their SYNs, and they retry after one second, then two.
 const BACKLOG: u32 = 1_024;
 
-/// How often `localhost:0` asks for a port that is free on both loopback addresses.
+/// Maximum attempts of `localhost:0` to find a port that is free on both loopback addresses.
 const TRIES: usize = 16;
 /// Maximum length of a Unix socket's path in bytes (`sun_path` of unix(7), with a NUL at its end).
 const LONGEST_PATH: usize = 107;
 
-/// A socket at `address`; at an IPv6 address, whether it leaves IPv4 to others.
+/// Opens a socket at `address`. `only_v6` says whether an IPv6 socket leaves IPv4 to others.
 fn bound(address: SocketAddr, only_v6: bool) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     if address.is_ipv6() {
-        // Whatever the system's default (`net.ipv6.bindv6only`) is.
+        // Independent of the system's default (`net.ipv6.bindv6only`).
         set_ipv6_v6only(&socket, only_v6)?;
     }
-    // A restarted server would otherwise wait until the kernel has forgotten its old connections.
+    // Otherwise a restarted server would wait until its old connections leave TIME_WAIT.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     Ok(socket)
@@ -69,13 +68,13 @@ fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     bound(address, only_v6)?.listen(BACKLOG)
 }
 
-/// Whether `error` is how a machine without IPv6 refuses an IPv6 address.
+/// Whether `error` means that this machine has no IPv6.
 fn lacks_ipv6(error: &io::Error) -> bool {
     let unsupported = Errno::AFNOSUPPORT.raw_os_error();
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(unsupported)
 }
 
-/// Both loopback addresses, with one port; 127.0.0.1 alone where there is no IPv6.
+/// Opens both loopback addresses on one port; 127.0.0.1 alone without IPv6.
 fn localhost(port: u16) -> io::Result<Vec<TcpListener>> {
     let mut tries = if port == 0 { TRIES } else { 1 };
     loop {
@@ -90,7 +89,7 @@ fn localhost(port: u16) -> io::Result<Vec<TcpListener>> {
     }
 }
 
-/// Every address: by one IPv6 socket, which takes IPv4 too; or by an IPv4 socket where there is no IPv6.
+/// Opens every address: with one IPv6 socket, which accepts IPv4 too, or with an IPv4 socket without IPv6.
 fn everywhere(port: u16) -> io::Result<TcpSocket> {
     match bound((Ipv6Addr::UNSPECIFIED, port).into(), false) {
         Err(error) if lacks_ipv6(&error) => bound((Ipv4Addr::UNSPECIFIED, port).into(), false),
@@ -98,8 +97,8 @@ fn everywhere(port: u16) -> io::Result<TcpSocket> {
     }
 }
 
-/// Says what keeps `address` from being opened, as far as that can be known without opening it:
-/// nothing, if it is in use. Nobody can connect meanwhile.
+/// Checks whether `address` could be opened, without accepting connections. An address in use is
+/// no error.
 ///
 /// # Errors
 /// Why it could not be opened.
@@ -109,24 +108,24 @@ pub fn can_open(address: &Listen, only_v6: bool) -> io::Result<()> {
         Listen::Localhost(port) => bound((Ipv4Addr::LOCALHOST, *port).into(), false).map(drop),
         Listen::Everywhere(port) => everywhere(*port).map(drop),
         Listen::Unix(path) => return has_room_for(path),
-        // Only the service manager has it.
+        // Only the service manager knows it.
         Listen::Inherited(_) => return Ok(()),
     };
     match bindable {
-        // By the server that runs, perhaps.
+        // Perhaps by the running server.
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
         bindable => bindable,
     }
 }
 
-/// Whether a socket can be made at `path`, or is there.
+/// Whether `path` is a socket, or one can be created there.
 fn has_room_for(path: &Path) -> io::Result<()> {
     if path.as_os_str().len() > LONGEST_PATH {
         return Err(io::Error::other(format!("the path is longer than {LONGEST_PATH} bytes")));
     }
     match std::fs::symlink_metadata(path) {
         Ok(status) if !status.file_type().is_socket() => {
-            return Err(io::Error::other("there is something at this path that is not a socket"));
+            return Err(io::Error::other("something that is not a socket exists at this path"));
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -165,7 +164,7 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
                 let local = LocalAddr(stream.local_addr()?.into());
-                // An answer is one small write; without this it can wait for an acknowledgement.
+                // An answer is one small write, which Nagle's algorithm could delay.
                 let _ = stream.set_nodelay(true);
                 Ok(Accepted::Tcp(stream, local, RemoteAddr(remote.into())))
             }
@@ -194,7 +193,7 @@ impl fmt::Display for Listener {
     }
 }
 
-/// A socket that nobody listens on any more may be replaced; nothing else may.
+/// Deletes a stale socket, on which nothing listens any more; anything else stays.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|status| status.file_type().is_socket());
     let refused = || {
@@ -204,14 +203,14 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if is_socket && refused() { std::fs::remove_file(path) } else { Ok(()) }
 }
 
-/// Sockets that the service manager has opened (`sd_listen_fds(3)`), by name.
+/// Sockets that the service manager opened (`sd_listen_fds(3)`), by name.
 pub struct Inherited {
     names: Vec<String>,
     sockets: ListenFd,
 }
 
 impl Inherited {
-    /// What this process was given. To be asked once.
+    /// Takes the sockets that this process was given. Call it once.
     #[must_use]
     pub fn from_environment() -> Self {
         let names = sd_notify::listen_fds_with_names().map(|all| all.map(|(_, name)| name).collect());
@@ -235,7 +234,7 @@ impl Inherited {
                 listener.set_nonblocking(true)?;
                 Ok(Listener::Unix(UnixListener::from_std(listener)?, None))
             }
-            _ => Err(io::Error::other("it is no stream socket that listens, or it was used twice")),
+            _ => Err(io::Error::other("it is not a listening stream socket, or it was used twice")),
         }
     }
 }

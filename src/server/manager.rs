@@ -1,4 +1,4 @@
-//! What the service manager is told (`sd_notify(3)`): nothing, where there is none.
+//! Notifies the service manager, if there is one (`sd_notify(3)`).
 
 use sd_notify::NotifyState;
 
@@ -7,37 +7,37 @@ pub fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// The files are being loaded again because somebody asked for it.
+/// A requested reload has started.
 pub fn reloading() {
     if let Ok(since_boot) = NotifyState::monotonic_usec_now() {
         tell(&[NotifyState::Reloading, since_boot]);
     }
 }
 
-/// The line that `systemctl status` shows; empty, if all is well.
+/// The line that `systemctl status` shows; empty if all is well.
 pub fn status(line: &str) {
     tell(&[NotifyState::Status(&one_line(line))]);
 }
 
-/// The reload that somebody asked for is done, with this as its status: the
-/// protocol knows no reload that failed.
+/// A requested reload is done, with this status: the protocol has no failed
+/// reload.
 pub fn reloaded(status: &str) {
     tell(&[NotifyState::Status(&one_line(status)), NotifyState::Ready]);
 }
 
-/// The process is about to end.
+/// The process is stopping.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
 }
 
-/// A line break would begin another assignment of the protocol.
+/// Replaces line breaks, which would begin another assignment of the protocol.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
 fn tell(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "the service manager was not told");
+        tracing::warn!(%error, "cannot notify the service manager");
     }
 }
 

@@ -1,10 +1,10 @@
-//! How much memory this process may use, and what that leaves room for.
+//! How much memory this process may use, and the limits that follow from it.
 //!
-//! The kernel ends a process that takes more than its control group may have, so nothing that a
-//! peer can make this process hold may grow without a limit. Three things are counted: open
-//! connections, requests in flight, and heads that are large and not yet whole. Their default
-//! limits share half of the memory, less what the process itself needs; the other half is for the
-//! heap's fragmentation, the kernel's buffers of these connections, and reloads.
+//! The kernel kills a process that exceeds the memory of its control group, so everything that a peer
+//! can make this process hold has a limit. Three things are counted: open connections, requests in
+//! flight, and large incomplete heads. Their default limits share half of the memory, less what the
+//! process itself needs; the other half is for heap fragmentation, the kernel's socket buffers, and
+//! reloads.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use rustix::process::{Resource, getrlimit};
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// What the process holds without any connection: code, clients, keys, remembered tokens, logs.
+/// What the process holds without any connection: code, clients, keys, cached tokens, logs.
 const BASE: u64 = 16 * MIB;
 /// One connection: its task and timers, and hyper's two buffers of 8 KiB.
 pub(super) const CONNECTION: u64 = 26 * KIB;
@@ -22,15 +22,15 @@ pub(super) const CONNECTION: u64 = 26 * KIB;
 pub(super) const REQUEST: u64 = 80 * KIB;
 /// One head of up to 64 KiB, in a buffer that grew by doubling.
 pub(super) const LARGE_HEAD: u64 = 128 * KIB;
-/// The machine's memory where it cannot be read.
+/// Assumed memory of the machine if it cannot be read.
 const UNKNOWN: u64 = 1 << 30;
 
-/// No machine has so much.
+/// More than any machine has.
 const ENDLESS: u64 = 1 << 60;
 
-/// Descriptors that are kept back from connections: for files that are read, logs, listeners.
+/// Descriptors reserved for files, logs and listeners.
 const RESERVED_DESCRIPTORS: u64 = 32;
-/// Beyond these, more is of no use to anybody: the processors are the limit.
+/// Beyond these numbers, the processors are the limit.
 const MAX_CONNECTIONS: u64 = 10_000;
 const MAX_REQUESTS: u64 = 4_096;
 const MAX_LARGE_HEADS: u64 = 256;
@@ -40,14 +40,14 @@ const MAX_LARGE_HEADS: u64 = 256;
 pub struct Capacity {
     /// Maximum open connections.
     pub connections: u32,
-    /// Maximum requests in flight: from the head to the answer having left, over all connections.
+    /// Maximum requests in flight, from the head until the answer has been sent, over all connections.
     pub requests: u32,
-    /// Maximum heads over 8 KiB that are not yet whole, over all connections.
+    /// Maximum incomplete heads over 8 KiB, over all connections.
     pub large_heads: u32,
 }
 
 impl Capacity {
-    /// What `bytes` of memory leave room for, within the limit of open files.
+    /// Returns the limits for `bytes` of memory, within the limit of open files.
     #[must_use]
     pub fn of(bytes: u64) -> Self {
         let room = (bytes / 2).saturating_sub(BASE).max(4 * MIB);
@@ -62,15 +62,15 @@ impl Capacity {
         }
     }
 
-    /// What the memory that this process may use leaves room for.
+    /// Returns the limits for the memory that this process may use.
     #[must_use]
     pub fn of_this_process() -> Self {
         Self::of(available(Path::new("/")))
     }
 }
 
-/// The memory that this process may use: the lowest limit of its control groups, otherwise what the
-/// machine has. `root` is where the file system begins.
+/// Returns the memory that this process may use: the lowest limit of its control groups, otherwise
+/// the machine's memory. `root` is the root of the file system.
 fn available(root: &Path) -> u64 {
     let machine = fs::read_to_string(root.join("proc/meminfo")).ok().and_then(|text| total(&text));
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -78,14 +78,14 @@ fn available(root: &Path) -> u64 {
     limits.chain(machine).min().unwrap_or(UNKNOWN)
 }
 
-/// `MemTotal` in /proc/meminfo, in bytes.
+/// Returns `MemTotal` of /proc/meminfo in bytes.
 fn total(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(KIB)
 }
 
-/// The lowest limit of the group that a line of /proc/self/cgroup names (`cgroups(7)`), and of those above it. In a
-/// container the path may be the host's: then the limit is at the root of what is mounted.
+/// Returns the lowest limit of the group that a line of /proc/self/cgroup names (`cgroups(7)`), and of its ancestors.
+/// In a container the path may be the host's: then the limit is at the root of the mount.
 fn group_limit(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);

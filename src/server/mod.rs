@@ -1,10 +1,10 @@
 //! The transport: connections in, requests to one endpoint.
 //!
-//! This room owns sockets, how many there may be, TLS and what comes before it;
-//! time-outs: the first bytes, the head, what is left of a body, clients that do
-//! not read; how much is too much; and the end of the process. What a request means must not enter.
-//! poem's own server is not used: it never gives up on a half-sent head and spins
-//! when accepting fails.
+//! This room owns sockets and their number, TLS and the PROXY protocol; time limits
+//! for the first bytes, the head, the rest of a body and clients that do not read;
+//! load shedding; and the graceful shutdown. What a request means must not enter.
+//! poem's own server is not used: it has no time limit for an incomplete head, and
+//! it spins when accepting fails.
 //!
 //! What a peer can make this process hold (2026-11-28; `tests/abuse/run` prints the peak of each
 //! case, each judged against half of the memory that the manifests give; `memory.rs` has the figures
@@ -80,34 +80,34 @@ pub use tls::{Identity, Tls, TlsError, TlsFiles};
 
 type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 
-/// Longer than the proxies' usual minute, so that it is they who close a connection
-/// that they keep, and no request meets one that is being closed here.
+/// Longer than the usual minute of proxies, so that the proxy closes an idle
+/// connection first, and no request meets a connection that is being closed here.
 const PATIENCE: Limits =
     Limits { head: Duration::from_secs(5), idle: Duration::from_secs(75), answer: Duration::from_mins(1) };
-/// What the HTTP parser takes as a head at most; the contract's own limit is
-/// lower, so that its refusal has a body.
+/// Maximum head for the HTTP parser. The contract's own limit is lower, so that
+/// its refusal has a body.
 const PARSER_HEAD: u32 = 64 << 10;
 /// How long to wait before accepting again when accepting failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 const H2_STREAMS: u32 = 100;
 /// Bytes of a request's fields, counted as RFC 9113 §6.5.2 does.
 const H2_HEADER_LIST: u32 = 16 << 10;
-/// Streams that a client has reset before they were looked at; one more ends its connection (rapid reset).
+/// Streams that a client may reset before they are handled; one more closes its connection (rapid reset).
 const H2_RESETS: usize = 20;
 const H2_PING: Duration = Duration::from_secs(20);
 /// Bytes of a body that a stream may send before they are read, and a connection's streams together.
 const H2_STREAM_WINDOW: u32 = 16 << 10;
 const H2_WINDOW: u32 = 64 << 10;
 
-/// How connections are taken and ended.
+/// How connections are accepted and closed.
 #[derive(Debug, Clone, Copy)]
 pub struct Transport {
-    /// How much may be held at once. A connection that comes then displaces an idle one, or waits.
+    /// How much may be held at once. Beyond it, a new connection displaces an idle one, or waits.
     pub capacity: Capacity,
     /// Maximum connections of one address (of IPv6, of one /64); None: as many as there may be.
     pub connections_per_address: Option<u32>,
-    /// How long connections are still accepted once the process is to end, each for
-    /// one more request, while load balancers learn of it.
+    /// How long connections are still accepted after the stop signal, each for one
+    /// more request, while load balancers learn of it.
     pub lame_duck: Duration,
     /// How long requests in flight then have to finish.
     pub drain: Duration,
@@ -115,8 +115,8 @@ pub struct Transport {
     pub proxy_protocol: bool,
 }
 
-/// Serves `endpoint` on every listener until `stop` is done and what was begun has
-/// been finished. Where there are `refusals`, they are said when more requests come than can be answered.
+/// Serves `endpoint` on every listener until `stop` completes and all requests have
+/// finished. `refusals` answer requests under overload.
 pub async fn serve<E>(
     listeners: Vec<Listener>,
     endpoint: E,
@@ -132,7 +132,7 @@ pub async fn serve<E>(
     let accepting = listeners.into_iter().map(|listener| accept(listener, Arc::clone(&serving), Arc::clone(&graceful)));
     let accepting = futures_util::future::join_all(accepting);
     let (enough, until_enough) = oneshot::channel::<Infallible>();
-    // Outside of the workers: who is new would else wait in their queue once to be accepted, and once more to be
+    // Not on the workers: a new connection would otherwise wait in their queue twice, to be accepted and to be
     // answered.
     let accepting = tokio::task::spawn_blocking(|| {
         Handle::current().block_on(async {
@@ -145,14 +145,14 @@ pub async fn serve<E>(
     if serving.refusals.is_some()
         && let Err(error) = serving.overload.watch()
     {
-        tracing::warn!(%error, "requests are not refused when there are too many");
+        tracing::warn!(%error, "load shedding is off: its thread did not start");
     }
     let granting = tokio::spawn(Arc::clone(&serving.turns).run());
     stop.await;
     serving.ending.store(true, Ordering::Relaxed);
     tokio::time::sleep(transport.lame_duck).await;
     drop(enough);
-    // It ends, whatever it ends with.
+    // The task ends, whatever its result.
     let _ = accepting.await;
     if let Some(graceful) = Arc::into_inner(graceful)
         && tokio::time::timeout(transport.drain, graceful.shutdown()).await.is_err()
@@ -171,11 +171,11 @@ struct Serving<E> {
     slots: Arc<Slots>,
     /// Requests in flight.
     requests: Arc<Pool>,
-    /// Large heads that are not yet whole.
+    /// Incomplete large heads.
     heads: Arc<Pool>,
-    /// The process is about to end.
+    /// The process is stopping.
     ending: AtomicBool,
-    /// What TCP connections are shown, if they speak TLS.
+    /// The identity of TLS connections, if configured.
     tls: Option<Arc<Tls>>,
     proxy_protocol: bool,
     overload: Arc<Overload>,
@@ -201,13 +201,13 @@ impl<E> Serving<E> {
         }
     }
 
-    /// Whose a request with these `headers` is that came from `remote`.
+    /// Returns the caller of a request from `remote` with these `headers`.
     fn caller(&self, remote: &RemoteAddr, headers: &HeaderMap) -> Caller {
         let refusals = self.refusals.as_ref();
         refusals.map_or_else(Caller::default, |refusals| Caller::at(refusals.limit_prefix(remote, headers)))
     }
 
-    /// Whose all that comes from `remote` is; None if it speaks for others.
+    /// Returns the caller of everything from `remote`; None if it is a proxy for others.
     fn sole_caller(&self, remote: &RemoteAddr) -> Option<Caller> {
         match &self.refusals {
             Some(refusals) if refusals.speaks_for_others(remote) => None,
@@ -215,11 +215,11 @@ impl<E> Serving<E> {
         }
     }
 
-    /// An answer as it leaves; the connection closes if it says that it `closes`.
+    /// Completes an answer; `closes` says whether the connection closes after it.
     fn finish(&self, mut response: Response, version: Version, closes: bool) -> http::Response<BoxBody> {
         let ending = version < Version::HTTP_2 && self.ending.load(Ordering::Relaxed);
         if version == Version::HTTP_10 {
-            // hyper would otherwise add `keep-alive` where the request has it.
+            // Otherwise hyper would add `keep-alive` if the request has it.
             response.set_version(version);
         }
         if closes || ending || version == Version::HTTP_10 {
@@ -231,7 +231,7 @@ impl<E> Serving<E> {
 
 fn builder() -> Builder<Streams> {
     let mut builder = Builder::new(Streams);
-    // A caller may close its side after its last request, and gets its answers.
+    // A caller may close its side after its last request and still get its answers.
     builder.http1().half_close(true);
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(PARSER_HEAD as usize);
     builder
@@ -254,11 +254,11 @@ where
     loop {
         match listener.accept().await {
             Ok(Accepted::Tcp(stream, local, remote)) => {
-                // Whose it is may still come.
+                // The PROXY header will name the caller.
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
-                // One waits here; others in the kernel's queue, where they cost nothing.
+                // One connection waits here; others wait in the kernel's accept queue, where they cost nothing.
                 let Some(room) = serving.slots.room(caller).await else { continue };
-                // Entered at once, so that who comes next finds it there.
+                // Registered at once, so that the next connection is counted against it.
                 let place = if serving.proxy_protocol {
                     Place::Unnamed(room)
                 } else {
@@ -274,15 +274,15 @@ where
                 tokio::spawn(connection(stream, local, remote, Security::None, slot, serving, watcher));
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
+                tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
 }
 
-/// What comes before HTTP on a TCP connection. Who is too slow with it, or says
-/// something else, is not answered.
+/// Handles what precedes HTTP on a TCP connection. A client that is too slow or
+/// sends something else gets no answer.
 async fn tcp<E>(
     mut stream: TcpStream,
     local: LocalAddr,
@@ -308,7 +308,7 @@ async fn tcp<E>(
     let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
         return connection(stream, local, remote, Security::None, slot, serving, watcher).await;
     };
-    // In a box, so that a connection without TLS does not hold the room for it.
+    // Boxed, so that a connection without TLS does not hold the memory for it.
     let accepting = Box::pin(tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)));
     let accepted = tokio::select! {
         accepted = accepting => accepted,
@@ -327,9 +327,9 @@ async fn tcp<E>(
     }
 }
 
-/// What an accepted connection has.
+/// The place that an accepted connection holds.
 enum Place {
-    /// Room, while a header must say whose it is.
+    /// Room, until the PROXY header names the caller.
     Unnamed(OwnedSemaphorePermit),
     /// A slot.
     Entered(Slot),
@@ -372,7 +372,7 @@ async fn connection<S, E>(
     let connection =
         Arc::new(Connection { serving, open, local, remote, security, caller, unread, lane: Lane::default() });
     let service = service_fn(move |request| Exchange::new(&connection, request));
-    // What goes wrong on a connection is its client's doing: it hung up, was too slow, or spoke no HTTP.
+    // Connection errors are the client's: it hung up, was too slow, or did not speak HTTP.
     let _ = watcher.watch(shared_by_all.builder.serve_connection(io, service).into_owned()).await;
     drop(slot);
 }

@@ -1,14 +1,13 @@
-//! How long requests wait before anybody looks at them.
+//! Load shedding by queueing delay.
 //!
-//! All work here is short and needs a processor, so what is too much for the
-//! processors waits in the runtime's queue. A task of no work that goes through
-//! the same queue, some times a second, tells how long that takes. When it has
-//! been too long for a while, a share of the requests is refused: the longer the
-//! wait, the larger the share, so that what is left can be done.
+//! All work here is short and CPU-bound, so under overload requests wait in the
+//! runtime's queue. An empty task that passes through the same queue several times a
+//! second measures that delay. When it has been too long for a while, a share of the
+//! requests is refused: the longer the delay, the larger the share.
 //!
-//! That queue is the same for all callers. So as soon as it is noticeable and more than one caller
-//! is there, requests take turns ([`Turns`]), and the wait that counts is that of the request itself
-//! in its own caller's line: a caller that asks for little waits for nothing, and is refused nothing.
+//! All callers share that queue. So once the delay is noticeable and there is more than one caller,
+//! requests take turns ([`Turns`]), and the delay that counts is that of the request in its own
+//! caller's line: a caller that asks for little does not wait, and nothing of it is refused.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak, mpsc};
@@ -20,28 +19,28 @@ use tokio::runtime::Handle;
 use super::shares::Caller;
 use super::turns::{Admission, Turns};
 
-/// Callers take turns when a task waits for so long.
+/// Callers take turns when a task waits for this long.
 const NOTICEABLE: Duration = Duration::from_micros(500);
-/// Turns are needed no more when none was waited for at so many looks.
+/// Turns are no longer needed after this many looks at which none was waited for.
 const QUIET_LOOKS: u32 = 40;
-/// A caller is there for so many looks after its last request.
+/// A caller counts as present for this many looks after its last request.
 const PRESENT_LOOKS: u32 = 100;
-/// How many callers are told apart.
+/// Number of callers that are distinguished.
 const CALLERS: usize = 1_024;
 /// Nothing is refused while requests wait for less than this.
 const LONG: Duration = Duration::from_millis(100);
-/// Everything that costs is refused when they wait for so much longer.
+/// Everything costly is refused when they wait for this much longer.
 const MORE: Duration = Duration::from_millis(200);
-/// An overload is over when nothing has been refused for so long.
+/// An overload is over when nothing has been refused for this long.
 const CALM: Duration = Duration::from_secs(5);
-/// From one look at the queue to the next.
+/// The pause between two looks at the queue.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The shortest of so many waits counts: one hiccup is no overload.
+/// The shortest of this many waits counts: one hiccup is not an overload.
 const WAITS: usize = 3;
 /// All of the requests, as a share.
 const ALL: u32 = 1 << 16;
 
-/// Which share of the requests is to be refused, and whether callers take turns.
+/// The share of requests to refuse, and whether callers take turns.
 #[derive(Debug)]
 pub(super) struct Overload {
     /// Of [`ALL`].
@@ -59,18 +58,18 @@ impl Overload {
         Self { share: AtomicU32::new(0), count: AtomicU32::new(0), asked, turns }
     }
 
-    /// Takes note that `caller` has asked.
+    /// Records a request of `caller`.
     #[expect(clippy::cast_possible_truncation, reason = "a part of a hash")]
     pub(super) fn note(&self, caller: Caller) {
         if let Some(asked) = self.asked.get(caller.0 as usize % CALLERS)
-            // Most of the time it is known already, and the cache line stays shared.
+            // Usually it is already recorded, and the cache line stays shared.
             && !asked.load(Ordering::Relaxed)
         {
             asked.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Whether the next request is to be refused, which came to its turn in this way.
+    /// Whether to refuse the next request, which was admitted in this way.
     pub(super) fn refuses(&self, admission: Admission) -> bool {
         let share = match admission {
             Admission::Waited(waited) => share(waited),
@@ -91,11 +90,11 @@ impl Overload {
         Self { share: ALL.into(), ..Self::new(Turns::new(1)) }
     }
 
-    /// Watches the queue of this runtime for as long as anybody holds `self`.
+    /// Watches the queue of this runtime until `self` is dropped.
     ///
-    /// A thread does it, because what comes from outside joins the queue that all
-    /// workers share, and that is where tasks wait when there are many: a worker's own
-    /// is short, and holds what it made last at the front.
+    /// This needs a thread outside the runtime: its tasks join the queue that all
+    /// workers share, where tasks wait under load. A worker's own queue is short, and
+    /// runs its newest task first.
     ///
     /// # Errors
     /// There may be no more threads.
@@ -108,7 +107,7 @@ impl Overload {
 fn watch(overload: &Weak<Overload>, runtime: &Handle) {
     let mut waits = [Duration::ZERO; WAITS];
     let mut refused = None;
-    // Looks since each caller has asked, and since anybody waited.
+    // Looks since the last request of each caller, and since any request waited.
     let (mut absent, mut quiet) = ([PRESENT_LOOKS; CALLERS], QUIET_LOOKS);
     while let Some(wait) = wait(runtime)
         && let Some(overload) = overload.upgrade()
@@ -129,11 +128,11 @@ fn watch(overload: &Weak<Overload>, runtime: &Handle) {
         overload.share.store(share, Ordering::Relaxed);
         if share > 0 {
             if refused.is_none() {
-                tracing::warn!("more requests come than can be answered: some are refused with 503");
+                tracing::warn!("overload: some requests are refused with 503");
             }
             refused = Some(Instant::now());
         } else if refused.is_some_and(|last| last.elapsed() >= CALM) {
-            tracing::info!("no more requests come than can be answered");
+            tracing::info!("the overload is over");
             refused = None;
         }
         drop(overload);
@@ -141,7 +140,7 @@ fn watch(overload: &Weak<Overload>, runtime: &Handle) {
     }
 }
 
-/// How long a task waits for its turn now; nothing if the runtime has ended.
+/// Returns how long a task waits in the queue now; None if the runtime has stopped.
 fn wait(runtime: &Handle) -> Option<Duration> {
     let (done, turn) = mpsc::sync_channel(1);
     let begun = Instant::now();
@@ -172,8 +171,8 @@ mod tests {
         }
     }
 
-    /// What is not in the ring is refused by the share of all, also while turns are needed: where the ring is full, nothing
-    /// else holds it back.
+    /// What is not in the ring is refused by the share of all, also while turns are needed: where the ring is full,
+    /// nothing else holds it back.
     #[test]
     fn turns_do_not_spare_those_that_have_none() {
         let overload = Overload::total();

@@ -1,10 +1,10 @@
-//! How long a connection may take, and how much it may hold, while nothing is being answered on it
-//! or its client does not read.
+//! Time and memory limits of a connection while nothing is being answered on it, or while its client
+//! does not read (slowloris and slow read).
 //!
-//! hyper has one clock for a head that is slow to arrive and for a connection that
-//! is merely kept open, and none at all until it can tell HTTP/1 from HTTP/2. So
-//! the clocks are here, where bytes come and go, and hyper's is off. And it reads on while its
-//! client takes nothing: here nothing is read until what was written has left.
+//! hyper has a single timer for a slow head and for an idle keep-alive connection, and
+//! none before it can tell HTTP/1 from HTTP/2. So the timers are here, where bytes are
+//! read and written, and hyper's is off. hyper also keeps reading while its client does
+//! not: here nothing is read until everything written has been sent.
 
 use std::io;
 use std::pin::Pin;
@@ -20,34 +20,34 @@ use super::slots::Open;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Bytes that hyper has a buffer for from the start. A head that is longer needs more.
+/// Initial size of hyper's buffer in bytes. A longer head needs more.
 const SMALL: usize = 8 << 10;
 
-/// How long a connection may take.
+/// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// From its start, or from the first byte of a head, to the end of the head; and
-    /// how long a client may read nothing of an answer.
+    /// From the start, or from the first byte of a head, to the end of the head; and
+    /// how long a client may not read any of an answer.
     pub(super) head: Duration,
     /// From an answer to the first byte of the next request.
     pub(super) idle: Duration,
-    /// From when a client does not take at once what is written until it has taken all.
+    /// From the first write that blocks until the client has read everything.
     pub(super) answer: Duration,
 }
 
 /// What is awaited from the client.
 enum Awaited {
-    /// Its first bytes: so many have matched HTTP/2's preface.
+    /// Its first bytes: this many have matched HTTP/2's preface.
     Preface(usize),
     /// The rest of a head.
     Head,
-    /// Another request, or whatever HTTP/2 says in between.
+    /// Another request, or other HTTP/2 frames.
     More,
-    /// Nothing: it is being answered.
+    /// Nothing: a request is being answered.
     Answer,
 }
 
-/// What a connection shares with others.
+/// What a connection shares with other code.
 #[derive(Debug, Clone)]
 pub(super) struct Shared {
     pub(super) open: Arc<Open>,
@@ -56,7 +56,7 @@ pub(super) struct Shared {
     pub(super) caller: Caller,
 }
 
-/// A stream that fails if its client keeps it waiting for too long, or if it is not wanted any more.
+/// A stream that fails if its client is too slow, or if the connection must make room.
 pub(super) struct Patient<S> {
     stream: S,
     limits: Limits,
@@ -64,11 +64,11 @@ pub(super) struct Patient<S> {
     awaited: Awaited,
     is_http2: bool,
     deadline: Pin<Box<Sleep>>,
-    /// While it takes nothing more.
+    /// The timer while the client does not read.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Since when it has not taken all.
+    /// Since when written bytes have been waiting.
     unsent: Option<Instant>,
-    /// Who wanted to read meanwhile.
+    /// The task that wanted to read meanwhile.
     held_back: Option<Waker>,
     /// Requests that were answered.
     answered: u32,
@@ -97,7 +97,7 @@ impl<S> Patient<S> {
         }
     }
 
-    /// Gives up on a client that has not read for too long, or not all.
+    /// Fails if the client has not read for too long, or has not read everything in time.
     fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.stalled = None;
@@ -111,7 +111,7 @@ impl<S> Patient<S> {
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// All that was written has left.
+    /// Everything that was written has been sent.
     fn sent(&mut self) {
         self.unsent = None;
         if let Some(waker) = self.held_back.take() {
@@ -119,7 +119,7 @@ impl<S> Patient<S> {
         }
     }
 
-    /// Gives back what a head was granted, once it has become a request.
+    /// Releases the memory granted to a head, once it has become a request.
     fn settle(&mut self) {
         let asked = self.shared.open.asked();
         if self.asked != asked {
@@ -127,10 +127,10 @@ impl<S> Patient<S> {
         }
     }
 
-    /// Takes note of so many bytes that have arrived. False if they are too many for what others leave.
+    /// Records this many bytes that have arrived. Returns false if they exceed this caller's share.
     fn has_room(&mut self, arrived: usize) -> bool {
         self.settle();
-        // They are a body's, or wait behind one: requests in flight have a limit of their own.
+        // They belong to a body, or wait behind one: requests in flight have their own limit.
         if self.shared.open.is_answering() {
             return true;
         }
@@ -147,12 +147,12 @@ impl<S> Patient<S> {
         self.deadline.as_mut().reset(Instant::now() + limit);
     }
 
-    /// Takes note of whether something is being answered.
+    /// Records whether something is being answered.
     fn look_at_answers(&mut self) {
         let asked = self.shared.open.asked();
         match (self.shared.open.is_answering(), &self.awaited) {
             (true, _) => self.awaited = Awaited::Answer,
-            // It may have been answered in no time.
+            // It may have been answered already.
             (false, awaited) if matches!(awaited, Awaited::Answer) || self.answered != asked => {
                 self.answered = asked;
                 self.await_within(Awaited::More, self.limits.idle);
@@ -161,17 +161,17 @@ impl<S> Patient<S> {
         }
     }
 
-    /// Takes note of an answer that is written: hyper need not read while a request is answered.
+    /// Records that an answer is written: hyper need not read while a request is answered.
     fn look_at_writing(&mut self) {
         match self.shared.open.is_answering() {
-            // HTTP/2 writes without a request, too.
+            // HTTP/2 also writes without a request.
             _ if self.is_http2 => {}
             true => self.awaited = Awaited::Answer,
             false => self.await_within(Awaited::More, self.limits.idle),
         }
     }
 
-    /// Takes note of what has arrived.
+    /// Records what has arrived.
     fn look_at(&mut self, bytes: &[u8]) {
         match self.awaited {
             Awaited::Preface(matched) => {
@@ -185,7 +185,7 @@ impl<S> Patient<S> {
                     self.awaited = Awaited::Head;
                 }
             }
-            // HTTP/2 has something to say without a request, too, which is no reason to wait for longer.
+            // HTTP/2 also sends frames without a request, which do not extend the time limit.
             Awaited::More if !self.is_http2 => {
                 self.shared.open.mark_busy();
                 self.await_within(Awaited::Head, self.limits.head);

@@ -1,8 +1,8 @@
 //! The PROXY protocol, versions 1 and 2 (haproxy.org, proxy-protocol.txt): a load
-//! balancer that passes bytes on first says which address they come from.
+//! balancer first sends the address of the client whose bytes it forwards.
 //!
-//! Only bytes that belong to the header are taken from the socket. What follows stays there for
-//! TLS or HTTP, and the next look waits for bytes that have not been seen yet.
+//! Only the bytes of the header are read from the socket. What follows stays there for TLS or HTTP,
+//! and the next peek waits for new bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,22 +11,22 @@ use ppp::{HeaderResult, v1, v2};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-/// Maximum length of a header in bytes: room for what balancers add to it.
+/// Maximum length of a header in bytes, with room for what balancers add.
 const LONGEST: usize = 2_048;
 /// Maximum length of a header of version 1, in bytes.
 const LONGEST_V1: usize = 107;
 const V1: &[u8] = b"PROXY ";
 const V2: &[u8] = v2::PROTOCOL_PREFIX;
-/// Length of the part of a header of version 2 that says how long the rest is.
+/// Length of the fixed part of a version 2 header, which gives the length of the rest.
 const FIXED: usize = 16;
 
-/// Reads the header that `stream` begins with, and nothing after it. Returns the address that the
-/// connection comes from, or None where the balancer itself asks, for its health check.
+/// Reads the header at the beginning of `stream`, and nothing after it. Returns the address of the
+/// client, or None for the balancer's own health checks.
 ///
 /// # Errors
-/// A connection that begins with something else, or ends.
+/// The connection begins with something else, or ends early.
 pub(super) async fn announced(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
-    // On the heap: a connection would otherwise hold the room for it until its end.
+    // On the heap: otherwise the connection would hold the memory until it closes.
     let mut buffer = vec![0; LONGEST];
     let mut taken = 0;
     loop {
@@ -46,7 +46,7 @@ pub(super) async fn announced(stream: &mut TcpStream) -> io::Result<Option<Socke
     }
 }
 
-/// Returns where the header ends that `bytes` begin, if they say so already.
+/// Returns where the header at the beginning of `bytes` ends, if that is known yet.
 fn end(bytes: &[u8]) -> io::Result<Option<usize>> {
     let begins = |with: &[u8]| bytes.iter().zip(with).all(|(one, other)| one == other);
     let (end, longest) = if begins(V1) {
@@ -69,7 +69,7 @@ fn source(header: &HeaderResult<'_>) -> io::Result<Option<SocketAddr>> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     match header {
         HeaderResult::V1(header) => {
-            // The parser is content with a line feed after the last word.
+            // The parser accepts a bare line feed after the last word.
             let header = header.as_ref().ok().filter(|header| header.header.ends_with("\r\n"));
             Ok(match header.ok_or_else(malformed)?.addresses {
                 v1::Addresses::Tcp4(tcp) => Some((tcp.source_address, tcp.source_port).into()),

@@ -1,10 +1,10 @@
-//! Limits that no caller can use up alone.
+//! Limits that no single caller can exhaust.
 //!
-//! A pool gives a caller one more as long as it has fewer than are then still free. So one caller
-//! gets half at most, two get a third each, and something is left for the next (dynamic thresholds,
-//! Choudhury and Hahne 1998). How many each caller has is counted in cells that a keyed hash
-//! chooses, two for each caller, of which the lower counts (a count-min sketch): memory does not
-//! grow with the number of callers, and nobody can choose the cells of another.
+//! A pool grants a caller one more as long as the caller has fewer than are then still free. So one
+//! caller gets at most half, two get a third each, and something is left for the next (dynamic
+//! thresholds, Choudhury and Hahne 1998). A count-min sketch counts each caller's grants: a keyed hash
+//! picks two cells per caller, and the lower one counts. Its memory does not grow with the number of
+//! callers, and no caller can choose another's cells.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use std::sync::{Arc, LazyLock};
 
 const CELLS: usize = 4_096;
 
-/// A caller, as limits know it: an address, or of IPv6 the /64; all that have none are one.
+/// A caller, as limits see it: an IPv4 address or an IPv6 /64. All callers without an address are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Caller(pub(super) u64);
 
 impl Caller {
-    /// The caller at `address`.
+    /// Returns the caller at `address`.
     pub(super) fn at(address: Option<IpAddr>) -> Self {
         static KEYED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
         Self(address.map_or(0, |address| KEYED.hash_one(address)))
@@ -30,7 +30,7 @@ impl Caller {
     }
 }
 
-/// A number for each caller, at least as large as what was counted.
+/// A counter per caller, which may overestimate but never underestimates.
 #[derive(Debug)]
 pub(super) struct Counts([Box<[AtomicU32]>; 2]);
 
@@ -47,13 +47,13 @@ impl Counts {
         first.get(one).zip(second.get(other))
     }
 
-    /// One more. How many there were.
+    /// Adds one, and returns the previous count.
     pub(super) fn add(&self, caller: Caller) -> u32 {
         let Some((one, other)) = self.cells(caller) else { return 0 };
         one.fetch_add(1, Ordering::Relaxed).min(other.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// One less.
+    /// Subtracts one.
     pub(super) fn sub(&self, caller: Caller) {
         if let Some((one, other)) = self.cells(caller) {
             one.fetch_sub(1, Ordering::Relaxed);
@@ -79,7 +79,7 @@ impl Pool {
         Arc::new(Self { total, used: AtomicU32::new(0), held: Counts::default() })
     }
 
-    /// One of the pool for `caller`, until it is dropped; None if it has its share.
+    /// Takes one from the pool for `caller`, until it is dropped; None if the caller has its share.
     pub(super) fn take(self: &Arc<Self>, caller: Caller) -> Option<Held> {
         let used = self.used.fetch_add(1, Ordering::Relaxed);
         let has = self.held.add(caller);

@@ -1,14 +1,15 @@
-//! A place for each connection, and who leaves when there is none.
+//! Slots for connections, and which connection is closed when none is free.
 //!
-//! When all places are taken, a connection makes room. The first of these leaves:
-//! - of callers with more connections than the new one's, the connection that has been idle for longest;
-//!   its client can open another;
-//! - of the caller with most, if it has more than twice as many, one on which nothing has been asked
-//!   yet, otherwise one that closes behind its answer;
-//! - of callers with as many, or its own, the one that has been idle for longest;
-//! - its own oldest on which nothing has been asked yet.
+//! When all slots are taken, the first of these connections is closed:
+//! - the longest idle one among callers with more connections than the new one's caller; its client
+//!   can open another;
+//! - one of the caller with the most, if that has more than twice as many: one without any request yet,
+//!   otherwise one that closes after its answer;
+//! - the longest idle one among callers with as many, and the caller's own;
+//! - the caller's own oldest one without any request yet.
 //!
-//! Where nobody leaves, who is new waits if it has no connection, and nobody waits behind one that has many.
+//! If none can be closed, a new connection waits if its caller has no other, and no caller waits behind one with many
+//! connections.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -23,34 +24,34 @@ use tokio::time::Instant;
 
 use super::shares::{Caller, Counts};
 
-/// How long is waited for the room of who was asked to leave, before another is.
+/// How long to wait for a closing connection's slot before closing another one.
 const AGAIN: Duration = Duration::from_millis(20);
-/// More than one of so many places are many for one caller.
+/// More than one in this many slots is many for one caller.
 const MANY: u32 = 8;
-/// Nothing has been asked on it yet.
+/// There has been no request yet.
 const SILENT: u64 = 0;
-/// Something is being asked or answered.
+/// A request is being read or answered.
 const BUSY: u64 = 1;
-/// Milliseconds begin here.
+/// The smallest value that means milliseconds.
 const FIRST: u64 = 2;
 
-/// What others may know of a connection, and ask of it.
+/// The state of a connection that other code may read and change.
 #[derive(Debug)]
 pub(super) struct Open {
-    /// Idle times are counted from here.
+    /// The origin of idle times.
     begun: Instant,
     /// Requests that are being answered.
     answering: AtomicUsize,
     /// Requests so far.
     asked: AtomicU32,
-    /// A request has come since all that had arrived was read.
+    /// A request has arrived since the socket was last read empty.
     took_turn: AtomicBool,
-    /// [`SILENT`], [`BUSY`], or since when it is idle.
+    /// [`SILENT`], [`BUSY`], or since when it has been idle.
     idle: AtomicU64,
-    /// It is to end: at once if nothing is being answered.
+    /// It is to close: at once if nothing is being answered.
     unwanted: AtomicBool,
     reader: AtomicWaker,
-    /// Whose it is; a proxy's and a Unix socket's are nobody's.
+    /// The caller; None for a proxy and for a Unix socket.
     caller: Option<Caller>,
 }
 
@@ -74,7 +75,7 @@ impl Open {
         }
     }
 
-    /// One more request, until what is returned is dropped.
+    /// Counts one more request, until the result is dropped.
     pub(super) fn one(self: &Arc<Self>) -> One {
         self.answering.fetch_add(1, Ordering::Relaxed);
         self.was_asked();
@@ -82,24 +83,25 @@ impl Open {
         One(Arc::clone(self))
     }
 
-    /// Takes note of a request.
+    /// Counts a request.
     pub(super) fn was_asked(&self) {
         self.asked.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many requests there were so far.
+    /// Returns the number of requests so far.
     pub(super) fn asked(&self) -> u32 {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// Takes note of a request. Whether there was one before since all that had arrived was read: it is pipelined.
+    /// Records a request. Returns whether it is pipelined: whether there was another since the socket was last read
+    /// empty.
     pub(super) fn take_turn(&self) -> bool {
         let before = self.took_turn.load(Ordering::Relaxed);
         self.took_turn.store(true, Ordering::Relaxed);
         before
     }
 
-    /// Takes note that nothing more has arrived.
+    /// Records that the socket was read empty.
     pub(super) fn mark_read(&self) {
         self.took_turn.store(false, Ordering::Relaxed);
     }
@@ -108,13 +110,13 @@ impl Open {
         self.answering.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes note that it is idle from now on.
+    /// Records that it is idle from now on.
     fn mark_idle(&self) {
         let millis = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.idle.store(millis.saturating_add(FIRST), Ordering::Relaxed);
     }
 
-    /// Takes note that something is being asked or answered.
+    /// Records that a request is being read or answered.
     pub(super) fn mark_busy(&self) {
         if self.idle.load(Ordering::Relaxed) != BUSY {
             self.idle.store(BUSY, Ordering::Relaxed);
@@ -129,12 +131,12 @@ impl Open {
         self.unwanted.load(Ordering::Relaxed)
     }
 
-    /// Who is to be woken when it becomes unwanted.
+    /// Registers the task to wake when it becomes unwanted.
     pub(super) fn wake_when_unwanted(&self, waker: &std::task::Waker) {
         self.reader.register(waker);
     }
 
-    /// Until it is unwanted. Nothing else may read meanwhile.
+    /// Completes when it becomes unwanted. Nothing else may read meanwhile.
     pub(super) fn unwanted(&self) -> impl Future<Output = ()> {
         poll_fn(|cx| {
             self.wake_when_unwanted(cx.waker());
@@ -160,7 +162,7 @@ impl Drop for One {
     }
 }
 
-/// The places of one transport.
+/// The slots of one transport.
 #[derive(Debug)]
 pub(super) struct Slots {
     room: Arc<Semaphore>,
@@ -193,8 +195,8 @@ impl Slots {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Room for a connection of `caller`, as soon as there is some; None if there is none for one who
-    /// has others.
+    /// Waits for room for a connection of `caller`; None if there is none and the caller has other
+    /// connections.
     pub(super) async fn room(&self, caller: Option<Caller>) -> Option<OwnedSemaphorePermit> {
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_owned() {
             return Some(permit);
@@ -205,7 +207,7 @@ impl Slots {
             if !leaves && has > self.total / MANY {
                 return None;
             }
-            // Where nobody could leave, somebody may have become idle since.
+            // If no connection could be closed, one may have become idle since.
             match tokio::time::timeout(AGAIN, Arc::clone(&self.room).acquire_owned()).await {
                 Ok(permit) => return permit.ok(),
                 Err(_) if has > 0 && !leaves => return None,
@@ -214,12 +216,12 @@ impl Slots {
         }
     }
 
-    /// A place for a connection of `caller`; None if it has as many as one caller may.
+    /// Takes a slot for a connection of `caller`; None if the caller has its maximum.
     pub(super) fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit, caller: Option<Caller>) -> Option<Slot> {
         if let Some(caller) = caller {
             let has = self.by_caller.add(caller);
             let is_over = self.of_one.is_some_and(|most| has >= most);
-            // Its own idle connection makes room for its new one.
+            // The caller's own idle connection makes room for its new one.
             if is_over && !self.end_longest_idle(|of| of == Some(caller)) {
                 self.by_caller.sub(caller);
                 return None;
@@ -235,7 +237,7 @@ impl Slots {
         caller.map_or(0, |caller| self.by_caller.of(caller))
     }
 
-    /// Ends the connection that has been idle for longest, of those whose caller is one of `these`.
+    /// Closes the longest idle connection of those whose caller is one of `these`.
     fn end_longest_idle(&self, these: impl Fn(Option<Caller>) -> bool) -> bool {
         let open = self.open();
         let idle = open.values().filter(|one| !one.is_unwanted() && these(one.caller));
@@ -247,7 +249,7 @@ impl Slots {
         longest.is_some()
     }
 
-    /// Ends a connection for one of `newcomer`, if there is one to end.
+    /// Closes a connection to make room for one of `newcomer`, if there is one to close.
     fn make_room(&self, newcomer: Option<Caller>) -> bool {
         let has = self.count(newcomer);
         self.end_longest_idle(|of| of.is_none() || self.count(of) > has)
@@ -256,8 +258,8 @@ impl Slots {
             || self.end_own_silent(newcomer)
     }
 
-    /// Ends a connection of the caller that has most, if it has more than twice as many as one who `has` so many and
-    /// opens another.
+    /// Closes a connection of the caller with the most, if that has more than twice as many as a caller that `has` this
+    /// many and opens another.
     fn end_greedy(&self, has: u32) -> bool {
         let open = self.open();
         let greedy = open.values().filter(|one| !one.is_unwanted()).filter_map(|one| {
@@ -271,7 +273,7 @@ impl Slots {
         greediest.is_some()
     }
 
-    /// Ends the oldest connection of `caller` on which nothing has been asked yet.
+    /// Closes the oldest connection of `caller` without any request yet.
     fn end_own_silent(&self, caller: Option<Caller>) -> bool {
         let open = self.open();
         let is_own = |one: &Open| caller.is_some() && one.caller == caller && one.is_silent() && !one.is_unwanted();
@@ -283,7 +285,7 @@ impl Slots {
     }
 }
 
-/// The place of an open connection, until it is dropped.
+/// The slot of an open connection, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,

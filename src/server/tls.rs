@@ -1,4 +1,4 @@
-//! TLS: the certificate and its key, from files, checked before they are used.
+//! TLS: reads the certificate and its key from files, and checks them before use.
 
 use std::borrow::Cow;
 use std::io;
@@ -25,13 +25,13 @@ use crate::files::{self, Contents, ReadError};
 use crate::keys::{self, pem};
 use crate::peer::ClientCertificate;
 
-/// A chain of certificates takes some KiB.
+/// Maximum size of a file in bytes. A certificate chain takes a few KiB.
 const MAX_FILE: u64 = 256 << 10;
 
-/// What is wrong with a file: `path: what, and what instead`.
+/// What is wrong with a file: `path: what is wrong; what would be right`.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// What is there is not as it should be.
+    /// The file is not as it should be.
     #[error("{}: {problem}", path.display())]
     Wrong {
         /// The file.
@@ -39,7 +39,7 @@ pub enum TlsError {
         /// What is wrong with it, and what would be right.
         problem: Cow<'static, str>,
     },
-    /// The system does not let it be read.
+    /// The file cannot be read.
     #[error("{}: cannot be read: {source}", path.display())]
     Unreadable {
         /// The file.
@@ -55,7 +55,7 @@ impl TlsError {
     }
 }
 
-/// The content of the files as it was at one time.
+/// The content of the files at one time.
 pub struct TlsFiles {
     paths: config::Tls,
     cert: Zeroizing<Vec<u8>>,
@@ -65,7 +65,7 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Reads them.
+    /// Reads the files.
     ///
     /// # Errors
     /// The file that cannot be read.
@@ -75,7 +75,7 @@ impl TlsFiles {
         Ok(Self { paths: paths.clone(), cert, key, key_mode, client_ca })
     }
 
-    /// The path and the bytes of each file, and whether it is a key that others can read.
+    /// Returns the path and the bytes of each file, and whether it is a key that others can read.
     pub fn parts(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
         let client_ca =
             self.paths.client_ca.as_deref().zip(self.client_ca.as_ref()).map(|(path, pem)| (path, pem, false));
@@ -88,14 +88,14 @@ impl TlsFiles {
         keys::is_exposed(self.key_mode)
     }
 
-    /// What is allowed, but probably not meant: a key that others can read or change.
+    /// Returns a warning if others can read or change the key.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let key = &self.paths.key;
         self.is_exposed().then(|| format!("{}: {}", key.display(), keys::exposed(key, self.key_mode)))
     }
 
-    /// What checks the certificates of clients, if they are asked for one. They need not have one.
+    /// Returns the verifier of client certificates, if they are requested. They are optional.
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
         let (Some(path), Some(pem)) = (&self.paths.client_ca, &self.client_ca) else { return Ok(None) };
         let mut roots = RootCertStore::empty();
@@ -109,11 +109,11 @@ impl TlsFiles {
             .map_err(|_| TlsError::new(path, "holds no certificate; expected -----BEGIN CERTIFICATE-----"))
     }
 
-    /// What is served with them, if they are good at `now`. `files` is a digest of them, to tell
-    /// whether they have changed since.
+    /// Returns the identity to serve, if it is valid at `now`. `files` is a digest of the files, to detect
+    /// changes.
     ///
     /// # Errors
-    /// A file that is no PEM, a certificate that is not valid now, or a key that is another's.
+    /// A file that is not PEM, a certificate that is not valid now, or a key that does not match.
     pub fn identity(&self, files: [u8; 32], now: Timestamp) -> Result<Identity, TlsError> {
         let (cert, key) = (&self.paths.cert, &self.paths.key);
         let chain = certificates(&self.cert).map_err(|problem| TlsError::new(cert, problem))?;
@@ -147,7 +147,7 @@ impl TlsFiles {
     }
 }
 
-/// The certificate that the client of `connection` has proved to hold.
+/// Returns the certificate that the client of `connection` has proved to hold.
 pub(super) fn client_certificate(connection: &ServerConnection) -> Option<ClientCertificate> {
     connection.peer_certificates()?.first().map(|leaf| ClientCertificate(sha256(leaf)))
 }
@@ -171,12 +171,12 @@ impl Tls {
         Self(ArcSwap::from_pointee(identity))
     }
 
-    /// Serves connections to come with `identity`.
+    /// Serves new connections with `identity`.
     pub fn swap(&self, identity: Identity) {
         self.0.store(Arc::new(identity));
     }
 
-    /// The digest of the files that it was loaded from.
+    /// Returns the digest of the files that it was loaded from.
     #[must_use]
     pub fn files(&self) -> [u8; 32] {
         self.0.load().files
@@ -199,7 +199,7 @@ fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static st
     Ok(certificates.map(|block| CertificateDer::from(block.der().to_vec())).collect())
 }
 
-/// The first private key of a PEM text.
+/// Returns the first private key of a PEM text.
 fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
     const NONE: &str = "holds no private key in PEM; expected -----BEGIN PRIVATE KEY-----";
     let blocks = pem::blocks(text)?;
@@ -219,9 +219,9 @@ fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str> {
     }
 }
 
-/// When `leaf` expires, if it is valid at `now`.
+/// Returns when `leaf` expires, if it is valid at `now`.
 fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, Cow<'static, str>> {
-    let parsed = Certificate::from_der(leaf).map_err(|_| "holds something that is no X.509 certificate")?;
+    let parsed = Certificate::from_der(leaf).map_err(|_| "holds something that is not an X.509 certificate")?;
     if parsed.tbs_certificate().version() != Version::V3 {
         let expected = "is not an X.509 certificate of version 3, and TLS clients refuse others; expected one with \
                         extensions, such as subjectAltName";
@@ -241,7 +241,7 @@ fn check_leaf(leaf: &CertificateDer<'_>, now: Timestamp) -> Result<Timestamp, Co
     Ok(until)
 }
 
-/// The bytes of the file at `path`, and its mode.
+/// Returns the bytes of the file at `path`, and its mode.
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
     let Contents { bytes, metadata } = files::read(path, MAX_FILE).map_err(|error| match error {
         ReadError::NotRegular | ReadError::TooLarge(_) => {

@@ -1,15 +1,14 @@
-//! Whose turn it is when requests come faster than they are answered.
+//! Fair queueing between callers under load.
 //!
 //! The runtime's queue is first come, first served: a caller with 2,000 connections has 2,000 places
-//! in it, and another waits behind them all. So while requests wait and more than one caller is
-//! there, a request needs a turn for each time that its handler runs. A caller that has not asked
-//! for a while gets it at once. The others stand in a ring of callers, each with the requests that
-//! wait, and one request of each caller in the ring is let through after the other. Of one caller's
-//! requests, the connection that has asked least comes first: with 100 streams it has no more turns
-//! than with one. (A ring with such a pass is what `fq_codel` does for packets, RFC 8290; the order
-//! within it is start-time fair queueing.)
+//! in it, and other callers wait behind them all. So while requests wait and there is more than one
+//! caller, a request needs a turn for each run of its handler. A caller without recent requests gets
+//! one at once. The others form a ring of callers, each with its waiting requests, and each caller in
+//! the ring gets one request through in rotation. Among one caller's requests, the connection with the
+//! fewest requests goes first: with 100 streams it gets no more turns than with one. (This ring with a
+//! pass for new flows is `fq_codel`, RFC 8290; the order within it is start-time fair queueing.)
 //!
-//! No lock is taken, and nothing allocated, as long as turns are not needed.
+//! While turns are not needed, no lock is taken and nothing is allocated.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -24,12 +23,12 @@ use tokio::time::Instant;
 
 use super::shares::Caller;
 
-/// Callers in the ring. More than this, and all are served as they come.
+/// Maximum callers in the ring. Requests of further callers are served as they come.
 const MAX_CALLERS: usize = 4_096;
 
-/// A caller with fewer requests that wait does not ask too much.
+/// A caller with fewer waiting requests does not ask for too much.
 const MANY: usize = 8;
-/// How long a turn that was granted is waited for.
+/// How long to wait for a granted turn to end.
 const LONGEST: Duration = Duration::from_millis(20);
 
 const WAITING: u8 = 0;
@@ -42,9 +41,9 @@ struct Ticket {
     state: AtomicU8,
     waker: AtomicWaker,
     since: Instant,
-    /// Requests of its caller that waited when it came.
+    /// Requests of its caller that were waiting when it arrived.
     ahead: usize,
-    /// In which round it was granted.
+    /// The round in which it was granted.
     round: AtomicU64,
 }
 
@@ -53,7 +52,7 @@ struct Ticket {
 struct Waiting {
     /// The number of requests that its connection has asked, counted from when it joined the others.
     tag: u64,
-    /// Whoever came first, of equal tags.
+    /// The order of arrival, for equal tags.
     number: u64,
     ticket: Arc<Ticket>,
 }
@@ -78,16 +77,16 @@ impl Ord for Waiting {
     }
 }
 
-/// One caller's requests that wait.
+/// One caller's waiting requests.
 #[derive(Debug, Default)]
 struct Line {
     waiting: BinaryHeap<Reverse<Waiting>>,
-    /// The tag of the request that was let through last.
+    /// The tag of the last request that got its turn.
     now: u64,
 }
 
 impl Line {
-    /// The next that is still there.
+    /// Returns the next ticket that is still wanted.
     fn next(&mut self) -> Option<Arc<Ticket>> {
         while let Some(Reverse(Waiting { tag, ticket, .. })) = self.waiting.pop() {
             self.now = tag;
@@ -104,9 +103,9 @@ impl Line {
 struct Ring {
     order: VecDeque<Caller>,
     lines: HashMap<u64, Line>,
-    /// Turns that are being taken.
+    /// Granted turns that have not ended.
     granted: usize,
-    /// Turns that were granted before this began are not waited for.
+    /// Turns granted in earlier rounds are no longer waited for.
     round: u64,
     number: u64,
 }
@@ -117,18 +116,18 @@ pub(super) struct Turns {
     /// Whether a request needs one.
     needed: AtomicBool,
     ring: Mutex<Ring>,
-    /// Something may have changed for whoever grants turns.
+    /// Wakes the task that grants turns.
     changed: Notify,
-    /// How many are let through together.
+    /// Maximum turns at the same time.
     together: usize,
 }
 
-/// What a connection has had, for the order of those of its caller.
+/// The turns that a connection has had, to order the connections of its caller.
 #[derive(Debug, Default)]
 pub(super) struct Lane(AtomicU64);
 
 impl Turns {
-    /// Turns for so many `workers`.
+    /// Returns the turns for this many `workers`.
     pub(super) fn new(workers: usize) -> Arc<Self> {
         Arc::new(Self {
             needed: AtomicBool::new(false),
@@ -142,7 +141,7 @@ impl Turns {
         self.needed.load(Ordering::Relaxed)
     }
 
-    /// From now on requests need a turn, or none.
+    /// Sets whether requests need a turn from now on.
     pub(super) fn need(&self, needed: bool) {
         self.needed.store(needed, Ordering::Relaxed);
     }
@@ -157,7 +156,7 @@ impl Turns {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A ticket for the ring, or how `caller` goes on without.
+    /// Returns a ticket for the ring, or how `caller` is admitted without one.
     fn join(&self, caller: Caller, lane: &Lane, may_pass: bool) -> Result<Arc<Ticket>, Admission> {
         let ring = &mut *self.ring();
         let is_new = !ring.lines.contains_key(&caller.0);
@@ -169,7 +168,7 @@ impl Turns {
         }
         let queue = ring.lines.entry(caller.0).or_default();
         if is_new && may_pass {
-            // Its line is empty, and goes when the ring comes by it.
+            // Its line is empty and is removed when the ring reaches it.
             self.changed.notify_one();
             return Err(Admission::Passed);
         }
@@ -188,7 +187,7 @@ impl Turns {
         Ok(ticket)
     }
 
-    /// Lets through as many as may be. Whether it was any.
+    /// Grants as many turns as possible. Returns whether it granted any.
     fn grant(&self) -> bool {
         let ring = &mut *self.ring();
         let before = ring.granted;
@@ -208,21 +207,21 @@ impl Turns {
         ring.granted > before
     }
 
-    /// Takes no more note of the turns that are being taken.
+    /// Stops waiting for granted turns.
     fn forget_granted(&self) {
         let ring = &mut *self.ring();
         ring.round += 1;
         ring.granted = 0;
     }
 
-    /// Grants turns, without end. Between two grants the runtime looks for what has arrived.
+    /// Grants turns, forever. Between two grants, the runtime polls for I/O.
     pub(super) async fn run(self: Arc<Self>) {
         loop {
             let changed = self.changed.notified();
             if !self.any_wait() {
                 changed.await;
             } else if tokio::time::timeout(LONGEST, changed).await.is_err() {
-                // A connection whose client takes no answers does not come to its next.
+                // A connection whose client does not read never ends its turn.
                 self.forget_granted();
             }
             while self.grant() {
@@ -232,14 +231,14 @@ impl Turns {
     }
 }
 
-/// How a request came to its turn.
+/// How a request was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Admission {
     /// Without one: turns are not needed, or the ring is full, and requests are served as they come.
     Direct,
-    /// It passed those that wait, because its caller has not asked for a while.
+    /// It passed the waiting ones, because its caller had no recent requests.
     Passed,
-    /// It waited for so long in the ring behind others of its caller.
+    /// It waited for this long in the ring, behind others of its caller.
     Waited(Duration),
 }
 
@@ -248,7 +247,7 @@ pub(super) enum Admission {
 pub(super) struct Turn(Option<Arc<Ticket>>);
 
 impl Turn {
-    /// Ready when the request may go on. With `may_pass` it does not wait if its caller has not asked for a while.
+    /// Ready when the request may run. With `may_pass` it does not wait if its caller had no recent requests.
     pub(super) fn poll(
         &mut self,
         turns: &Turns,
@@ -265,14 +264,14 @@ impl Turn {
         let Some(ticket) = &self.0 else { return Poll::Ready(Admission::Direct) };
         ticket.waker.register(cx.waker());
         if ticket.state.load(Ordering::Acquire) == GRANTED {
-            // What waits longer without many of its own before it waits for the processor, not for itself.
+            // With few of its own caller's requests before it, it waits for the processor, not for its caller.
             let waited = if ticket.ahead < MANY { Duration::ZERO } else { ticket.since.elapsed() };
             return Poll::Ready(Admission::Waited(waited));
         }
         Poll::Pending
     }
 
-    /// It is over, or not wanted any more.
+    /// Ends the turn, or gives up waiting for it.
     pub(super) fn end(&mut self, turns: &Turns) {
         if let Some(ticket) = self.0.take()
             && ticket.state.swap(GONE, Ordering::AcqRel) == GRANTED

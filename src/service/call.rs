@@ -111,8 +111,8 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject. An unknown client, and one
-    /// without keys, costs one check of a signature as any other does.
+    /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject. An unknown client, and
+    /// one without keys, costs one check of a signature as any other does.
     fn by_assertion(&self, text: &str) -> Result<&'r Client, Unauthenticated> {
         let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
         let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;

@@ -14,7 +14,8 @@ fn with_signature_of(token: &str, other: &str) -> String {
     format!("{message}.{signature}")
 }
 
-/// "An unknown client costs the same": whoever the assertion names, and whatever key it names, one signature is checked.
+/// "An unknown client costs the same": whoever the assertion names, and whatever key it names, one signature is
+/// checked.
 #[test]
 fn an_assertion_of_nobody_costs_as_much_as_a_wrong_one() {
     let service = Service::new();

@@ -1,5 +1,5 @@
-//! A line of the log as JSON: the object that tracing-subscriber's own formatter writes, through one buffer instead of
-//! piece by piece, which takes a fifth of the time.
+//! Formats a line of the log as JSON: the object that tracing-subscriber's own formatter writes, but through one
+//! buffer, which takes a fifth of the time.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ use crate::clock;
 /// RFC 3339 with microseconds.
 const MICROS: EncodedConfig =
     Config::DEFAULT.set_time_precision(TimePrecision::Second { decimal_digits: std::num::NonZeroU8::new(6) }).encode();
-/// Bytes that the line of a request has room in.
+/// Initial capacity in bytes: enough for the line of a request.
 const LENGTH: usize = 512;
 
 /// Members: `timestamp`, `level`, then the event's fields. There are no spans.

@@ -1,8 +1,8 @@
 //! The log's lines on their way to standard error.
 //!
-//! A thread of its own writes them. Lines are dropped and counted while it cannot keep up, so no
-//! request waits for a reader that has stopped or a disk that is full. At the end it has a moment to
-//! write what still waits; then one line says how many were lost.
+//! A dedicated thread writes them. If it cannot keep up, lines are dropped and counted, so no request
+//! waits for a stopped reader or a full disk. At exit it has a moment to write the queued lines; then
+//! one line says how many were lost.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Stderr, Write};
@@ -16,37 +16,37 @@ use std::time::{Duration, Instant};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Lines that may wait to be written before new ones are dropped.
+/// Maximum queued lines. Further ones are dropped.
 const BUFFERED_LINES: usize = 8_192;
-/// Bytes that are written at once when lines come faster than that.
+/// Maximum bytes of one write when lines come fast.
 const BUFFER: usize = 16 << 10;
-/// How long lines gather after some were written. The thread would otherwise wake for nearly every
-/// line, which costs the requests more than writing it.
+/// How long lines are collected after a write. Otherwise the thread would wake for nearly every line,
+/// which costs requests more than the write itself.
 const GATHER: Duration = Duration::from_millis(2);
-/// How long the end waits for a log that stands still.
+/// How long the exit waits for a log that is stuck.
 const STANDSTILL: Duration = Duration::from_secs(1);
-/// How long the end waits for a log that is slow.
+/// How long the exit waits for a log that is slow.
 const LONGEST: Duration = Duration::from_secs(5);
-/// How long the last word may take.
+/// How long the last line may take.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
-/// How many lines were dropped, once there is a log.
+/// Dropped lines, once there is a log.
 static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
-/// How many could not be written.
+/// Lines that could not be written.
 static UNWRITTEN: AtomicUsize = AtomicUsize::new(0);
-/// How many there were, with those that were dropped.
+/// All lines, including dropped ones.
 static LOGGED: AtomicUsize = AtomicUsize::new(0);
-/// How many were written.
+/// Lines that were written.
 static WRITTEN: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns how many lines nobody will ever read.
+/// Returns the number of lost lines.
 pub(super) fn lost() -> usize {
     DROPPED.get().map_or(0, ErrorCounter::dropped_lines).saturating_add(UNWRITTEN.load(Ordering::Relaxed))
 }
 
-/// Returns how many lines are still to be written.
+/// Returns the number of queued lines.
 fn waiting() -> usize {
-    // First those that have left: the others only become more in the meantime.
+    // The finished ones first: the total only grows in the meantime.
     let left = lost().saturating_add(WRITTEN.load(Ordering::Acquire));
     LOGGED.load(Ordering::Relaxed).saturating_sub(left)
 }
@@ -59,7 +59,7 @@ pub(super) fn start() -> (Logged, Guard) {
     (Logged(writer), Guard { _worker: ManuallyDrop::new(worker) })
 }
 
-/// Hands a line at a time to the thread, and counts it.
+/// Passes lines to the thread one at a time, and counts them.
 #[derive(Clone)]
 pub(super) struct Logged(NonBlocking);
 
@@ -82,8 +82,8 @@ impl MakeWriter<'_> for Logged {
     }
 }
 
-/// Standard error, for a thread that writes a line at a time and flushes when none waits. When
-/// the disk is full, lines are lost and counted.
+/// Standard error, buffered: flushed when no line is queued. On a full disk, lines are lost and
+/// counted.
 struct Lines<W: Write = Stderr> {
     out: BufWriter<W>,
     /// Lines in the buffer.
@@ -103,7 +103,7 @@ impl<W: Write> Write for Lines<W> {
             UNWRITTEN.fetch_add(1, Ordering::Relaxed);
             return Ok(line.len());
         }
-        // What was in the buffer was written first if the line found no room in it.
+        // If the line did not fit, the buffer was written first.
         let after = self.out.buffer().len();
         if after < before + line.len() {
             self.all_written();
@@ -117,7 +117,7 @@ impl<W: Write> Write for Lines<W> {
 
     #[expect(clippy::disallowed_methods, reason = "this thread only writes, and nobody waits for it")]
     fn flush(&mut self) -> io::Result<()> {
-        // What could not be written stays in the buffer, and is tried again.
+        // What could not be written stays in the buffer for the next attempt.
         if self.out.flush().is_ok() {
             self.all_written();
         }
@@ -126,11 +126,11 @@ impl<W: Write> Write for Lines<W> {
     }
 }
 
-/// Keeps the log going. Dropped, it waits until all lines are written, but not for long, and says
-/// how many were not. It cannot know how much got through of the buffer that was being written.
+/// Keeps the log going. When dropped, it waits briefly until all lines are written, and reports how
+/// many were not. It cannot know how much of the last buffer got through.
 #[derive(Debug)]
 pub(super) struct Guard {
-    /// Its own end is never waited for: it may print, and standard output may be what stands still.
+    /// Its own exit is never awaited: it may print, and standard output may be stuck.
     _worker: ManuallyDrop<WorkerGuard>,
 }
 
@@ -141,7 +141,7 @@ impl Drop for Guard {
             let word = format!(
                 "lingpai: up to {waiting} lines of the log were lost: standard error took no more at the end\n"
             );
-            // The last line may stand there in part.
+            // Part of the last line may already be there.
             if !said(&io::stderr(), format!("\n{word}")) {
                 said(&io::stdout(), word);
             }
@@ -149,7 +149,7 @@ impl Drop for Guard {
     }
 }
 
-/// Waits until all lines are written, or until that takes too long. Returns how many are not.
+/// Waits until all lines are written or time is up. Returns the number of unwritten lines.
 #[expect(clippy::disallowed_methods, reason = "the process ends, and nothing else is left to do")]
 fn written() -> usize {
     let begun = Instant::now();
@@ -166,8 +166,8 @@ fn written() -> usize {
     }
 }
 
-/// Whether `word` could be written to `to`. Without the lock of the standard library, which the
-/// thread that writes may hold, and on a thread of its own, which ends with the process.
+/// Whether `word` could be written to `to`. It bypasses the standard library's lock, which the writing
+/// thread may hold, and uses a separate thread, which ends with the process.
 fn said(to: &impl AsFd, word: String) -> bool {
     let Ok(to) = to.as_fd().try_clone_to_owned() else { return false };
     let (tell, told) = mpsc::channel();

@@ -1,7 +1,7 @@
 //! Metrics: every name and label in one place, in Prometheus' text format.
 //!
-//! Every name begins with `lingpai_`. Labels are from closed sets: nothing that a
-//! caller sent is ever one.
+//! Every name begins with `lingpai_`. Labels come from closed sets, never from what
+//! a caller sent.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use prometheus::{
 
 use crate::clock::Timestamp;
 
-/// Upper bounds in seconds. A signature takes some ten microseconds.
+/// Upper bounds of the buckets in seconds. A signature takes tens of microseconds.
 const BUCKETS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.005, 0.025, 0.25, 5.0];
 
-/// What is reloaded by itself: the configuration with the keys, the TLS identity, and the list of revocations.
+/// What is reloaded independently: the configuration with the keys, the TLS identity, and the list of revocations.
 pub const RELOAD_PARTS: [&str; 3] = ["configuration", "tls", "revocations"];
 
 /// What the ops listener's `/metrics` shows.
@@ -164,7 +164,7 @@ impl Event {
 }
 
 impl Metrics {
-    /// A request has been answered. What its route does not know is `other`.
+    /// Counts an answered request. An unknown route or method is `other`.
     pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration, cause: Option<&str>) {
         let (route, method) = (or_other(route), or_other(method));
         self.requests.with_label_values(&[route, method, &status.to_string()]).inc();
@@ -174,22 +174,22 @@ impl Metrics {
         }
     }
 
-    /// An access token was looked for among those that were found good.
+    /// Counts a lookup in the cache of verified tokens.
     pub fn looked_up(&self, found: bool) {
         self.lookups.with_label_values(&[if found { "hit" } else { "miss" }]).inc();
     }
 
-    /// A request was refused because there were too many.
+    /// Counts a request refused because of overload.
     pub fn shed(&self) {
         self.shed.inc();
     }
 
-    /// A TLS handshake failed for this reason, a word of a closed set.
+    /// Counts a TLS handshake that failed for this reason, a word of a closed set.
     pub fn handshake_failed(&self, reason: &'static str) {
         self.handshake_failures.with_label_values(&[reason]).inc();
     }
 
-    /// Something was done with a token, in this dialect.
+    /// Counts what was done with a token, in this dialect.
     pub fn token(&self, event: Event, dialect: &'static str) {
         self.tokens.with_label_values(&[event.word(), dialect]).inc();
     }
@@ -234,7 +234,7 @@ impl Metrics {
         self.reloads.inc();
     }
 
-    /// Whether nothing that is in the files now is refused.
+    /// Sets whether the files' current content is in force.
     pub fn in_force(&self, all: bool) {
         self.reload_successful.set(all.into());
     }
@@ -244,8 +244,8 @@ impl Metrics {
         self.reload_failures.with_label_values(&[part]).inc();
     }
 
-    /// Everything as text, with this many keys in each state; for each algorithm when its newest key
-    /// starts, if it signs; and so many warnings.
+    /// Returns all metrics as text, with the number of keys in each state, the start of each algorithm's
+    /// newest key if it signs, and the number of warnings.
     #[must_use]
     #[expect(
         clippy::missing_panics_doc,
@@ -266,7 +266,7 @@ impl Metrics {
         for (alg, newest) in newest_by_alg {
             match newest {
                 Some(from) => self.newest_key.with_label_values(&[*alg]).set(*from),
-                // That there was none is no error.
+                // A missing one is no error.
                 None => _ = self.newest_key.remove_label_values(&[*alg]),
             }
         }
@@ -278,14 +278,14 @@ fn or_other(word: &str) -> &str {
     if word.is_empty() { "other" } else { word }
 }
 
-/// Only a name that is taken or malformed can be refused, and the names stand above.
+/// Only a duplicate or malformed name can be refused, and all names are above.
 fn registered<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let registered = made.and_then(|metric| registry.register(Box::new(metric.clone())).map(|()| metric));
     #[expect(clippy::expect_used, reason = "a test makes the metrics, so a wrong name never leaves this house")]
     registered.expect("a metric's name is well formed and used once")
 }
 
-/// As many as a Prometheus sample holds exactly.
+/// As many bits as a Prometheus sample represents exactly.
 fn first_48_bits(digest: &[u8; 32]) -> i64 {
     digest.iter().take(6).fold(0, |number, byte| number << 8 | i64::from(*byte))
 }

@@ -1,11 +1,10 @@
-//! Telemetry: how the server speaks to its operator, in a log and in [`Metrics`].
+//! Telemetry: how the server reports to its operator, in a log and in [`Metrics`].
 //!
-//! One JSON object a line on standard error, or a readable line on a terminal.
-//! Lines are written by a thread of their own: while their reader stands still,
-//! lines are dropped and counted, and no request waits. There is a line for
-//! every request, and one for every pair of tokens. With the feature `otlp` there
-//! is also a trace. A secret, a token or the
-//! words of a panic must never enter.
+//! The log is one JSON object per line on standard error, or a readable line on a
+//! terminal. A dedicated thread writes it: if the reader is stuck, lines are dropped
+//! and counted, and no request waits. Every request and every pair of tokens gets a
+//! line. With the feature `otlp` there is also a trace. A secret, a token or a panic
+//! message must never enter.
 
 mod line;
 mod lines;
@@ -25,10 +24,10 @@ pub use metrics::{Event, Metrics, RELOAD_PARTS};
 
 use crate::clock::{self, Timestamp};
 
-/// Keeps telemetry going; what still waits is written and sent when it is dropped.
+/// Keeps telemetry going. When dropped, it writes and sends what is queued.
 #[derive(Debug)]
 pub struct Guard {
-    // Dropped in this order: the end of the traces may have a line in the log.
+    // Dropped in this order: shutting down the traces may log a line.
     #[cfg(feature = "otlp")]
     _traces: traces::Traces,
     _log: lines::Guard,
@@ -87,8 +86,8 @@ pub fn handshake_failed(address: &str, reason: &'static str) {
 /// Seconds between two warnings about clocks.
 const CLOCK_PAUSE: i64 = 60;
 
-/// A session was presented that begins `seconds` after `now`: a clock is off, here or where it began. Warns of it,
-/// once a minute at most.
+/// Warns that a session was presented that begins `seconds` after `now`: a clock is off, here or where the session
+/// began. At most once a minute.
 pub fn clocks_differ(seconds: i64, now: Timestamp) {
     static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
     if is_due(&LAST, now.unix()) {
@@ -101,37 +100,36 @@ pub fn clocks_differ(seconds: i64, now: Timestamp) {
     }
 }
 
-/// Whether a warning is due that was last given at `last`, which is `now` from then on.
+/// Whether a warning that was last given at `last` is due. If so, sets `last` to `now`.
 fn is_due(last: &AtomicI64, now: i64) -> bool {
     let due = |last: i64| (now < last || now.saturating_sub(last) >= CLOCK_PAUSE).then_some(now);
     last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
 }
 
-/// What is known of a request, for every line that is about it. Nothing here is
-/// what a caller sent, unless it has a form that was checked.
+/// What is known about a request, for every line about it. Anything that a caller
+/// sent is here only if its form was checked.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// Its id.
     pub id: &'a str,
-    /// Its method; empty for one that its path does not take.
+    /// Its method; empty for one that HTTP does not define.
     pub method: &'a str,
-    /// Its path; empty for one that nothing is at.
+    /// Its path; empty if there is no such route.
     pub route: &'a str,
-    /// Who sent it: an address.
+    /// The caller's address.
     pub address: &'a str,
-    /// The client that has shown its secret, or for whom the token was that was presented.
+    /// The client that authenticated, or that of the presented token.
     pub client: Option<&'a str>,
-    /// The scope token, subject or audience that was refused, where the policy knows it. A caller sent it, in a form
-    /// that was checked.
+    /// The scope token, subject or audience that the policy refused. The caller sent it, and its form was checked.
     pub refused: Option<&'a str>,
     /// The caller's span, in its form (W3C Trace Context §3.2).
     pub traceparent: Option<&'a str>,
-    /// The SHA-256 of the certificate that it has shown, in hexadecimal digits.
+    /// The SHA-256 of the client certificate, in hexadecimal digits.
     pub certificate: Option<&'a str>,
 }
 
-/// A request has been answered after so many microseconds; `cause` says why it was
-/// refused, from a closed set.
+/// Logs an answered request and its duration in microseconds; `cause` says why it
+/// was refused, from a closed set.
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
     #[cfg(feature = "otlp")]
     traces::record(&request, status, micros, cause);
@@ -187,7 +185,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
     }
 }
 
-/// A token that was given, for the audit: what it says, but not the token.
+/// A token that was issued, for the audit: its claims, but not the token.
 #[derive(Debug, Clone, Copy)]
 pub struct Issued<'a> {
     /// `POST` began a session, `PUT` continued one.
@@ -208,7 +206,7 @@ pub struct Issued<'a> {
     pub expires: &'a str,
 }
 
-/// An access token and a refresh token have been issued.
+/// Logs issued tokens.
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
     let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };

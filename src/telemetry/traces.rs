@@ -1,7 +1,7 @@
 //! A span for each request, sent by OTLP over HTTP as the environment's `OTEL_*` say (OpenTelemetry's specification).
 //!
-//! Spans are made when a request has been answered and sent by a thread of their own. When the collector stands still,
-//! they are dropped, and no request waits.
+//! A span is created once its request has been answered, and a dedicated thread sends it. If the collector is stuck,
+//! spans are dropped, and no request waits.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 
 use super::Request;
 
-/// Where to, for traces alone, and for all that OpenTelemetry knows.
+/// The endpoint, for traces alone and for all of OpenTelemetry.
 const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const SERVICE_NAME: &str = "OTEL_SERVICE_NAME";
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Sends what waits when it is dropped, for a few seconds at most.
+/// When dropped, sends what is queued, for a few seconds at most.
 #[derive(Debug)]
 pub(super) struct Traces(Option<SdkTracerProvider>);
 
 impl Traces {
-    /// Nothing is sent unless the environment names an endpoint.
+    /// Starts tracing if the environment names an endpoint.
     pub(super) fn start() -> Self {
         let Some(endpoint) = ENDPOINTS.iter().find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()))
         else {
@@ -63,7 +63,7 @@ impl Drop for Traces {
     }
 }
 
-/// A request that took so many microseconds has just been answered.
+/// Records a request that was just answered, and its duration in microseconds.
 pub(super) fn record(request: &Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
     let Some(tracer) = TRACER.get() else { return };
     let method = if request.method.is_empty() { "_OTHER" } else { request.method };

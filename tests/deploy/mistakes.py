@@ -73,13 +73,13 @@ class Mistake:
 NO_KEY = "KEYS: holds no ES256 key that signs now"
 MISTAKES = [
     Mistake("a missing mount", Pod.unmount,
-            f"{NO_KEY}, because there is no such folder; put it back, or make one with `lingpai keys new --alg ES256`"),
+            f"{NO_KEY}, because the folder does not exist; put it back, or make one with `lingpai keys new --alg ES256`"),
     Mistake("an empty Secret", lambda pod: pod.keys.write({"README": b""}),
             f"{NO_KEY}; make one with `lingpai keys new --alg ES256`"),
     Mistake("the default mode of a Secret", lambda pod: pod.write_with_mode(0o644),
             "KEY: has mode 0644, so others can read or change it; expected 0600 or 0640: `chmod 600 KEY`"),
     Mistake("a mode without the group", lambda pod: pod.write_with_mode(0o400),
-            "KEY: may not be opened by the user that this runs as; expected a file of that user, or one of its group "
+            "KEY: cannot be opened by the user that this process runs as; expected a file of that user, or one of its group "
             "with mode 0640"),
     Mistake("a typo in a name", lambda pod: pod.change("interval", "intervall"),
             "CONFIG/lingpai.toml:5:1: unknown field `intervall`; did you mean `interval`?"),
@@ -89,12 +89,12 @@ MISTAKES = [
             "CONFIG/lingpai.toml: there is no such file; `lingpai init` writes one"),
     # New keys, such as of a Secret that was made again, by a clock that is right.
     Mistake("a clock an hour behind", lambda pod: pod.keys.write(dict([pod.key(-300)])),
-            f"{NO_KEY}: the first is NAME, and this machine's clock says TIME; wait until then, and let nobody's "
-            "`algorithm` be ES256 before; or set the clock", clock="-1h"),
+            f"{NO_KEY}: the first is NAME, and this machine's clock says TIME; wait until then, with another "
+            "`algorithm` meanwhile; or set the clock", clock="-1h"),
     # The next key, published in time by a clock that is right.
     Mistake("a clock an hour ahead", lambda pod: pod.keys.write(pod.good | dict([pod.key(660)])),
-            "KEYS: NAME is new, and dated more than 60 s back: a new key signs at an instant to come, so that "
-            "verifiers have heard of it before; ", clock="+1h", only_running=True),
+            "KEYS: NAME is new, and dated more than 60 s back: a new key must start at a future instant, so that "
+            "verifiers learn of it first; ", clock="+1h", only_running=True),
 ]
 
 

@@ -108,7 +108,11 @@ fn what_is_not_one_private_key_is_refused() {
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         (ES256, Vec::new(), "expected one block that begins with -----BEGIN PRIVATE KEY-----"),
         (ES256, b"-----BEGIN PRIVATE KEY-----\n".to_vec(), "is cut off"),
-        (ES256, b"-----BEGIN PRIVATE KEY-----\nMII*\n-----END PRIVATE KEY-----\n".to_vec(), "is damaged: what stands"),
+        (
+            ES256,
+            b"-----BEGIN PRIVATE KEY-----\nMII*\n-----END PRIVATE KEY-----\n".to_vec(),
+            "is damaged: the text between",
+        ),
         (ES256, b"\xff\xfe".to_vec(), "is not PEM; expected one block that begins with -----BEGIN PRIVATE KEY-----"),
         (ES256, padded, "is larger than 16 KiB"),
         (ES256, two, "expected one block"),
@@ -365,7 +369,7 @@ fn without_a_key_that_signs_now_there_is_no_ring() {
         format!("{}: holds no {alg} key that signs now; make one with `lingpai keys new --alg {alg}`", folder.display())
     };
     let said = refused(&absent, Alg::Es256);
-    assert!(said.contains("there is no such folder; put it back, or make one with `lingpai keys new"), "{said}");
+    assert!(said.contains("the folder does not exist; put it back, or make one with `lingpai keys new"), "{said}");
     assert_eq!(refused(folder.path(), Alg::Es256), expected(folder.path(), "ES256"));
     copy_key(ES256, &folder.path().join(ES256));
     assert_eq!(refused(folder.path(), Alg::EdDsa), expected(folder.path(), "EdDSA"));
@@ -576,7 +580,7 @@ fn a_revoked_key_counts_as_absent() {
     let config = load(app.folder.path(), &revoking(&[&new, &old])).unwrap();
     let said = lingpai::app::snapshot(&config, Timestamp::from_unix(START)).unwrap_err().to_string();
     assert!(
-        said.contains("`revoked` takes away every ES256 key") && said.contains("`lingpai keys new --alg ES256` first"),
+        said.contains("`revoked` lists every ES256 key") && said.contains("`lingpai keys new --alg ES256` first"),
         "{said}"
     );
     assert!(lingpai::app::snapshot(&config, Timestamp::from_unix(START + 100)).is_ok());

@@ -663,7 +663,7 @@ fn the_service_manager_learns_of_a_refusal() {
         said()
     };
     let refused = reload("typo");
-    assert!(refused.starts_with("STATUS=reload refused, what was loaded before stays in force: configuration: "));
+    assert!(refused.starts_with("STATUS=reload refused, the previous state stays in force: configuration: "));
     assert!(refused.contains("lingpai.toml:1:") && refused.ends_with("\nREADY=1\n"), "{refused}");
     let held = reload(rare.split("[[clients]]").next().unwrap());
     assert!(

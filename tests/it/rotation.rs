@@ -220,7 +220,7 @@ fn a_key_that_verifiers_cannot_know_in_time_is_refused() {
         (&["keys", "new", "--at", &at(250)][..], "they would refuse its tokens until then"),
         (&["keys", "rotate", "--in", "250s"], "they would refuse its tokens until then"),
         (&["keys", "new", "--at", &at(-1)], "they would refuse its tokens until then"),
-        (&["keys", "new", "--at", &at(-61)], "is more than 60 s back, and a server that is running refuses"),
+        (&["keys", "new", "--at", &at(-61)], "is more than 60 s back, and a running server refuses"),
         (&["keys", "new", "--at", "2020-01-01T00:00:00Z"], "is more than 60 s back"),
         (&["keys", "new", "--alg", "EdDSA", "--at", "2020-01-01T00:00:00Z"], "is more than 60 s back"),
         (&["keys", "new", "--at", "9999-12-31T00:00:00Z"], "is more than 400 days ahead"),
@@ -260,7 +260,7 @@ fn rotate() {
     // In an emergency nobody waits for what is to come.
     let ran = home.run(&["keys", "rotate", "--now"]);
     assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 5 min verifiers"), "{ran:?}");
-    assert!(ran.err.contains(" is upcoming all the same; if it was stolen too, put its kid "), "{ran:?}");
+    assert!(ran.err.contains(" is still upcoming; if it was stolen too, put its kid "), "{ran:?}");
     assert_eq!(home.states().iter().filter(|state| *state == "signing").count(), 1);
     // Where files travel slowly.
     let ran = home.run(&["keys", "rotate", "--now", "--in", "90s", "--json"]);
@@ -307,7 +307,7 @@ fn rotations_at_once() {
                     ran.assert(1);
                     let why = [
                         "is already there; nothing was written",
-                        "was scheduled by somebody else just now",
+                        "was just scheduled by another process",
                         "is upcoming and signs from",
                     ];
                     assert!(why.iter().any(|why| ran.err.contains(why)), "{ran:?}");
@@ -421,7 +421,7 @@ fn import() {
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
         let pem = fs::read_to_string(&file).unwrap();
         assert_eq!(pem, fs::read_to_string(home.path("key.pem")).unwrap());
-        home.run(&["keys", "import", "key.pem"]).assert_refused(1, &["is this key already; nothing was written"]);
+        home.run(&["keys", "import", "key.pem"]).assert_refused(1, &["already is this key; nothing was written"]);
         home.run_with_input(&["keys", "import", "-"], pem.as_bytes()).assert(1);
     }
     let algs: Vec<_> = home.listed().iter().map(|key| key["alg"].clone()).collect();

@@ -19,9 +19,9 @@ use crate::fetch::{FetchError, fetch};
 
 const SECRET: &str = "LINGPAI_CLIENT_SECRET";
 const MAX_SECRET: u64 = 4_096;
-/// How long all of it may take.
+/// Time limit for the whole exchange.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Maximum length of what is repeated of a server's words.
+/// Maximum length of a server's words in a message.
 const MAX_WORDS: usize = 200;
 
 #[derive(Args)]
@@ -36,7 +36,7 @@ pub(in crate::cli) struct Arguments {
     /// The server, without /token [default: the issuer].
     #[arg(long, value_name = "URL")]
     url: Option<Uri>,
-    /// Send the secret and the token over http without TLS, also to another machine.
+    /// Send the secret and the token over http without TLS, even to another machine.
     #[arg(long)]
     plain_http: bool,
 }
@@ -92,7 +92,7 @@ fn request(url: Uri, arguments: &Arguments) -> Result<Request<Bytes>, StartError
     Ok(request)
 }
 
-/// The client's secret. A line end after it is not part of it.
+/// Reads the client's secret. A trailing line ending is not part of it.
 fn secret() -> Result<Zeroizing<String>, StartError> {
     let mut text = Zeroizing::new(String::new());
     match variable(SECRET) {
@@ -128,11 +128,11 @@ fn problem(error: FetchError) -> String {
     }
 }
 
-/// The answer, if it has a token, or what it is instead, in one line.
+/// Returns the token of the answer, or what the answer is instead, in one line.
 fn token(answer: &Response<Bytes>) -> Result<Value, String> {
     let json = serde_json::from_slice::<Value>(answer.body()).ok().filter(Value::is_object);
     let said = json.as_ref().and_then(|json| json.get("message")).and_then(Value::as_str);
-    // Whatever a server repeats, a secret is not shown.
+    // A secret that the server repeats is not shown.
     let said = said
         .filter(|said| !said.contains("lps_"))
         .map(|said| format!(": {}", visible(&said.chars().take(MAX_WORDS).collect::<String>())));

@@ -35,7 +35,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let text = presented(std::str::from_utf8(&text).unwrap_or_default().trim());
     let text = text.as_str();
     let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
-        complain("this is not a token: expected three base64url segments with dots between, or an answer of POST");
+        complain("this is not a token: expected three base64url segments separated by dots, or an answer of POST");
         return Ok(false);
     };
     let kind = kind(&header);
@@ -69,8 +69,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     Ok(verdict.is_ok())
 }
 
-/// The token in what somebody has at hand: the token itself, a header's value, or an answer of POST, native or OAuth,
-/// of which it is the access token, if there is one.
+/// Finds the token in `text`: the token itself, a header's value, or an answer of POST, native or OAuth, of which it is
+/// the access token.
 pub(in crate::cli) fn presented(text: &str) -> String {
     if let Ok(Value::Object(answer)) = serde_json::from_str::<Value>(text) {
         let members = ["value", "access_token", "refresh", "refresh_token"];
@@ -86,7 +86,7 @@ pub(in crate::cli) fn presented(text: &str) -> String {
     }
 }
 
-/// Of which kind the token is, by its header.
+/// Returns the kind of the token, by its header.
 fn kind(header: &Value) -> &'static str {
     match header.get("typ").and_then(Value::as_str) {
         Some("at+jwt") => "access",
@@ -95,7 +95,7 @@ fn kind(header: &Value) -> &'static str {
     }
 }
 
-/// What is wrong with the token, if anything is.
+/// Returns what is wrong with the token, if anything.
 type Verdict = Result<(), String>;
 
 fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) -> Result<Verdict, StartError> {
@@ -104,7 +104,7 @@ fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) ->
     let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
     let ring = KeyRing::lenient(keys, app::plan(&config, &registry)?);
     let Some(compact) = Compact::parse(text) else {
-        return Ok(Err("it is longer than 8192 bytes or has not three segments".to_owned()));
+        return Ok(Err("it is longer than 8192 bytes or does not have three segments".to_owned()));
     };
     let with = verifying(&config, now);
     let checked = if kind(header) == "refresh" {
@@ -134,7 +134,7 @@ fn with_jwks(
     }
     let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
     let mut with = verifying(&config, now);
-    // Where nobody has said whose tokens to accept, the token's own word is taken.
+    // Without a configured issuer, the token's own `iss` is believed.
     if config.is_development() && settings.issuer.is_none() {
         with.issuer = claims.get("iss").and_then(Value::as_str).unwrap_or_default();
     }
@@ -165,7 +165,7 @@ pub(in crate::cli) fn explain(rejection: Rejection, issuer: &str) -> String {
 
 fn explain_foreign(rejected: Rejected) -> &'static str {
     match rejected {
-        Rejected::Malformed => "it is longer than 8192 bytes or has not three base64url segments",
+        Rejected::Malformed => "it is longer than 8192 bytes or does not have three base64url segments",
         Rejected::BadHeader | Rejected::ForbiddenHeader => "the header is not exactly alg, kid and typ, each a string",
         Rejected::WrongType => "the header does not say that it is an access token (typ at+jwt)",
         Rejected::UnsupportedAlgorithm => "the header names an algorithm that is not accepted",

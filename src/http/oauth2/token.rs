@@ -21,8 +21,8 @@ pub(super) struct TokenRequest {
     grant_type: String,
     /// Scope tokens with spaces between; default: all that the client may have, or that the session has.
     scope: Option<String>,
-    /// Who may accept the token; default: the client's audience, or that of the session. With `refresh_token` it narrows
-    /// the new access token. It may be repeated.
+    /// Who may accept the token; default: the client's audience, or that of the session. With `refresh_token` it
+    /// narrows the new access token. It may be repeated.
     audience: Option<String>,
     /// The same, as a URI (RFC 8707 §2). It may be repeated.
     resource: Option<String>,

@@ -293,7 +293,7 @@ def main(binary, folder):
         running.append(prometheus)
         wait_for("both are scraped", lambda: len(prometheus.query("up == 1") or []) == 2)
         check_alerts(prometheus, replicas)
-        wait_for("the old file is back", lambda: "the files are again" in replicas[0].log.read_text())
+        wait_for("the old file is back", lambda: "the files match what is in force again" in replicas[0].log.read_text())
         kids = header["kid"], rotate(binary, replicas[0], secret)
         # Of the other replica, whose log is not looked at, so that there is a rate of everything.
         check_dashboard(prometheus, dashboard, lambda: traffic(replicas[1], secret))

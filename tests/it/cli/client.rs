@@ -81,7 +81,7 @@ fn client_add_refuses() {
     fs::rename(home.path("lingpai.toml"), &link).unwrap();
     symlink("elsewhere.toml", home.path("lingpai.toml")).unwrap();
     for (arguments, code, expected) in [
-        (&["orders"][..], 1, "there is a client \"orders\" already; nothing was written"),
+        (&["orders"][..], 1, "there is already a client \"orders\"; nothing was written"),
         (&["anonymous"], 2, "the id `anonymous` is reserved"),
         (&["a b"], 2, "expected a client id: 1 to 64 characters"),
         (&[""], 2, "expected a client id"),

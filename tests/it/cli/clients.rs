@@ -54,7 +54,7 @@ fn a_secret_is_replaced_without_a_gap() {
     let digest = SecretDigest::of(next.as_bytes()).written();
     assert_eq!(two.replacen(&format!(", \"{digest}\""), "", 1), commented());
     home.run(&["client", "rotate", "orders"])
-        .assert_refused(1, &["two secrets already", "lingpai client retire orders"]);
+        .assert_refused(1, &["already has two secrets", "lingpai client retire orders"]);
     assert_eq!(home.text("lingpai.toml"), two);
     home.run(&["client", "retire", "orders"]).assert(0);
     let server = home.serve(&[]);

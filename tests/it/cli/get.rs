@@ -135,5 +135,5 @@ fn certificates_are_verified() {
     let ready = home.run(&["healthcheck", "--listen", &listen]);
     assert_eq!(ready.assert(0).out, format!("ready: {listen}\n"));
     server.stop("TERM");
-    home.run(&["healthcheck", "--listen", &listen]).assert_refused(1, &["cannot be asked: Connection refused"]);
+    home.run(&["healthcheck", "--listen", &listen]).assert_refused(1, &["cannot be reached: Connection refused"]);
 }

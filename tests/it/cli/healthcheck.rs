@@ -26,7 +26,7 @@ fn ready_and_not() {
     assert!(ran.assert(0).err.contains("warning: lingpai.toml:1:1: unknown field `isuer`"), "{ran:?}");
     server.stop("TERM");
     home.write("lingpai.toml", &standard());
-    home.run(&listen).assert_refused(1, &[&format!("lingpai: not ready: {at} cannot be asked: Connection refused")]);
+    home.run(&listen).assert_refused(1, &[&format!("lingpai: not ready: {at} cannot be reached: Connection refused")]);
 }
 
 #[test]
@@ -50,7 +50,7 @@ fn whom_nobody_can_ask() {
     home.run(&["healthcheck", "--listen", "fd:http"]).assert_refused(2, &no_address);
     home.write("lingpai.toml", &format!("proxy_protocol = true\n{}", standard()));
     home.run(&["healthcheck"]).assert_refused(2, &no_address);
-    home.run(&["healthcheck", "--at", "fd:http"]).assert_refused(1, &["fd:http cannot be asked"]);
+    home.run(&["healthcheck", "--at", "fd:http"]).assert_refused(1, &["fd:http cannot be reached"]);
     home.run(&["healthcheck", "--at", "localhost"]).assert(2);
 }
 

@@ -115,7 +115,7 @@ fn init_writes_what_its_flags_say() {
     assert!(home.text("b/b.toml").contains("path    = \"k\""), "{}", home.text("b/b.toml"));
     home.run(&["check", "--config", "b/b.toml"]).assert(0);
     home.run(&["init", "c", "--config", "c/c.toml"])
-        .assert_refused(2, &["say where to write once: c or --config c/c.toml"]);
+        .assert_refused(2, &["say only once where to write: c or --config c/c.toml"]);
     assert!(!home.path("c").exists());
     home.run_in(&["init"], &[("LINGPAI_CONFIG", "d/d.toml")]).assert(0);
     assert_eq!(home.names("d"), ["d.toml", "keys"]);

@@ -47,7 +47,7 @@ fn a_revoked_key_stops_and_what_follows_is_said() {
     let warned = home.run(&["check"]);
     assert!(warned.assert(0).err.contains(&format!("{} signs again because the newer", *RECENT)), "{warned:?}");
 
-    home.run(&["keys", "revoke", &short]).assert_refused(1, &["is revoked already"]);
+    home.run(&["keys", "revoke", &short]).assert_refused(1, &["is already revoked"]);
     home.run(&["keys", "revoke", &old]).assert_refused(2, &["nothing was written"]);
     home.run(&["keys", "revoke", "nothing-here"]).assert_refused(1, &["there is no key"]);
     home.run(&["keys", "revoke", &old[..4]]).assert_refused(1, &["too short"]);
