@@ -1,8 +1,9 @@
 //! Clients: who may ask for what.
 //!
 //! This room owns the registry that the configuration is compiled into, the
-//! check of secrets, the policy, and how often each may ask. How a request was written must not enter
-//! (an [`Order`] is what it asked for), nor how a token is.
+//! check of secrets, the policy, how often each may ask, and which proofs it
+//! has used. How a request was written must not enter (an [`Order`] is what it
+//! asked for), nor how a token is.
 
 mod credentials;
 mod explain;
@@ -10,6 +11,7 @@ mod grant_type;
 mod limiter;
 mod policy;
 mod registry;
+mod replay;
 mod secret;
 
 pub use credentials::ClientAuth;
@@ -18,4 +20,5 @@ pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};
 pub use policy::{Ended, Order, Refusal, Renewal, admit, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
+pub use replay::{Entry, ReplayTable, Unentered};
 pub use secret::{NewSecret, SecretDigest};

@@ -175,15 +175,7 @@ impl KeySet {
     }
 
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
-        let algorithm = jws.header.algorithm;
-        let key = self.candidate(jws.header.kid.as_deref(), algorithm)?;
-        if !key.algorithms.contains(&algorithm) {
-            return Err(Rejected::WrongAlgorithm);
-        }
-        if !provider::verifies(jws.message.as_bytes(), jws.signature, &key.key, algorithm) {
-            return Err(Rejected::BadSignature);
-        }
-        Ok(())
+        self.candidate(jws.header.kid.as_deref(), jws.header.algorithm)?.verify(jws)
     }
 
     /// The one key that a token can mean. Never several, of which one might fit.
@@ -198,6 +190,29 @@ impl KeySet {
 }
 
 impl PublicKey {
+    /// Reads the key that a proof carries, and its thumbprint (RFC 7638). A private key in its place is refused
+    /// (RFC 9449 §4.3).
+    pub(super) fn of_proof(jwk: &Value) -> Option<(Self, [u8; 32])> {
+        let jwk = jwk.as_object()?;
+        if PRIVATE.into_iter().any(|member| jwk.contains_key(member)) {
+            return None;
+        }
+        let key = Self::read(jwk, Owner::Client).ok()?;
+        Some((key, thumbprint(jwk)?))
+    }
+
+    /// Checks the signature of `jws`, whose header must name an algorithm of the key.
+    pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
+        let algorithm = jws.header.algorithm;
+        if !self.algorithms.contains(&algorithm) {
+            return Err(Rejected::WrongAlgorithm);
+        }
+        if !provider::verifies(jws.message.as_bytes(), jws.signature, &self.key, algorithm) {
+            return Err(Rejected::BadSignature);
+        }
+        Ok(())
+    }
+
     fn read(jwk: &Map<String, Value>, owner: Owner) -> Result<Self, Unusable> {
         let text = |name| jwk.get(name).and_then(Value::as_str);
         let (key, of_kind): (_, &[Algorithm]) = match (text("kty"), text("crv")) {
@@ -230,6 +245,20 @@ impl PublicKey {
         };
         Ok(Self { kid, algorithms, key })
     }
+}
+
+/// The SHA-256 of a key's required members in the order of their names (RFC 7638 §3.2, RFC 8037 §2). Each of them was
+/// read strictly, so a key has one thumbprint.
+fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
+    let names: &[&str] = match jwk.get("kty").and_then(Value::as_str)? {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        _ => return None,
+    };
+    let members: Option<Map<_, _>> =
+        names.iter().map(|name| Some(((*name).to_owned(), jwk.get(*name)?.clone()))).collect();
+    Some(crypto::sha256(Value::Object(members?).to_string().as_bytes()))
 }
 
 enum Kind {

@@ -5,6 +5,7 @@ mod app;
 mod attacks;
 mod cli;
 mod create;
+mod dpop;
 mod errors;
 mod folder;
 mod foreign;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::clients::GrantType;
 use crate::crypto::{hex, sha256};
+use crate::foreign::CLIENT_ALGORITHMS;
 use crate::http::context::RequestContext;
 use crate::http::cors::ANY_ORIGIN;
 use crate::http::problem::Problem;
@@ -18,9 +19,6 @@ use crate::service::{Snapshot, TOKEN_ENDPOINT};
 
 /// Where the document is; the issuer's path may come after it (RFC 8414 §3.1).
 const PATH: &str = "/.well-known/oauth-authorization-server";
-
-/// What a client may sign its assertions with; both names of Ed25519 (RFC 8037, RFC 9864).
-const CLIENT_ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"];
 
 /// Which members the document has.
 #[derive(Clone, Copy, PartialEq, Eq)]
