@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::StartError;
-use crate::clients::Registry;
+use crate::clients::{GrantType, Registry};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Overrides};
 use crate::keys::{self, KeyRing, Modes, State};
+use crate::token::Sender;
 
 /// How many clients a warning names.
 const NAMED: usize = 5;
@@ -56,6 +57,16 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
     warn(
         named(&|client| client.not_before.is_some_and(|not_before| not_before > now)),
         "not_before is in the future: until then every token is refused as soon as it is issued",
+    );
+    warn(
+        named(&|client| client.sender.is_some() && client.grants.iter().all(|grant| grant == GrantType::RefreshToken)),
+        "sender: no token can be got any more, for the client gets none at /token, and its grants have none that begins a \
+         session; add \"client_credentials\"",
+    );
+    let has_certificates = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    warn(
+        named(&|client| client.sender == Some(Sender::Mtls) && !has_certificates),
+        "sender = \"mtls\": no token can be got any more, for no connection has a client's certificate; set tls.client_ca",
     );
     all.extend(registry.algorithms().into_iter().filter_map(|alg| {
         let signer = keys.signer(alg, now)?.name();

@@ -137,6 +137,7 @@ pub(super) fn compile(
         jwks_max_age: config.keys.jwks_max_age,
         warnings,
         configuration_digest: config.digest_with(registry.digest()),
+        nonces: config.dpop.nonce,
         forwarding: config.forwarding(),
         origins: config.cors.origins.iter().map(|origin| origin.as_str().into()).collect(),
         inspected: Cache::new(config.token.cache),

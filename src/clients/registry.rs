@@ -12,7 +12,7 @@ use crate::crypto::Digester;
 use crate::files::{self, ReadError};
 use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::keys::Alg;
-use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
+use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Sender, Subject};
 
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
@@ -51,6 +51,8 @@ pub struct Client {
     pub grants: GrantTypes,
     /// Audiences that it serves.
     accepts: Option<Audiences>,
+    /// How its tokens must be bound, if they must.
+    pub sender: Option<Sender>,
     /// Limits how many pairs of tokens it gets, if that is limited.
     pub limiter: Option<Arc<RateLimiter>>,
     /// How long its tokens and sessions live.
@@ -190,6 +192,7 @@ impl Registry {
                 algorithm,
                 grants: GrantTypes::default(),
                 accepts: None,
+                sender: None,
                 limiter: None,
                 lifetimes: service,
                 not_before: None,
@@ -362,6 +365,7 @@ fn client(
         },
         grants: grants(source, written.grants.as_deref())?,
         accepts: accepts(source, &written.accepts)?,
+        sender: written.sender,
         limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),

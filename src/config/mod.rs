@@ -23,9 +23,9 @@ use crate::keys::Modes;
 
 pub use problems::problems;
 pub use setting::Setting;
-pub use settings::{Anonymous, Client, Config, Cors, Drain, Keys, Limits, Ops, Reload, Tls, Token, settings};
+pub use settings::{Anonymous, Client, Config, Cors, Dpop, Drain, Keys, Limits, Ops, Reload, Tls, Token, settings};
 pub use source::{ConfigError, List, PathText, Source, Text};
-pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Origin, Overrides, Peer, Seconds};
+pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Nonces, Origin, Overrides, Peer, Seconds};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lingpai.toml";
@@ -97,6 +97,7 @@ impl Config {
             algorithm: None,
             grants: None,
             accepts: Vec::new(),
+            sender: None,
             rate: None,
             access_lifetime: None,
             refresh_lifetime: None,

@@ -10,10 +10,12 @@ use super::setting::{
     value, value_type, written,
 };
 use super::source::{List, PathText, Source, Text};
-use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Origin, Peer, Seconds};
+use super::values::{
+    Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Nonces, Origin, Peer, Seconds,
+};
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
-use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
+use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP, Sender};
 
 type Access = Seconds<1, ACCESS_CAP>;
 type Refresh = Seconds<1, REFRESH_CAP>;
@@ -34,7 +36,7 @@ settings! {
         forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
     }
-    + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token }
+    + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token, dpop: Dpop }
     + optional tables { ops: Ops, tls: Tls, anonymous: Anonymous }
     + array of tables { clients: Client }
     + beside {
@@ -123,6 +125,12 @@ settings! {
             | "Maximum number of verified access tokens to remember, as digests, so that checking one again needs no signature. They take at most 2 KiB each. `0`: none.";
     }
 
+    /// `[dpop]`.
+    Dpop, written as DpopTable, at "dpop." {
+        nonce: Nonces | "offered" | replicated | reload
+            | "Whether a DPoP proof must have a nonce of the server: `\"required\"`, `\"offered\"` (a proof may have none, but not a wrong one) or `\"off\"`.";
+    }
+
     /// `[anonymous]`.
     Anonymous, written as AnonymousTable, at "anonymous." {
         scope: Vec<Text> | [] | replicated | reload
@@ -151,6 +159,8 @@ settings! {
             | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`.";
         accepts: Vec<Text> | [] | replicated | reload
             | "Audiences that the client serves, up to 8: it may introspect tokens for them.";
+        sender: Sender | () | replicated | reload
+            | "How the client's tokens must be bound: `\"dpop\"`, to the key of a proof (RFC 9449), or `\"mtls\"`, to its certificate (RFC 8705). It gets no other tokens, and none at `/token`. Without it a proof binds a token, and none is needed.";
         rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
             | "Token pairs per second, created or refreshed, which is also the burst. Only issued pairs count. A reload keeps the count while the rate stays the same.";
         access_lifetime: Access as i64 | ("the service's") | replicated | reload

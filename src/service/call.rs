@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use super::carried::Carried;
 use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
-use crate::foreign::{self, HeaderPolicy, MaxAge, Rules, Unverified};
+use crate::foreign::{self, HeaderPolicy, MaxAge, Proof, Rules, Unverified};
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
 
@@ -38,15 +39,19 @@ pub struct Call<'r> {
     pub now: Timestamp,
     /// Where it comes from.
     pub origin: Origin<'r>,
+    /// What proves who sends it.
+    pub carried: Carried<'r>,
     /// What the log will say of the call.
     pub notes: &'r Notes,
 }
 
-/// What the log says of a call, once it is known.
+/// What is known of a call on its way: what the log will say of it, and the proof that was found good.
 #[derive(Debug, Default)]
 pub struct Notes {
     client: OnceLock<ClientId>,
     denied: OnceLock<(&'static str, Option<String>)>,
+    proof: OnceLock<Proof>,
+    offers_nonce: OnceLock<()>,
 }
 
 impl Notes {
@@ -60,6 +65,24 @@ impl Notes {
     #[must_use]
     pub fn denied(&self) -> Option<(&'static str, Option<&str>)> {
         self.denied.get().map(|(word, value)| (*word, value.as_deref()))
+    }
+
+    /// Whether the answer is to carry a nonce for the next proof.
+    #[must_use]
+    pub fn offers_nonce(&self) -> bool {
+        self.offers_nonce.get().is_some()
+    }
+
+    pub(super) fn offer_nonce(&self) {
+        let _ = self.offers_nonce.set(());
+    }
+
+    pub(super) fn proof(&self) -> Option<&Proof> {
+        self.proof.get()
+    }
+
+    pub(super) fn keep_proof(&self, proof: Proof) -> &Proof {
+        self.proof.get_or_init(|| proof)
     }
 }
 

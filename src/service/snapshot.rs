@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::clients::{Rate, Registry};
 use crate::clock::Timestamp;
-use crate::config::Forwarding;
+use crate::config::{Forwarding, Nonces};
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
@@ -21,6 +21,8 @@ pub struct Snapshot {
     pub jwks_max_age: i64,
     /// Who may ask for what.
     pub registry: Registry,
+    /// Whether proofs need a nonce.
+    pub nonces: Nonces,
     /// The keys and their schedule.
     pub keys: KeyRing,
     /// Access tokens that were found good.
@@ -75,6 +77,7 @@ impl Snapshot {
             leeway: 0,
             jwks_max_age: 0,
             registry: Registry::default(),
+            nonces: Nonces::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
             inspected: Cache::new(0),
             failures: None,

@@ -24,6 +24,7 @@ pub struct Metrics {
     tokens: IntCounterVec,
     refusals: IntCounterVec,
     lookups: IntCounterVec,
+    proofs: IntCounterVec,
     shed: IntCounter,
     log_lines_dropped: IntGauge,
     reloads: IntCounter,
@@ -66,6 +67,10 @@ impl Default for Metrics {
             "lingpai_cache_lookups_total",
             "Access tokens that were looked for among those found good before: hits need no signature.",
         );
+        let proofs = Opts::new(
+            "lingpai_dpop_proofs_total",
+            "DPoP proofs by what became of them: accepted, refused, nonce_needed, replayed, limited (no room for the client).",
+        );
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
         let reload_failures = Opts::new(
             "lingpai_reload_failures_total",
@@ -81,6 +86,7 @@ impl Default for Metrics {
             tokens: registered(&registry, IntCounterVec::new(tokens, &["event", "dialect"])),
             refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
             lookups: registered(&registry, IntCounterVec::new(lookups, &["result"])),
+            proofs: registered(&registry, IntCounterVec::new(proofs, &["result"])),
             shed: counter(
                 "lingpai_requests_shed_total",
                 "Requests that were refused with 503 because more came than could be answered; counted nowhere else.",
@@ -114,6 +120,9 @@ impl Default for Metrics {
         metrics.reload_successful.set(1);
         for part in RELOAD_PARTS {
             metrics.reload_failures.with_label_values(&[part]);
+        }
+        for result in ["accepted", "refused", "nonce_needed", "replayed", "limited"] {
+            metrics.proofs.with_label_values(&[result]);
         }
         for event in [Event::Issued, Event::Refreshed, Event::Verified] {
             for dialect in ["native", "oauth2"] {
@@ -159,6 +168,11 @@ impl Metrics {
     /// An access token was looked for among those that were found good.
     pub fn looked_up(&self, found: bool) {
         self.lookups.with_label_values(&[if found { "hit" } else { "miss" }]).inc();
+    }
+
+    /// This became of a proof.
+    pub fn proof(&self, result: &'static str) {
+        self.proofs.with_label_values(&[result]).inc();
     }
 
     /// A request was refused because there were too many.

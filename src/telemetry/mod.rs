@@ -176,13 +176,15 @@ pub struct Issued<'a> {
     pub kid: &'a str,
     /// `exp`, in RFC 3339.
     pub expires: &'a str,
+    /// How it is bound to its sender, if it is: `dpop` or `mtls`.
+    pub sender: Option<&'a str>,
 }
 
 /// An access token and a refresh token have been issued.
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
-    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
+    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires, sender } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
-    tracing::info!(request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
+    tracing::info!(request_id, event, client, subject, scope, audience, jti, kid, expires, sender, address, "token");
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl Serialize for Sender {
 impl<'de> Deserialize<'de> for Sender {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::from_name(&name).ok_or_else(|| de::Error::custom("dpop or mtls"))
+        Self::from_name(&name).ok_or_else(|| de::Error::custom("expected \"dpop\" or \"mtls\""))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, ClientId, ExtraClaims, Scope, Subject};
+use super::{Audiences, ClientId, Confirmation, ExtraClaims, Scope, Sender, Subject};
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
@@ -53,6 +53,8 @@ pub struct Session {
     pub claims: ExtraClaims,
     /// The access lifetime that was asked for, in seconds, if one was.
     pub lifetime: Option<i64>,
+    /// How its tokens are bound to their sender, if they are. By which key each access token says.
+    pub sender: Option<Sender>,
     /// When the session began.
     pub start: Timestamp,
     /// When it ends, without leeway.
@@ -68,6 +70,8 @@ pub struct Grant<'s> {
     pub audience: Cow<'s, Audiences>,
     /// Its extra claims.
     pub claims: Cow<'s, ExtraClaims>,
+    /// Whom it is bound to.
+    pub confirmation: Option<Confirmation>,
     /// What it is signed with.
     pub algorithm: Alg,
     /// Seconds that it lives, at most.
@@ -84,6 +88,7 @@ impl<'s> Grant<'s> {
             scope: Cow::Borrowed(&session.scope),
             audience: Cow::Borrowed(&session.audience),
             claims: Cow::Borrowed(&session.claims),
+            confirmation: None,
             algorithm,
             access_lifetime,
             refresh_lifetime,

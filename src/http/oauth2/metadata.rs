@@ -53,6 +53,8 @@ pub(super) struct Metadata {
     introspection_endpoint_auth_methods_supported: Vec<String>,
     /// What they may sign assertions with.
     introspection_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// What clients may sign proofs with (RFC 9449 §5.1).
+    dpop_signing_alg_values_supported: Vec<String>,
     /// A page for people.
     service_documentation: String,
     /// `public`; at `/.well-known/openid-configuration` only.
@@ -118,6 +120,7 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
         "grant_types_supported": grants,
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": methods,
+        "dpop_signing_alg_values_supported": CLIENT_ALGORITHMS,
         "service_documentation": format!("{issuer}/docs"),
     });
     let members = document.as_object_mut();

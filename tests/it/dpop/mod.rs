@@ -1,6 +1,7 @@
 //! DPoP (RFC 9449): proofs, and tokens that are bound to their keys.
 
 mod mutants;
+mod service;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
