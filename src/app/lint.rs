@@ -63,10 +63,12 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
         "sender: no token can be got any more, for the client gets none at /token, and its grants have none that begins a \
          session; add \"client_credentials\"",
     );
-    let has_certificates = config.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
+    let asks = config.mtls.as_ref().is_some_and(|mtls| mtls.listen.is_some());
+    let has_certificates = asks || !config.trusted_proxies.is_empty();
     warn(
         named(&|client| client.sender == Some(Sender::Mtls) && !has_certificates),
-        "sender = \"mtls\": no token can be got any more, for no connection has a client's certificate; set tls.client_ca",
+        "sender = \"mtls\": no token can be got any more, for no request has a client's certificate; set mtls.listen, or \
+         trusted_proxies that pass it on",
     );
     all.extend(registry.algorithms().into_iter().filter_map(|alg| {
         let signer = keys.signer(alg, now)?.name();

@@ -5,6 +5,7 @@
 //! has used. How a request was written must not enter (an [`Order`] is what it
 //! asked for), nor how a token is.
 
+mod certificate;
 mod credentials;
 mod explain;
 mod grant_type;
@@ -14,6 +15,7 @@ mod registry;
 mod replay;
 mod secret;
 
+pub use certificate::ClientRoots;
 pub use credentials::ClientAuth;
 pub use explain::{Finding, Question, explain};
 pub use grant_type::{GrantType, GrantTypes};

@@ -23,7 +23,9 @@ use crate::keys::Modes;
 
 pub use problems::problems;
 pub use setting::Setting;
-pub use settings::{Anonymous, Client, Config, Cors, Dpop, Drain, Keys, Limits, Ops, Reload, Tls, Token, settings};
+pub use settings::{
+    Anonymous, Client, Config, Cors, Dpop, Drain, Keys, Limits, Mtls, Ops, Reload, Tls, Token, settings,
+};
 pub use source::{ConfigError, List, PathText, Source, Text};
 pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Nonces, Origin, Overrides, Peer, Seconds};
 
@@ -90,6 +92,8 @@ impl Config {
             id: source::text(id),
             secrets: Some(List::new(0..0, texts(&[secret_digest]))),
             jwks: None,
+            tls_san_dns: None,
+            tls_san_uri: None,
             scope: texts(scope),
             audience: None,
             subjects: texts(&[subject]),

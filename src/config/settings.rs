@@ -37,7 +37,7 @@ settings! {
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
     }
     + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token, dpop: Dpop }
-    + optional tables { ops: Ops, tls: Tls, anonymous: Anonymous }
+    + optional tables { ops: Ops, tls: Tls, mtls: Mtls, anonymous: Anonymous }
     + array of tables { clients: Client }
     + beside {
         /// Where the settings came from, for messages about them.
@@ -81,8 +81,16 @@ settings! {
             | "With `[tls]`, the IP addresses of `listen` speak TLS 1.2 and 1.3 only. A PEM file, relative to the configuration file: the certificate, followed by any intermediate certificates.";
         key: PathBuf | (required) | local | restart
             | "The certificate's private key, in PEM. If other users can read or change the file, a warning says so.";
-        client_ca: PathBuf | () | local | restart
-            | "CA certificates in PEM. Clients are asked for a certificate that one of them signed, but need not have one. Its SHA-256 is logged.";
+    }
+
+    /// `[mtls]`.
+    Mtls, written as MtlsTable, at "mtls." {
+        listen: Addresses as Vec<Listen> | () | local | restart
+            | "An address or an array of IP addresses where clients are asked for a certificate, which they need not have (RFC 8705). They show the certificate of `[tls]`. Elsewhere no one is asked, because browsers would prompt. The certificate's SHA-256 is logged.";
+        url: Issuer | ("the issuer with the port of `listen`") | replicated | restart
+            | "The URL at which clients reach `listen`, for `mtls_endpoint_aliases` in the metadata.";
+        ca: PathText | ("required with `clients.tls_san_dns` or `clients.tls_san_uri`") | local | restart
+            | "CA certificates in PEM; a reload reads the file again. One of them must vouch for the certificate of a client with `tls_san_dns` or `tls_san_uri`.";
     }
 
     /// `[drain]`.
@@ -144,7 +152,11 @@ settings! {
         secrets: List | ("required without `jwks`") | secret | reload
             | "Digests of the client's secrets: `sha256:` and 64 hex digits. Two while one replaces the other.";
         jwks: PathText | ("required without `secrets`") | contents | reload
-            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file.";
+            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file. A certificate in `x5c` authenticates the client too (`self_signed_tls_client_auth`).";
+        tls_san_dns: Text | () | replicated | reload
+            | "A DNS name in the client's certificate, by which it authenticates (`tls_client_auth`). It is one of the ways beside `secrets` and `jwks`; not with `tls_san_uri`.";
+        tls_san_uri: Text | () | replicated | reload
+            | "As `tls_san_dns`, a URI such as `spiffe://example.com/orders`.";
         scope: Vec<Text> | [] | replicated | reload
             | "Scope tokens that the client may have, up to 64.";
         audience: List | ("the service's") | replicated | reload

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
+use x509_cert::der::Decode as _;
 
 use super::unverified::{Jws, algorithm};
 use super::{Rejected, json, provider};
@@ -34,6 +35,8 @@ pub enum Owner {
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
+    /// The SHA-256 of each certificate that a client's key has in `x5c`.
+    certificates: Vec<[u8; 32]>,
     passed_over: Vec<(usize, Unusable)>,
 }
 
@@ -95,6 +98,8 @@ pub enum Unusable {
     WeakModulus,
     /// The exponent is not an odd number from 65537 to 2^33 - 1.
     Exponent,
+    /// `x5c` does not begin with a certificate of this key.
+    Certificate,
 }
 
 impl KeySet {
@@ -111,14 +116,21 @@ impl KeySet {
         if written.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
-        let mut all = Self { keys: Vec::new(), passed_over: Vec::new() };
+        let mut all = Self { keys: Vec::new(), certificates: Vec::new(), passed_over: Vec::new() };
         for (index, jwk) in written.iter().enumerate() {
             let jwk = jwk.as_object().ok_or(KeySetError::NotAKeySet)?;
             if let Some(member) = PRIVATE.into_iter().find(|member| jwk.contains_key(*member)) {
                 return Err(KeySetError::Private { index, member });
             }
             match PublicKey::read(jwk, owner) {
-                Ok(key) => all.add(key)?,
+                Ok(key) => {
+                    if let Some(chain) = jwk.get("x5c").filter(|_| owner == Owner::Client) {
+                        let why = Unusable::Certificate;
+                        let digest = certificate(chain, &key.key).ok_or(KeySetError::Unusable { index, why })?;
+                        all.certificates.push(digest);
+                    }
+                    all.add(key)?;
+                }
                 Err(why) if owner == Owner::Client => return Err(KeySetError::Unusable { index, why }),
                 Err(why) => all.passed_over.push((index, why)),
             }
@@ -154,6 +166,18 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    /// Whether the certificate with this SHA-256 stands first in `x5c` of one of a client's keys (RFC 7517 §4.7).
+    #[must_use]
+    pub fn has_certificate(&self, digest: &[u8; 32]) -> bool {
+        self.certificates.contains(digest)
+    }
+
+    /// Whether a client's key has a certificate.
+    #[must_use]
+    pub fn has_certificates(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
     /// The keys of an issuer that cannot be used: their positions in the set, from 0, and why.
     #[must_use]
     pub fn passed_over(&self) -> &[(usize, Unusable)] {
@@ -162,6 +186,7 @@ impl KeySet {
 
     /// Adds what verifies with the set: each key, what a token may call it, and its algorithms.
     pub fn digest(&self, all: &mut Digester) {
+        self.certificates.iter().for_each(|digest| all.add(digest));
         for PublicKey { kid, algorithms, key } in &self.keys {
             all.add(format!("{kid:?} {algorithms:?}").as_bytes());
             match key.kind() {
@@ -245,6 +270,21 @@ impl PublicKey {
         };
         Ok(Self { kid, algorithms, key })
     }
+}
+
+/// The SHA-256 of the first certificate of a chain (RFC 7517 §4.7), which must be of this key.
+fn certificate(chain: &Value, key: &DecodingKey) -> Option<[u8; 32]> {
+    let der = STANDARD.decode(chain.as_array()?.first()?.as_str()?).ok()?;
+    let certificate = x509_cert::Certificate::from_der(&der).ok()?;
+    let public = certificate.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
+    let is_of_key = match key.kind() {
+        DecodingKeyKind::SecretOrDer(point) => public == point,
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            let public = pkcs1::RsaPublicKeyRef::from_der(public).ok()?;
+            public.modulus.as_bytes() == n && public.public_exponent.as_bytes() == e
+        }
+    };
+    is_of_key.then(|| crypto::sha256(&der))
 }
 
 /// The SHA-256 of a key's required members in the order of their names (RFC 7638 §3.2, RFC 8037 §2). Each of them was
@@ -425,6 +465,7 @@ impl fmt::Display for Unusable {
             Self::WeakPoint => "x is a point of low order, or not in its canonical form",
             Self::Modulus => "n is not an odd number of 2048 to 4096 bits",
             Self::WeakModulus => "n was made by a generator whose keys can be factored (ROCA)",
+            Self::Certificate => "x5c does not begin with a certificate of this key",
             Self::Exponent => "e is not an odd number from 65537 to 2^33 - 1",
         })
     }

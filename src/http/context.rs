@@ -7,12 +7,12 @@ use poem::Request;
 use poem::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::caller::Caller;
+use super::forwarded_certificate::forwarded;
 use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::crypto::hex;
 use crate::peer::ClientCertificate;
 use crate::service::{Call, Carried, Notes as Said, Origin, ProofField, Snapshot, State};
-use crate::token::Thumbprint;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -43,15 +43,15 @@ impl RequestContext {
     pub(super) fn begin(request: &mut Request, id: HeaderValue, state: &State) -> Self {
         let snapshot = state.snapshot();
         let caller = Caller::of(&request.remote_addr().0, request.headers(), &snapshot.forwarding);
-        let certificate = request.extensions().get::<ClientCertificate>().copied();
+        let certificate = certificate(request, &snapshot);
         let context = Self(Arc::new(Notes {
             now: state.clock(),
             snapshot,
             id,
             prefix: caller.limit_prefix(),
             address: caller.to_string(),
+            certificate_digits: certificate.as_ref().map(|certificate| hex(&certificate.digest())),
             certificate,
-            certificate_digits: certificate.map(|certificate| hex(&certificate.0)),
             method: request.method().clone(),
             proofs: request.headers().get_all(DPOP).iter().take(2).cloned().collect(),
             traceparent: traceparent(request.headers()),
@@ -64,8 +64,7 @@ impl RequestContext {
     /// The request, for the rooms that know no HTTP.
     pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
         let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };
-        let carried =
-            Carried { proof: self.proof(), certificate: self.0.certificate.map(|one| Thumbprint::new(one.0)) };
+        let carried = Carried { proof: self.proof(), certificate: self.0.certificate.as_ref() };
         Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, carried, notes: &self.0.said }
     }
 
@@ -133,6 +132,16 @@ impl RequestContext {
     pub(super) fn client(&self) -> Option<&str> {
         self.0.said.client()
     }
+}
+
+/// The certificate of who sends the request: as a trusted proxy passes it on, whose own it never is; otherwise the
+/// connection's.
+fn certificate(request: &Request, snapshot: &Snapshot) -> Option<ClientCertificate> {
+    let peer = Caller::of(&request.remote_addr().0, &HeaderMap::new(), &snapshot.forwarding);
+    if peer.is_trusted(&snapshot.forwarding) {
+        return forwarded(request.headers());
+    }
+    request.extensions().get().cloned()
 }
 
 /// What `traceparent` says in the form that is known (W3C Trace Context §3.2), if the whole field has it.

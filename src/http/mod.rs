@@ -12,6 +12,7 @@ mod cors;
 mod credentials;
 mod dialects;
 mod docs;
+mod forwarded_certificate;
 mod limits;
 mod native;
 mod oauth2;

@@ -252,7 +252,7 @@ where
 {
     loop {
         match listener.accept().await {
-            Ok(Accepted::Tcp(stream, local, remote)) => {
+            Ok(Accepted::Tcp(stream, local, remote, asks)) => {
                 // Whose it is may still come.
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
                 // One waits here; others in the kernel's queue, where they cost nothing.
@@ -264,7 +264,8 @@ where
                     let Some(slot) = serving.slots.enter(room, caller) else { continue };
                     Place::Entered(slot)
                 };
-                tokio::spawn(tcp(stream, local, remote, place, Arc::clone(&serving), graceful.watcher()));
+                let peer = (remote, asks);
+                tokio::spawn(tcp(stream, local, peer, place, Arc::clone(&serving), graceful.watcher()));
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
                 let Some(room) = serving.slots.room(None).await else { continue };
@@ -281,11 +282,11 @@ where
 }
 
 /// What comes before HTTP on a TCP connection. Who is too slow with it, or says
-/// something else, is not answered.
+/// something else, is not answered. A peer may be one that is asked for a certificate.
 async fn tcp<E>(
     mut stream: TcpStream,
     local: LocalAddr,
-    mut remote: RemoteAddr,
+    (mut remote, asks): (RemoteAddr, bool),
     place: Place,
     serving: Arc<Serving<E>>,
     watcher: Watcher,
@@ -304,7 +305,7 @@ async fn tcp<E>(
             slot
         }
     };
-    let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
+    let Some(acceptor) = serving.tls.as_deref().map(|tls| tls.acceptor(asks)) else {
         return connection(stream, local, remote, Security::None, slot, serving, watcher).await;
     };
     // In a box, so that a connection without TLS does not hold the room for it.
@@ -328,14 +329,13 @@ enum Place {
 }
 
 /// How a connection is secured.
-#[derive(Clone, Copy)]
 enum Security {
     None,
     Tls(Option<ClientCertificate>),
 }
 
 impl Security {
-    fn scheme(self) -> Scheme {
+    fn scheme(&self) -> Scheme {
         match self {
             Self::None => Scheme::HTTP,
             Self::Tls(_) => Scheme::HTTPS,

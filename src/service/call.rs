@@ -108,6 +108,7 @@ impl<'r> Call<'r> {
             ClientAuth::Secret(id, secret) => {
                 registry.authenticate(id, secret).ok_or_else(|| self.failed(self.why_not(id)))?
             }
+            ClientAuth::Certificate(id) => self.by_certificate(id).map_err(|why| self.failed(why))?,
             ClientAuth::Assertion(text) => self.by_assertion(text).map_err(|why| self.failed(why))?,
         };
         self.note_client(&client.id);
@@ -131,6 +132,16 @@ impl<'r> Call<'r> {
             Some(Err(wait)) => Denied::Limited(wait),
             _ => Denied::Client(why),
         }
+    }
+
+    /// The client `id`, if the certificate that the request carries is its own (RFC 8705 §2).
+    fn by_certificate(&self, id: &str) -> Result<&'r Client, Unauthenticated> {
+        let Snapshot { registry, client_roots, .. } = self.snapshot;
+        let certificate = self.carried.certificate.ok_or(Unauthenticated::NoCredentials)?;
+        let client = registry.named(id).ok_or(Unauthenticated::UnknownClient)?;
+        self.note_client(&client.id);
+        let is_own = client.accepts_certificate(certificate, client_roots.as_ref(), self.now);
+        if is_own { Ok(client) } else { Err(Unauthenticated::WrongCertificate) }
     }
 
     /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject.

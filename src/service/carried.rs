@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::foreign::{Rejected, TargetUrl};
+use crate::peer::ClientCertificate;
 use crate::token::Thumbprint;
 
 /// What a request carries to prove who sends it. Nothing of it is believed yet.
@@ -10,8 +11,15 @@ use crate::token::Thumbprint;
 pub struct Carried<'r> {
     /// The header `DPoP`.
     pub proof: ProofField<'r>,
-    /// The certificate that the connection's other end has proved to hold, in short.
-    pub certificate: Option<Thumbprint>,
+    /// The certificate that its sender has proved to hold, to this service or to a trusted proxy.
+    pub certificate: Option<&'r ClientCertificate>,
+}
+
+impl Carried<'_> {
+    /// The thumbprint of the certificate (RFC 8705 §3.1).
+    pub(super) fn certificate_thumbprint(&self) -> Option<Thumbprint> {
+        self.certificate.map(|certificate| Thumbprint::new(certificate.digest()))
+    }
 }
 
 /// What stands in the header `DPoP`.

@@ -20,6 +20,8 @@ pub enum Unauthenticated {
     Assertion(Rejected),
     /// The assertion is about somebody else than who signed it.
     AssertionSubject,
+    /// The certificate is none of the client's, or nobody whose word counts vouches for it.
+    WrongCertificate,
     /// The client has no keys to verify an assertion with.
     NoKeys,
 }
@@ -35,6 +37,7 @@ impl Unauthenticated {
             Self::Assertion(rejected) => rejected.word(),
             Self::AssertionSubject => "wrong_subject",
             Self::NoKeys => "no_keys",
+            Self::WrongCertificate => "wrong_certificate",
         }
     }
 }

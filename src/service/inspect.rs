@@ -84,7 +84,7 @@ impl<'s> Call<'s> {
         let (how, thumbprint) = claims.confirmation.map(|one| (one.sender, one.thumbprint)).unzip();
         let shown = match (how, target) {
             (None, None) => return Ok(()),
-            (Some(Sender::Mtls), None) => self.carried.certificate,
+            (Some(Sender::Mtls), None) => self.carried.certificate_thumbprint(),
             (Some(Sender::Dpop), Some(target)) => match self.prove(target, Some(text))? {
                 Some(proof) => Some(proof.thumbprint),
                 None => return Err(self.unproven(Unproven::NoProof)),

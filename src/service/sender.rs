@@ -77,7 +77,7 @@ impl<'r> Call<'r> {
             }
             (Some(Sender::Dpop), None) => unproven(Unproven::NoProof),
             (Some(Sender::Mtls), Some(_)) => unproven(Unproven::NotByProof),
-            (Some(Sender::Mtls), None) => match self.carried.certificate {
+            (Some(Sender::Mtls), None) => match self.carried.certificate_thumbprint() {
                 Some(thumbprint) => Ok(Some(Confirmation { sender: Sender::Mtls, thumbprint })),
                 None => unproven(Unproven::NoCertificate),
             },

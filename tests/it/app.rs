@@ -92,7 +92,15 @@ impl TestApp {
 
     /// This configuration, and these of the keys in `tests/vectors/keys`.
     pub fn with(config: &str, keys: &[&str]) -> Self {
+        Self::with_files(config, keys, &[])
+    }
+
+    /// The same with these files beside the configuration.
+    pub fn with_files(config: &str, keys: &[&str], files: &[(&str, Vec<u8>)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            std::fs::write(folder.path().join(name), content).unwrap();
+        }
         std::fs::create_dir(folder.path().join("keys")).unwrap();
         for key in keys {
             copy_key(key, &folder.path().join("keys").join(key));

@@ -14,6 +14,7 @@ mod home;
 mod inspect;
 mod laws;
 mod limits;
+mod mtls;
 mod oauth2;
 mod openapi;
 mod public;
