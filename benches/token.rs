@@ -257,6 +257,7 @@ fn session() -> Session {
         audience: Audiences::collect(Audience::parse("https://orders.example.com")).unwrap(),
         claims: ExtraClaims::default(),
         lifetime: None,
+        sender: None,
         start: now,
         end: now.plus(30 * 86_400),
     }

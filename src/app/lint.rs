@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use super::StartError;
-use crate::clients::Registry;
+use crate::clients::{GrantType, Registry};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Overrides};
 use crate::keys::{self, KeyRing, Modes, State};
+use crate::token::Sender;
 
 /// Maximum number of clients that a warning names.
 const NAMED: usize = 5;
@@ -56,6 +57,18 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
     warn(
         named(&|client| client.not_before.is_some_and(|not_before| not_before > now)),
         "not_before is in the future: until then every token is refused as soon as it is issued",
+    );
+    warn(
+        named(&|client| client.sender.is_some() && client.grants.iter().all(|grant| grant == GrantType::RefreshToken)),
+        "sender: the client can get no token: it gets none at /token, and none of its grants begins a session; add \
+         \"client_credentials\"",
+    );
+    let asks = config.mtls.as_ref().is_some_and(|mtls| mtls.listen.is_some());
+    let has_certificates = asks || !config.trusted_proxies.is_empty();
+    warn(
+        named(&|client| client.sender == Some(Sender::Mtls) && !has_certificates),
+        "sender = \"mtls\": no token can be got any more, for no request has a client's certificate; set mtls.listen, or \
+         trusted_proxies that pass it on",
     );
     all.extend(registry.algorithms().iter().copied().filter_map(|alg| {
         let signer = keys.signer(alg, now)?.name();

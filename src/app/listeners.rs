@@ -8,20 +8,34 @@ use crate::server::{Inherited, Listener};
 
 /// Returns every address to open.
 pub(super) fn addresses(config: &Config) -> impl Iterator<Item = &Listen> {
-    config.listen.iter().chain(config.ops.iter().flat_map(|ops| &ops.listen))
+    config.listen.iter().chain(config.ops.iter().flat_map(|ops| &ops.listen)).chain(mtls(config))
 }
 
-/// Refuses addresses that cannot be open at the same time.
+/// Returns the addresses where clients are asked for a certificate.
+fn mtls(config: &Config) -> impl Iterator<Item = &Listen> {
+    config.mtls.iter().flat_map(|mtls| &mtls.listen).flatten()
+}
+
+/// Refuses addresses that cannot be open at the same time, and those where no certificate can be shown or requested.
 pub(super) fn distinct(config: &Config) -> Result<(), StartError> {
+    if config.tls.is_none() && mtls(config).next().is_some() {
+        return Err(StartError::new("`mtls.listen` has no certificate to show; add [tls]"));
+    }
+    if let Some(path) = mtls(config).find(|address| matches!(address, Listen::Unix(_))) {
+        return Err(StartError::new(format!("{path} speaks no TLS; expected an IP address in `mtls.listen`")));
+    }
     let mut seen: Vec<&Listen> = Vec::new();
     for address in addresses(config) {
         match seen.iter().find(|other| address.overlaps(other)) {
             Some(other) if *other == address => {
-                return Err(StartError::new(format!("{address} appears twice in `listen` and `ops.listen`")));
+                return Err(StartError::new(format!(
+                    "{address} appears twice in `listen`, `ops.listen` and `mtls.listen`"
+                )));
             }
             Some(other) => {
-                let message =
-                    format!("{other} and {address} overlap in `listen` and `ops.listen`; expected one of them");
+                let message = format!(
+                    "{other} and {address} overlap in `listen`, `ops.listen` and `mtls.listen`; expected one of them"
+                );
                 return Err(StartError::new(message));
             }
             None => seen.push(address),
@@ -74,6 +88,9 @@ impl Listeners {
         }
         for address in &config.listen {
             listeners.public.extend(open(address)?);
+        }
+        for address in mtls(config) {
+            listeners.public.extend(open(address)?.into_iter().map(Listener::asking));
         }
         Ok(listeners)
     }

@@ -7,9 +7,9 @@ use super::error::StartError;
 use super::revocations;
 use super::sight::{self, Content};
 use super::warnings::warnings;
-use crate::clients::{Rate, Registry};
+use crate::clients::{ClientRoots, Rate, Registry};
 use crate::clock::Timestamp;
-use crate::config::{self, Config, ConfigError, Text};
+use crate::config::{self, Config, ConfigError, Listen, Text};
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
@@ -128,6 +128,12 @@ pub(super) fn compile(
         used.insert(path.to_owned(), bytes.clone());
         Ok(bytes)
     });
+    let client_roots = client_roots(config, |path| {
+        let bytes = key_sets.get(path)?;
+        used.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
+    });
+    let client_roots = client_roots.map_err(|error| StartError::from(error).passing())?;
     // A file that was just named for the first time is not compared yet, so retry its errors each time.
     let registry = registry.map_err(|error| StartError::from(error).passing())?;
     let key_sets = KeySets(used);
@@ -144,6 +150,9 @@ pub(super) fn compile(
         jwks_max_age: config.keys.jwks_max_age,
         warnings,
         configuration_digest: config.digest_with(registry.digest()),
+        client_roots,
+        mtls_url: mtls_url(config),
+        nonces: config.dpop.nonce,
         forwarding: config.forwarding(),
         origins: config.cors.origins.iter().map(|origin| origin.as_str().into()).collect(),
         has_session_ids: config.revocations.is_some(),
@@ -157,4 +166,33 @@ pub(super) fn compile(
         registry,
         keys,
     })
+}
+
+/// The CAs of `[mtls] ca`.
+fn client_roots(
+    config: &Config,
+    read: impl FnOnce(&Path) -> Result<Vec<u8>, ReadError>,
+) -> Result<Option<ClientRoots>, ConfigError> {
+    let Some(written) = config.mtls.as_ref().and_then(|mtls| mtls.ca.as_ref()) else { return Ok(None) };
+    let path = config.source.resolve(written.get_ref());
+    let problem = |problem: String| config.source.error(written, format!("{}: {problem}", path.display()));
+    let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+    ClientRoots::parse(&bytes).map(Some).map_err(|why| problem(why.to_owned()))
+}
+
+/// The URL at which clients are asked for a certificate: what is written, otherwise the issuer's with the port of the
+/// first address.
+fn mtls_url(config: &Config) -> Option<String> {
+    let mtls = config.mtls.as_ref()?;
+    if let Some(url) = &mtls.url {
+        return Some(url.as_str().to_owned());
+    }
+    let port = match mtls.listen.as_ref()?.first()? {
+        Listen::Tcp(address) => address.port(),
+        Listen::Localhost(port) | Listen::Everywhere(port) => *port,
+        Listen::Unix(_) | Listen::Inherited(_) => return None,
+    };
+    let issuer: http::Uri = config.issuer.as_str().parse().ok()?;
+    let (host, path) = (issuer.host()?, issuer.path().trim_end_matches('/'));
+    Some(format!("https://{host}:{port}{path}"))
 }

@@ -2,6 +2,7 @@
 
 use zeroize::Zeroizing;
 
+use super::certificate::SubjectName;
 use super::{AuthMethods, SecretDigest};
 use crate::foreign::KeySet;
 
@@ -14,6 +15,8 @@ pub enum ClientAuth {
     None,
     /// An id and a secret (RFC 6749 §2.3.1), in whatever form they came.
     Secret(Zeroizing<String>, Zeroizing<Vec<u8>>),
+    /// An id, beside the certificate that the request carries (RFC 8705 §2).
+    Certificate(Zeroizing<String>),
     /// A JWT that the client signed (RFC 7523 §2.2).
     Assertion(Zeroizing<String>),
 }
@@ -33,21 +36,27 @@ pub(super) struct Credentials {
     secrets: [SecretDigest; MAX_SECRETS],
     /// The public keys that verify its assertions.
     pub(super) keys: Option<KeySet>,
+    /// The name in its certificate.
+    pub(super) name: Option<SubjectName>,
 }
 
 impl Credentials {
     /// Those of a client with these secrets, of which no more than [`MAX_SECRETS`] count.
-    pub(super) fn of(secrets: impl IntoIterator<Item = SecretDigest>, keys: Option<KeySet>) -> Self {
+    pub(super) fn of(
+        secrets: impl IntoIterator<Item = SecretDigest>,
+        keys: Option<KeySet>,
+        name: Option<SubjectName>,
+    ) -> Self {
         let mut places = [SecretDigest::UNMATCHED; MAX_SECRETS];
         for (place, secret) in places.iter_mut().zip(secrets) {
             *place = secret;
         }
-        Self { secrets: places, keys }
+        Self { secrets: places, keys, name }
     }
 
     /// Those of nobody: nothing authenticates.
     pub(super) const fn none() -> Self {
-        Self { secrets: [SecretDigest::UNMATCHED; MAX_SECRETS], keys: None }
+        Self { secrets: [SecretDigest::UNMATCHED; MAX_SECRETS], keys: None, name: None }
     }
 
     /// Whether one of the secrets has this digest. Both are always compared, so that the time does not tell which one

@@ -114,6 +114,7 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
         audience,
         claims,
         lifetime: order.lifetime,
+        sender: None,
         start: now,
         end: now.plus(client.lifetimes.session),
     })
@@ -201,6 +202,7 @@ impl Renewal<'_> {
             scope: Cow::Borrowed(&self.scope),
             audience: Cow::Borrowed(&self.audience),
             claims: Cow::Borrowed(&self.claims),
+            confirmation: None,
             algorithm: self.client.algorithm,
             access_lifetime: self.access_lifetime,
             refresh_lifetime: self.client.lifetimes.refresh,

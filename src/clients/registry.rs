@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::certificate::{ClientRoots, SubjectName};
 use super::credentials::{Credentials, MAX_SECRETS};
 use super::offered::Offered;
 use super::{AuthMethods, GrantType, GrantTypes, Rate, RateLimiter, SecretDigest};
@@ -13,7 +14,8 @@ use crate::crypto::Digester;
 use crate::files::{self, ReadError};
 use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::keys::Alg;
-use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Subject};
+use crate::peer::ClientCertificate;
+use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken, Sender, Subject};
 
 const MAX_PATTERNS: usize = 64;
 const MAX_CLAIMS: usize = 64;
@@ -52,6 +54,8 @@ pub struct Client {
     pub grants: GrantTypes,
     /// Audiences that it serves.
     accepts: Option<Audiences>,
+    /// How its tokens must be bound, if they must.
+    pub sender: Option<Sender>,
     /// Limits how many pairs of tokens it gets, if that is limited.
     pub limiter: Option<Arc<RateLimiter>>,
     /// How long its tokens and sessions live.
@@ -75,6 +79,20 @@ impl Client {
     #[must_use]
     pub fn keys(&self) -> Option<&KeySet> {
         self.credentials.keys.as_ref()
+    }
+
+    /// Whether it may authenticate by `certificate` at `now`: it is one of its key set's (RFC 8705 §2.2), or has the
+    /// client's name, and one of `roots` vouches for it (§2.1).
+    #[must_use]
+    pub fn accepts_certificate(
+        &self,
+        certificate: &ClientCertificate,
+        roots: Option<&ClientRoots>,
+        now: Timestamp,
+    ) -> bool {
+        let Credentials { keys, name, .. } = &self.credentials;
+        let is_registered = keys.as_ref().is_some_and(|keys| keys.has_certificate(&certificate.digest()));
+        is_registered || name.as_ref().zip(roots).is_some_and(|(name, roots)| name.accepts(certificate, roots, now))
     }
 
     /// How many secrets it has.
@@ -161,10 +179,14 @@ impl Registry {
             session: config.token.session_lifetime,
         };
         let algorithm = algorithm(source, &config.token.algorithm)?;
+        let has_ca = config.mtls.as_ref().is_some_and(|mtls| mtls.ca.is_some());
         let mut clients = Vec::with_capacity(config.clients_len());
         let mut digests = Vec::with_capacity(config.clients_len());
         for written in config.clients() {
             let compiled = written.and_then(|written| {
+                if let Some(name) = named_by(&written).filter(|_| !has_ca) {
+                    return Err(written.source.error(name, NEEDS_CA));
+                }
                 let client = client(&written, &service_audience, algorithm, service, &mut read)?;
                 digests.push(digest(&written, &client));
                 clients.push(client);
@@ -192,6 +214,7 @@ impl Registry {
                 algorithm,
                 grants: GrantTypes::default(),
                 accepts: None,
+                sender: None,
                 limiter: None,
                 lifetimes: service,
                 not_before: None,
@@ -278,6 +301,20 @@ impl Registry {
     #[must_use]
     pub fn methods(&self) -> AuthMethods {
         self.offered.methods
+    }
+
+    /// Whether some client authenticates by a certificate that a CA vouches for, and whether one does by a registered one.
+    #[must_use]
+    pub fn certificate_methods(&self) -> (bool, bool) {
+        let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
+        let is_registered = |credentials: &Credentials| credentials.keys.as_ref().is_some_and(KeySet::has_certificates);
+        (any(|credentials| credentials.name.is_some()), any(is_registered))
+    }
+
+    /// Whether the tokens of some client are bound in this way, and no others.
+    #[must_use]
+    pub fn binds(&self, sender: Sender) -> bool {
+        self.clients.iter().any(|client| client.sender == Some(sender))
     }
 
     /// Every grant that some client may use at the OAuth token endpoint.
@@ -367,6 +404,7 @@ fn client(
         },
         grants: grants(source, written.grants.as_deref())?,
         accepts: accepts(source, &written.accepts)?,
+        sender: written.sender,
         limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
         lifetimes: Lifetimes {
             access: written.access_lifetime.unwrap_or(service.access),
@@ -387,8 +425,9 @@ fn credentials(
     if let Some(too_many) = written.secrets.as_ref().filter(|_| secrets.len() > MAX_SECRETS) {
         return Err(source.error(too_many, "expected one secret, or two while one is being replaced"));
     }
-    if secrets.is_empty() && written.jwks.is_none() {
-        let expected = "nobody can authenticate as this client; expected `secrets` with one secret, or a `jwks` file";
+    if secrets.is_empty() && written.jwks.is_none() && named_by(written).is_none() {
+        let expected = "nobody can authenticate as this client; expected `secrets` with one secret, a `jwks` file, or \
+                        `tls_san_dns` or `tls_san_uri`";
         return Err(source.error(&written.id, expected));
     }
     let parse = |text: &Text| {
@@ -403,7 +442,36 @@ fn credentials(
         let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
         KeySet::parse(&bytes, Owner::Client).map_err(|error| problem(error.to_string()))
     });
-    Ok(Credentials::of(secrets, keys.transpose()?))
+    Ok(Credentials::of(secrets, keys.transpose()?, subject_name(source, written)?))
+}
+
+const NEEDS_CA: &str = "nobody could vouch for the client's certificate; expected [mtls] ca";
+
+/// The setting that names the client's certificate, if one does.
+fn named_by(written: &config::Client) -> Option<&Text> {
+    written.tls_san_uri.as_ref().or(written.tls_san_dns.as_ref())
+}
+
+fn subject_name(source: &Source, written: &config::Client) -> Result<Option<SubjectName>, ConfigError> {
+    match (&written.tls_san_dns, &written.tls_san_uri) {
+        (None, None) => Ok(None),
+        (Some(_), Some(uri)) => Err(source.error(uri, "expected tls_san_dns or tls_san_uri, and not both")),
+        (Some(name), None) => {
+            let text = name.get_ref();
+            let right = (1..=MAX_NAME).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            let expected = || source.error(name, "expected a name of a host, such as \"orders.example.com\"");
+            right.then(|| Some(SubjectName::Dns(text.as_str().into()))).ok_or_else(expected)
+        }
+        (None, Some(uri)) => {
+            let text = uri.get_ref();
+            let right = (3..=MAX_NAME).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_graphic())
+                && text.split_once(':').is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
+            let expected = || source.error(uri, "expected a URI, such as \"spiffe://example.com/orders\"");
+            right.then(|| Some(SubjectName::Uri(text.as_str().into()))).ok_or_else(expected)
+        }
+    }
 }
 
 fn algorithm(source: &Source, name: &Text) -> Result<Alg, ConfigError> {

@@ -54,8 +54,8 @@ fn config(
     let clients = ClientTables { tables, others };
     let mut config = Config::read(file, source.clone(), clients).map_err(|Missing| missing)?;
     config.keys.path = overrides.keys.unwrap_or_else(|| source.resolve(&config.keys.path));
-    if let Some(Tls { cert, key, client_ca }) = &mut config.tls {
-        for path in [Some(cert), Some(key), client_ca.as_mut()].into_iter().flatten() {
+    if let Some(Tls { cert, key }) = &mut config.tls {
+        for path in [cert, key] {
             *path = source.resolve(path);
         }
     }

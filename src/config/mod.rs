@@ -24,10 +24,11 @@ use crate::keys::Modes;
 pub use problems::problems;
 pub use setting::Setting;
 pub use settings::{
-    Anonymous, Client, Config, Cors, Drain, Keys, Limits, Log, Ops, Reload, Revocations, Tls, Token, settings,
+    Anonymous, Client, Config, Cors, Dpop, Drain, Keys, Limits, Log, Mtls, Ops, Reload, Revocations, Tls, Token,
+    settings,
 };
 pub use source::{ConfigError, List, PathText, Source, Text};
-pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Origin, Overrides, Peer, Seconds};
+pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Nonces, Origin, Overrides, Peer, Seconds};
 
 /// The configuration file that is read when none is named.
 pub const DEFAULT_FILE: &str = "lingpai.toml";
@@ -92,6 +93,8 @@ impl Config {
             id: source::text(id),
             secrets: Some(List::new(0..0, texts(&[secret_digest]))),
             jwks: None,
+            tls_san_dns: None,
+            tls_san_uri: None,
             scope: texts(scope),
             audience: None,
             subjects: texts(&[subject]),
@@ -99,6 +102,7 @@ impl Config {
             algorithm: None,
             grants: None,
             accepts: Vec::new(),
+            sender: None,
             rate: None,
             access_lifetime: None,
             refresh_lifetime: None,

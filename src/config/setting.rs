@@ -6,8 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::de::value::{Error, MapDeserializer};
 
 use super::source::List;
-use super::values::{ForwardedHeader, Issuer, Origin, Peer};
+use super::values::{ForwardedHeader, Issuer, Nonces, Origin, Peer};
 use crate::clock::Timestamp;
+use crate::token::Sender;
 
 /// A setting, as the handbook shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +53,8 @@ meaning! {
     Origin: |origin| origin.as_str().as_bytes();
     Peer: |peer| format!("{peer:?}").into_bytes();
     ForwardedHeader: |header| vec![u8::from(header.is_rfc7239)];
+    Nonces: |nonces| nonces.name().as_bytes();
+    Sender: |sender| sender.name().as_bytes();
     Timestamp: |instant| instant.unix().to_be_bytes().to_vec();
 }
 

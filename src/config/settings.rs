@@ -10,10 +10,12 @@ use super::setting::{
     value, value_type, written,
 };
 use super::source::{List, PathText, Source, Text};
-use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Origin, Peer, Seconds};
+use super::values::{
+    Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Nonces, Origin, Peer, Seconds,
+};
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
-use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
+use crate::token::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP, Sender};
 
 type Access = Seconds<1, ACCESS_CAP>;
 type Refresh = Seconds<1, REFRESH_CAP>;
@@ -34,8 +36,10 @@ settings! {
         forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
     }
-    + tables { cors: Cors, keys: Keys, reload: Reload, log: Log, drain: Drain, limits: Limits, token: Token }
-    + optional tables { ops: Ops, tls: Tls, revocations: Revocations, anonymous: Anonymous }
+    + tables {
+        cors: Cors, keys: Keys, reload: Reload, log: Log, drain: Drain, limits: Limits, token: Token, dpop: Dpop
+    }
+    + optional tables { ops: Ops, tls: Tls, mtls: Mtls, revocations: Revocations, anonymous: Anonymous }
     + array of tables { clients: Client }
     + beside {
         /// Where the settings came from, for messages about them.
@@ -85,8 +89,16 @@ settings! {
             | "With `[tls]`, the IP addresses of `listen` speak TLS 1.2 and 1.3 only. A PEM file, relative to the configuration file: the certificate, followed by any intermediate certificates.";
         key: PathBuf | (required) | local | restart
             | "The certificate's private key, in PEM. If other users can read or change the file, a warning says so.";
-        client_ca: PathBuf | () | local | restart
-            | "CA certificates in PEM. Clients are asked for a certificate that one of them signed, but need not have one. Its SHA-256 is logged.";
+    }
+
+    /// `[mtls]`.
+    Mtls, written as MtlsTable, at "mtls." {
+        listen: Addresses as Vec<Listen> | () | local | restart
+            | "An address or an array of IP addresses where clients are asked for a certificate, which they need not have (RFC 8705). They show the certificate of `[tls]`. Elsewhere no one is asked, because browsers would prompt. The certificate's SHA-256 is logged.";
+        url: Issuer | ("the issuer with the port of `listen`") | replicated | restart
+            | "The URL at which clients reach `listen`, for `mtls_endpoint_aliases` in the metadata.";
+        ca: PathText | ("required with `clients.tls_san_dns` or `clients.tls_san_uri`") | local | restart
+            | "CA certificates in PEM; a reload reads the file again. One of them must vouch for the certificate of a client with `tls_san_dns` or `tls_san_uri`.";
     }
 
     /// `[revocations]`.
@@ -137,6 +149,12 @@ settings! {
             | "Maximum number of verified access tokens to remember, as digests, so that checking one again needs no signature. They take at most 2 KiB each. `0`: none.";
     }
 
+    /// `[dpop]`.
+    Dpop, written as DpopTable, at "dpop." {
+        nonce: Nonces | "offered" | replicated | reload
+            | "Whether a DPoP proof must have a nonce of the server: `\"required\"`, `\"offered\"` (a proof may have none, but not a wrong one) or `\"off\"`.";
+    }
+
     /// `[anonymous]`.
     Anonymous, written as AnonymousTable, at "anonymous." {
         scope: Vec<Text> | [] | replicated | reload
@@ -150,7 +168,11 @@ settings! {
         secrets: List | ("required without `jwks`") | secret | reload
             | "Digests of the client's secrets: `sha256:` and 64 hex digits. Two while one replaces the other.";
         jwks: PathText | ("required without `secrets`") | contents | reload
-            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file.";
+            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file. A certificate in `x5c` authenticates the client too (`self_signed_tls_client_auth`).";
+        tls_san_dns: Text | () | replicated | reload
+            | "A DNS name in the client's certificate, by which it authenticates (`tls_client_auth`). It is one of the ways beside `secrets` and `jwks`; not with `tls_san_uri`.";
+        tls_san_uri: Text | () | replicated | reload
+            | "As `tls_san_dns`, a URI such as `spiffe://example.com/orders`.";
         scope: Vec<Text> | [] | replicated | reload
             | "Scope tokens that the client may have, up to 64.";
         audience: List | ("the service's") | replicated | reload
@@ -165,6 +187,8 @@ settings! {
             | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`.";
         accepts: Vec<Text> | [] | replicated | reload
             | "Audiences that the client serves, up to 8: it may introspect tokens for them.";
+        sender: Sender | () | replicated | reload
+            | "How the client's tokens must be bound: `\"dpop\"`, to the key of a proof (RFC 9449), or `\"mtls\"`, to its certificate (RFC 8705). It gets no other tokens, and none at `/token`. Without it a proof binds a token, and none is needed.";
         rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
             | "Token pairs per second, created or refreshed, which is also the burst. Only issued pairs count. A reload keeps the count while the rate stays the same.";
         access_lifetime: Access as i64 | ("the service's") | replicated | reload

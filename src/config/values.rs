@@ -449,6 +449,45 @@ impl<'de> Deserialize<'de> for ForwardedHeader {
     }
 }
 
+/// Whether proofs need a nonce (RFC 9449 §8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Nonces {
+    /// Each proof must have one.
+    Required,
+    /// A proof may have one, which must be good.
+    #[default]
+    Offered,
+    /// None is given and none is read.
+    Off,
+}
+
+impl Nonces {
+    const ALL: [Self; 3] = [Self::Required, Self::Offered, Self::Off];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::Offered => "offered",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl FromStr for Nonces {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|one| one.name() == text);
+        named.ok_or_else(|| "expected \"required\", \"offered\" or \"off\"".to_owned())
+    }
+}
+
+impl<'de> Deserialize<'de> for Nonces {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Parsed::new("\"required\", \"offered\" or \"off\""))
+    }
+}
+
 /// One address or an array of them.
 #[derive(Debug, Clone)]
 pub(super) struct Addresses(pub(super) Vec<Listen>);

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind};
 use serde_json::{Map, Value};
+use x509_cert::der::Decode as _;
 
 use super::unverified::{Jws, algorithm};
 use super::{Rejected, decoy, json, provider};
@@ -34,6 +35,8 @@ pub enum Owner {
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
+    /// The SHA-256 of each certificate that a client's key has in `x5c`.
+    certificates: Vec<[u8; 32]>,
     passed_over: Vec<(usize, Unusable)>,
 }
 
@@ -104,6 +107,8 @@ pub enum Unusable {
     WeakModulus,
     /// The exponent is not an odd number from 65537 to 2^33 - 1.
     Exponent,
+    /// `x5c` does not begin with a certificate of this key.
+    Certificate,
 }
 
 impl KeySet {
@@ -130,7 +135,14 @@ impl KeySet {
                 return Err(KeySetError::Private { index, member });
             }
             match PublicKey::read(jwk, owner) {
-                Ok(key) => all.add(key, owner)?,
+                Ok(key) => {
+                    if let Some(chain) = jwk.get("x5c").filter(|_| owner == Owner::Client) {
+                        let why = Unusable::Certificate;
+                        let digest = certificate(chain, &key.key).ok_or(KeySetError::Unusable { index, why })?;
+                        all.certificates.push(digest);
+                    }
+                    all.add(key, owner)?;
+                }
                 Err(why) if owner == Owner::Client => return Err(KeySetError::Unusable { index, why }),
                 Err(why) => all.passed_over.push((index, why)),
             }
@@ -158,7 +170,7 @@ impl KeySet {
     /// signature is wrong.
     #[must_use]
     pub const fn none() -> Self {
-        Self { keys: Vec::new(), passed_over: Vec::new() }
+        Self { keys: Vec::new(), certificates: Vec::new(), passed_over: Vec::new() }
     }
 
     /// How many keys can be used.
@@ -173,6 +185,18 @@ impl KeySet {
         self.keys.is_empty()
     }
 
+    /// Whether the certificate with this SHA-256 stands first in `x5c` of one of a client's keys (RFC 7517 §4.7).
+    #[must_use]
+    pub fn has_certificate(&self, digest: &[u8; 32]) -> bool {
+        self.certificates.contains(digest)
+    }
+
+    /// Whether a client's key has a certificate.
+    #[must_use]
+    pub fn has_certificates(&self) -> bool {
+        !self.certificates.is_empty()
+    }
+
     /// The keys of an issuer that cannot be used: their positions in the set, from 0, and why.
     #[must_use]
     pub fn passed_over(&self) -> &[(usize, Unusable)] {
@@ -181,6 +205,7 @@ impl KeySet {
 
     /// Adds what verifies with the set: each key, what a token may call it, and its algorithms.
     pub fn digest(&self, all: &mut Digester) {
+        self.certificates.iter().for_each(|digest| all.add(digest));
         for PublicKey { kid, algorithms, key } in &self.keys {
             all.add(format!("{kid:?} {algorithms:?}").as_bytes());
             match key.kind() {
@@ -195,15 +220,12 @@ impl KeySet {
 
     /// Checks the signature. It takes one check where there is no key for it, too.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
-        let (algorithm, message) = (jws.header.algorithm, jws.message.as_bytes());
-        let key = self
-            .candidate(jws.header.kid.as_deref(), algorithm)
-            .and_then(|key| if key.algorithms.contains(&algorithm) { Ok(key) } else { Err(Rejected::WrongAlgorithm) });
+        let (kid, algorithm) = (jws.header.kid.as_deref(), jws.header.algorithm);
+        let key = self.candidate(kid, algorithm).and_then(|key| key.accepts(algorithm).map(|()| key));
         match key {
-            Ok(key) if provider::verifies(message, jws.signature, &key.key, algorithm) => Ok(()),
-            Ok(_) => Err(Rejected::BadSignature),
+            Ok(key) => key.verify(jws),
             Err(why) => {
-                decoy::check(message, algorithm);
+                decoy::check(jws.message.as_bytes(), algorithm);
                 Err(why)
             }
         }
@@ -233,6 +255,31 @@ impl PublicKey {
         };
         let is_named = self.kid.is_some() && other.kid.is_some();
         is_same && !is_named && self.algorithms.iter().any(|algorithm| other.algorithms.contains(algorithm))
+    }
+
+    /// Reads the key that a proof carries, and its thumbprint (RFC 7638). A private key in its place is refused
+    /// (RFC 9449 §4.3).
+    pub(super) fn of_proof(jwk: &Value) -> Option<(Self, [u8; 32])> {
+        let jwk = jwk.as_object()?;
+        if PRIVATE.into_iter().any(|member| jwk.contains_key(member)) {
+            return None;
+        }
+        let key = Self::read(jwk, Owner::Client).ok()?;
+        Some((key, thumbprint(jwk)?))
+    }
+
+    /// Checks the signature of `jws`, whose header must name an algorithm of the key.
+    pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
+        let algorithm = jws.header.algorithm;
+        self.accepts(algorithm)?;
+        if !provider::verifies(jws.message.as_bytes(), jws.signature, &self.key, algorithm) {
+            return Err(Rejected::BadSignature);
+        }
+        Ok(())
+    }
+
+    fn accepts(&self, algorithm: Algorithm) -> Result<(), Rejected> {
+        if self.algorithms.contains(&algorithm) { Ok(()) } else { Err(Rejected::WrongAlgorithm) }
     }
 
     fn read(jwk: &Map<String, Value>, owner: Owner) -> Result<Self, Unusable> {
@@ -271,6 +318,35 @@ impl PublicKey {
 
 fn private_member(object: &Map<String, Value>) -> Option<&'static str> {
     PRIVATE.into_iter().find(|member| object.contains_key(*member))
+}
+
+/// The SHA-256 of the first certificate of a chain (RFC 7517 §4.7), which must be of this key.
+fn certificate(chain: &Value, key: &DecodingKey) -> Option<[u8; 32]> {
+    let der = STANDARD.decode(chain.as_array()?.first()?.as_str()?).ok()?;
+    let certificate = x509_cert::Certificate::from_der(&der).ok()?;
+    let public = certificate.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
+    let is_of_key = match key.kind() {
+        DecodingKeyKind::SecretOrDer(point) => public == point,
+        DecodingKeyKind::RsaModulusExponent { n, e } => {
+            let public = pkcs1::RsaPublicKeyRef::from_der(public).ok()?;
+            public.modulus.as_bytes() == n && public.public_exponent.as_bytes() == e
+        }
+    };
+    is_of_key.then(|| crypto::sha256(&der))
+}
+
+/// The SHA-256 of a key's required members in the order of their names (RFC 7638 §3.2, RFC 8037 §2). Each of them was
+/// read strictly, so a key has one thumbprint.
+fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
+    let names: &[&str] = match jwk.get("kty").and_then(Value::as_str)? {
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        "RSA" => &["e", "kty", "n"],
+        _ => return None,
+    };
+    let members: Option<Map<_, _>> =
+        names.iter().map(|name| Some(((*name).to_owned(), jwk.get(*name)?.clone()))).collect();
+    Some(crypto::sha256(Value::Object(members?).to_string().as_bytes()))
 }
 
 enum Kind {
@@ -444,6 +520,7 @@ impl fmt::Display for Unusable {
             Self::WeakPoint => "x is a point of low order, or not in its canonical form",
             Self::Modulus => "n is not an odd number of 2048 to 4096 bits",
             Self::WeakModulus => "n was made by a generator whose keys can be factored (ROCA)",
+            Self::Certificate => "x5c does not begin with a certificate of this key",
             Self::Exponent => "e is not an odd number from 65537 to 2^33 - 1",
         })
     }

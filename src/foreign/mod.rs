@@ -22,14 +22,18 @@
 mod decoy;
 mod json;
 mod keyset;
+mod proof;
 mod provider;
 mod rejected;
+mod target;
 mod unverified;
 mod verify;
 #[cfg(test)]
 mod wycheproof;
 
 pub use keyset::{KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, Owner, Unusable};
+pub use proof::{Proof, ProofRules, verify_proof};
 pub use rejected::Rejected;
-pub use unverified::{HeaderPolicy, Unverified};
+pub use target::TargetUrl;
+pub use unverified::{CLIENT_ALGORITHMS, HeaderPolicy, Unverified};
 pub use verify::{Assertion, MaxAge, Rules, Verified, verify, verify_signature};

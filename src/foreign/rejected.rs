@@ -33,6 +33,14 @@ pub enum Rejected {
     NotYetValid,
     /// It is for another audience, or for several.
     WrongAudience,
+    /// A proof's `jwk` is absent, private, or cannot be used.
+    BadKey,
+    /// A proof's `htm` is another method.
+    WrongMethod,
+    /// A proof's `htu` is another URL.
+    WrongUrl,
+    /// A proof's `ath` is another token's, or absent.
+    WrongTokenHash,
 }
 
 impl Rejected {
@@ -55,6 +63,10 @@ impl Rejected {
             Self::MaxAge => "max_age",
             Self::NotYetValid => "not_yet_valid",
             Self::WrongAudience => "wrong_audience",
+            Self::BadKey => "bad_key",
+            Self::WrongMethod => "wrong_method",
+            Self::WrongUrl => "wrong_url",
+            Self::WrongTokenHash => "wrong_token_hash",
         }
     }
 }

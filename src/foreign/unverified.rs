@@ -11,6 +11,9 @@ use super::{Rejected, json};
 use crate::clock::Timestamp;
 use crate::token::MAX_TOKEN;
 
+/// The algorithms of assertions that clients sign and of their proofs; both names of Ed25519 (RFC 8037, RFC 9864).
+pub const CLIENT_ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"];
+
 /// Header members that change what is signed, or that name or carry a key.
 const FORBIDDEN: [&str; 6] = ["crit", "b64", "zip", "enc", "jku", "x5u"];
 
@@ -36,6 +39,8 @@ impl HeaderPolicy<'static> {
         Self { types: &["jwt", "client-authentication+jwt"], untyped: true, embedded_key: false, exact: false };
     /// An identity that an issuer signed.
     pub const ISSUER: Self = Self { types: &["jwt", "jose"], untyped: true, embedded_key: false, exact: false };
+    /// A proof that its sender holds the key in `jwk` (RFC 9449 §4.2).
+    pub const PROOF: Self = Self { types: &["dpop+jwt"], untyped: false, embedded_key: true, exact: false };
     /// An access token as this service writes it (RFC 9068).
     pub const ACCESS_TOKEN: Self = Self { types: &["at+jwt"], untyped: false, embedded_key: false, exact: true };
 }

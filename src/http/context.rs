@@ -4,15 +4,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use poem::Request;
-use poem::http::{HeaderMap, HeaderName, HeaderValue};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::caller::Caller;
+use super::forwarded_certificate::forwarded;
+use super::problem::Problem;
 use crate::clock::Timestamp;
 use crate::crypto::hex;
 use crate::peer::ClientCertificate;
-use crate::service::{Call, Notes as Said, Origin, Snapshot, State};
+use crate::service::{Call, Carried, Notes as Said, Origin, ProofField, Snapshot, State};
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// The context of one request. It rides on the request, and the shell keeps a copy.
 #[derive(Debug, Clone)]
@@ -25,7 +28,12 @@ struct Notes {
     id: HeaderValue,
     prefix: Option<IpAddr>,
     address: String,
-    certificate: Option<String>,
+    certificate: Option<ClientCertificate>,
+    /// The same in digits, for the log.
+    certificate_digits: Option<String>,
+    method: Method,
+    /// Every `DPoP` field: no more than two, for two are too many.
+    proofs: Vec<HeaderValue>,
     traceparent: Option<String>,
     said: Said,
 }
@@ -35,14 +43,17 @@ impl RequestContext {
     pub(super) fn begin(request: &mut Request, id: HeaderValue, state: &State) -> Self {
         let snapshot = state.snapshot();
         let caller = Caller::of(&request.remote_addr().0, request.headers(), &snapshot.forwarding);
-        let certificate = request.extensions().get::<ClientCertificate>().map(|certificate| hex(&certificate.0));
+        let certificate = certificate(request, &snapshot);
         let context = Self(Arc::new(Notes {
             now: state.clock(),
             snapshot,
             id,
             prefix: caller.limit_prefix(),
             address: caller.to_string(),
+            certificate_digits: certificate.as_ref().map(|certificate| hex(&certificate.digest())),
             certificate,
+            method: request.method().clone(),
+            proofs: request.headers().get_all(DPOP).iter().take(2).cloned().collect(),
             traceparent: traceparent(request.headers()),
             said: Said::default(),
         }));
@@ -53,7 +64,35 @@ impl RequestContext {
     /// The request, for the rooms that know no HTTP.
     pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
         let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };
-        Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, notes: &self.0.said }
+        let carried = Carried { proof: self.proof(), certificate: self.0.certificate.as_ref() };
+        Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, carried, notes: &self.0.said }
+    }
+
+    fn proof(&self) -> ProofField<'_> {
+        match self.0.proofs.as_slice() {
+            [] => ProofField::Absent,
+            [one] => one.to_str().map_or(ProofField::Malformed, ProofField::One),
+            _ => ProofField::Malformed,
+        }
+    }
+
+    /// Refuses a proof where none means anything.
+    pub(super) fn refuse_proof(&self) -> Result<(), Problem> {
+        if self.0.proofs.is_empty() {
+            return Ok(());
+        }
+        Err(Problem::bad("DPoP must not be there: tokens that are bound to a key are issued at /oauth2/token"))
+    }
+
+    /// The method, as the request has it: HEAD is still HEAD.
+    pub(super) fn method(&self) -> &str {
+        self.0.method.as_str()
+    }
+
+    /// The nonce for the caller's next proof, where the answer is to carry one.
+    pub(super) fn nonce(&self) -> Option<HeaderValue> {
+        let nonce = self.0.said.offers_nonce().then(|| self.0.snapshot.keys.nonce(self.0.now)).flatten()?;
+        HeaderValue::try_from(nonce).ok()
     }
 
     /// What decides the request.
@@ -82,7 +121,7 @@ impl RequestContext {
 
     /// The digest of the client's certificate, if it has shown one.
     pub(super) fn certificate(&self) -> Option<&str> {
-        self.0.certificate.as_deref()
+        self.0.certificate_digits.as_deref()
     }
 
     /// The caller's span, if it has said so in the right form.
@@ -93,6 +132,16 @@ impl RequestContext {
     pub(super) fn client(&self) -> Option<&str> {
         self.0.said.client()
     }
+}
+
+/// The certificate of who sends the request: as a trusted proxy passes it on, whose own it never is; otherwise the
+/// connection's.
+fn certificate(request: &Request, snapshot: &Snapshot) -> Option<ClientCertificate> {
+    let peer = Caller::of(&request.remote_addr().0, &HeaderMap::new(), &snapshot.forwarding);
+    if peer.is_trusted(&snapshot.forwarding) {
+        return forwarded(request.headers());
+    }
+    request.extensions().get().cloned()
 }
 
 /// What `traceparent` says in the form that is known (W3C Trace Context §3.2), if the whole field has it.

@@ -11,13 +11,13 @@ use poem::http::{HeaderMap, HeaderValue, Method};
 pub(super) const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
 /// What a page may send beside the few headers that every page may.
 const SENT: HeaderValue =
-    HeaderValue::from_static("authorization, content-type, x-request-id, traceparent, tracestate, baggage");
+    HeaderValue::from_static("authorization, content-type, dpop, x-request-id, traceparent, tracestate, baggage");
 /// What it may send to a public document, where no header has a meaning that could do harm. The
 /// wildcard does not include `Authorization`.
 const SENT_TO_PUBLIC: HeaderValue = HeaderValue::from_static("*, authorization");
 /// What it may read.
 const READ: HeaderValue = HeaderValue::from_static(
-    "www-authenticate, retry-after, x-request-id, x-token-subject, x-token-client, x-token-scope",
+    "www-authenticate, dpop-nonce, retry-after, x-request-id, x-token-subject, x-token-client, x-token-scope",
 );
 /// Seconds that a browser may keep the answer to a preflight.
 const KEPT: HeaderValue = HeaderValue::from_static("600");

@@ -104,25 +104,45 @@ pub(super) enum Presented<'r> {
     Absent,
     /// This, or what stands in its place: what no token has in it is refused by who reads the token.
     Token(&'r str),
+    /// The same, beside a proof of who sends it (RFC 9449 §7.1).
+    Proved(&'r str),
     /// Something else.
     Malformed,
 }
 
 impl<'r> Presented<'r> {
-    /// The token, if there is one.
+    /// The token, if there is one that comes alone.
     pub(super) fn token(self) -> Result<&'r str, Problem> {
+        match self.access_token()? {
+            (text, false) => Ok(text),
+            (_, true) => Err(MALFORMED),
+        }
+    }
+
+    /// The token, if there is one, and whether it comes beside a proof.
+    pub(super) fn access_token(self) -> Result<(&'r str, bool), Problem> {
         match self {
-            Self::Token(text) => Ok(text),
+            Self::Token(text) => Ok((text, false)),
+            Self::Proved(text) => Ok((text, true)),
             Self::Absent => Err(Problem::Unauthorized(Challenge::Token, "no_token")),
-            Self::Malformed => Err(Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_authorization")),
+            Self::Malformed => Err(MALFORMED),
         }
     }
 }
 
-/// `Token`, `Toekn` and `Bearer` in any case, then one token.
+const MALFORMED: Problem = Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_authorization");
+
+/// `Token`, `Toekn`, `Bearer` and `DPoP` in any case, then one token.
 fn token<'r>(scheme: &str, text: &'r str) -> Presented<'r> {
-    let known = ["token", "toekn", "bearer"].into_iter().any(|one| scheme.eq_ignore_ascii_case(one));
-    if known && !text.is_empty() { Presented::Token(text) } else { Presented::Malformed }
+    let is = |one: &str| scheme.eq_ignore_ascii_case(one);
+    if text.is_empty() {
+        return Presented::Malformed;
+    }
+    match ["token", "toekn", "bearer"].into_iter().any(is) {
+        true => Presented::Token(text),
+        false if is("dpop") => Presented::Proved(text),
+        false => Presented::Malformed,
+    }
 }
 
 impl<'a> ApiExtractor<'a> for Presented<'a> {

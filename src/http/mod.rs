@@ -13,6 +13,7 @@ mod cors;
 mod credentials;
 mod dialects;
 mod docs;
+mod forwarded_certificate;
 mod home;
 mod limits;
 mod native;

@@ -14,6 +14,7 @@ use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 
 use super::limits::{MAX_BODY, MAX_HEAD, MAX_TARGET};
+use crate::foreign::CLIENT_ALGORITHMS;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -66,6 +67,8 @@ pub(super) enum Challenge {
     InvalidToken(Option<&'static str>),
     /// The token lacks a scope that was asked about.
     InsufficientScope,
+    /// The token's sender is not proved (RFC 9449 §7.1): this is wrong with the proof.
+    Proof(&'static str),
 }
 
 /// Status, name, what it says if nothing else is said, what it means.
@@ -248,15 +251,21 @@ impl Challenge {
                 headers.insert(WWW_AUTHENTICATE, basic);
                 return;
             }
-            Self::Token => "",
+            Self::Token | Self::Proof(_) => "",
             Self::InvalidToken(None) => ", error=\"invalid_token\"",
             Self::InvalidToken(Some(description)) => {
                 &format!(", error=\"invalid_token\", error_description=\"{description}\"")
             }
             Self::InsufficientScope => ", error=\"insufficient_scope\"",
         };
-        for scheme in ["Bearer", "Token"] {
-            let challenge = format!("{scheme} realm=\"lingpai\"{parameters}");
+        let algs = CLIENT_ALGORITHMS.join(" ");
+        let [bearer, token] = ["Bearer", "Token"].map(|scheme| format!("{scheme} realm=\"lingpai\"{parameters}"));
+        let all = match self {
+            // First, because nginx before 1.23 passes on the first line alone.
+            Self::Proof(error) => [format!("DPoP algs=\"{algs}\", error=\"{error}\""), bearer, token],
+            _ => [bearer, token, format!("DPoP algs=\"{algs}\"{parameters}")],
+        };
+        for challenge in all {
             #[expect(clippy::expect_used, reason = "the descriptions are visible ASCII")]
             headers.append(WWW_AUTHENTICATE, HeaderValue::try_from(challenge).expect("a header's value"));
         }

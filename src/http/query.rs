@@ -11,6 +11,7 @@ use poem_openapi::types;
 use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::problem::Problem;
+use crate::foreign::TargetUrl;
 use crate::token::{Audience, Scope, ScopeToken};
 
 /// Never in a query, where logs and histories keep it (RFC 6750 §5.3).
@@ -59,6 +60,17 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
 struct Question {
     scope: Vec<ScopeToken>,
     audience: Option<Audience>,
+    method: Option<String>,
+    url: Option<TargetUrl>,
+}
+
+/// Longest method that a proxy may ask for, in bytes.
+const MAX_METHOD: usize = 32;
+
+/// A method (RFC 9110 §9.1): the characters of a token.
+fn method(text: &str) -> Option<String> {
+    let right = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    ((1..=MAX_METHOD).contains(&text.len()) && text.bytes().all(right)).then(|| text.to_owned())
 }
 
 fn question(uri: &Uri) -> Result<Question, Problem> {
@@ -86,11 +98,24 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
                 let expected = || Problem::bad(format!("audience must be {}", Audience::EXPECTED));
                 question.audience = Some(audience.ok_or_else(expected)?);
             }
+            Some("htm") if question.method.is_none() => {
+                let expected = || Problem::bad("htm must be the method of a request, such as GET");
+                question.method = Some(value.as_deref().and_then(method).ok_or_else(expected)?);
+            }
+            Some("htu") if question.url.is_none() => {
+                let expected = || Problem::bad("htu must be the URL of a request, with http or https");
+                question.url = Some(value.as_deref().and_then(TargetUrl::parse).ok_or_else(expected)?);
+            }
+            Some("htm" | "htu") => return Err(Problem::bad("htm and htu must be there at most once")),
             _ => {
                 refuse_credentials(uri)?;
-                return Err(Problem::bad("the query has an unknown or empty parameter; expected scope or audience"));
+                let expected = "the query has an unknown or empty parameter; expected scope, audience, htm or htu";
+                return Err(Problem::bad(expected));
             }
         }
+    }
+    if question.method.is_some() != question.url.is_some() {
+        return Err(Problem::bad("htm and htu must be there together"));
     }
     Ok(question)
 }
@@ -145,6 +170,58 @@ impl<'a> ApiExtractor<'a> for AskedAudience {
         _: ExtractParamOptions<Self::ParamType>,
     ) -> poem::Result<Self> {
         Ok(Self(question(request.uri())?.audience))
+    }
+}
+
+/// `htm`: the method of the request that a proof must be for.
+pub(super) struct AskedMethod(pub(super) Option<String>);
+
+impl<'a> ApiExtractor<'a> for AskedMethod {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(<String as types::Type>::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        Ok(Self(question(request.uri())?.method))
+    }
+}
+
+/// `htu`: the URL of the request that a proof must be for.
+pub(super) struct AskedUrl(pub(super) Option<TargetUrl>);
+
+impl<'a> ApiExtractor<'a> for AskedUrl {
+    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+
+    type ParamType = String;
+    type ParamRawType = String;
+
+    fn param_in() -> Option<MetaParamIn> {
+        Some(MetaParamIn::Query)
+    }
+
+    fn param_schema_ref() -> Option<MetaSchemaRef> {
+        Some(<String as types::Type>::schema_ref())
+    }
+
+    async fn from_request(
+        request: &'a Request,
+        _: &mut RequestBody,
+        _: ExtractParamOptions<Self::ParamType>,
+    ) -> poem::Result<Self> {
+        Ok(Self(question(request.uri())?.url))
     }
 }
 

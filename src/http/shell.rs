@@ -36,6 +36,8 @@ use crate::telemetry;
 /// The longest that a request may take from its head to its answer.
 const WHOLE: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// RFC 9449 §8.
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// What keeps a browser from making more of an answer than it is: no guess at its type,
 /// no word of where its links were found, nothing loaded or run.
@@ -124,7 +126,10 @@ impl Shell {
             Ok(Admitted::Answered(response)) => Ok(response),
             Err(problem) => Err(problem),
         };
-        let response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
+        let mut response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
+        if let Some(nonce) = context.nonce() {
+            response.headers_mut().insert(DPOP_NONCE, nonce);
+        }
         self.tell(&context, (&method, uri.path()), &response, begun.elapsed());
         (response, context)
     }

@@ -50,6 +50,9 @@ impl fmt::Display for Kid {
     }
 }
 
+/// HKDF's `info` before the `kid`, for the secret of a key's nonces.
+const NONCE: &[u8] = b"lingpai dpop nonce v1\0";
+
 /// What a signature is for. No two purposes share a secret or a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -105,6 +108,7 @@ pub struct Key {
     pair: Pair,
     public: UnparsedPublicKey<Vec<u8>>,
     sealing: [Sealing; Purpose::ALL.len()],
+    nonce_secret: hmac::Key,
     jwk: String,
 }
 
@@ -147,6 +151,7 @@ impl Key {
         };
         Ok(Self {
             sealing: [sealing(Purpose::Access)?, sealing(Purpose::Refresh)?, sealing(Purpose::Revocations)?],
+            nonce_secret: derived_secret(&parts.private_bytes, NONCE, &kid)?,
             public: parts.public,
             pair: parts.pair,
             jwk: serde_json::Value::from(jwk).to_string(),
@@ -171,6 +176,10 @@ impl Key {
     #[must_use]
     pub fn header(&self, purpose: Purpose) -> &str {
         &self.sealing(purpose).header
+    }
+
+    pub(super) fn nonce_secret(&self) -> &hmac::Key {
+        &self.nonce_secret
     }
 
     #[expect(clippy::indexing_slicing, reason = "there is a place for each purpose")]

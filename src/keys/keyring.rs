@@ -64,7 +64,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn is_retired(&self, longest_window: i64, now: Timestamp) -> bool {
+    pub(super) fn is_retired(&self, longest_window: i64, now: Timestamp) -> bool {
         self.until.is_some_and(|until| until.plus(longest_window) <= now)
     }
 }

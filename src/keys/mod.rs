@@ -18,6 +18,7 @@ mod key;
 mod keyring;
 mod lint;
 mod name;
+mod nonce;
 pub(crate) mod pem;
 mod rotation;
 

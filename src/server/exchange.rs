@@ -166,8 +166,8 @@ impl<E> Connection<E> {
         let version = request.version();
         let (local, remote) = (self.local.clone(), self.remote.clone());
         let mut request = poem::Request::from((request, local, remote, self.security.scheme()));
-        if let Security::Tls(Some(certificate)) = self.security {
-            request.extensions_mut().insert(certificate);
+        if let Security::Tls(Some(certificate)) = &self.security {
+            request.extensions_mut().insert(certificate.clone());
         }
         let leftover = has_body.then(|| leftover::track(&mut request, self.unread.clone()));
         let response = match refusal {

@@ -22,6 +22,8 @@ use crate::config::Listen;
 pub enum Listener {
     /// On an IP address.
     Tcp(TcpListener),
+    /// On an IP address, where clients are asked for a certificate.
+    Mtls(TcpListener),
     /// On a path, which is deleted with the listener if the listener created it.
     Unix(UnixListener, Option<MadePath>),
 }
@@ -38,7 +40,8 @@ impl Drop for MadePath {
 
 /// An accepted connection, with its remote and local address.
 pub(super) enum Accepted {
-    Tcp(TcpStream, LocalAddr, RemoteAddr),
+    /// By TCP, and whether a certificate is asked for.
+    Tcp(TcpStream, LocalAddr, RemoteAddr, bool),
     Unix(UnixStream, LocalAddr, RemoteAddr),
 }
 
@@ -159,14 +162,23 @@ impl Listener {
         }
     }
 
+    /// The same, where clients are asked for a certificate. A Unix socket speaks no TLS, so no one is asked.
+    #[must_use]
+    pub fn asking(self) -> Self {
+        match self {
+            Self::Tcp(listener) => Self::Mtls(listener),
+            other => other,
+        }
+    }
+
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp(listener) | Self::Mtls(listener) => {
                 let (stream, remote) = listener.accept().await?;
                 let local = LocalAddr(stream.local_addr()?.into());
                 // An answer is one small write, which Nagle's algorithm could delay.
                 let _ = stream.set_nodelay(true);
-                Ok(Accepted::Tcp(stream, local, RemoteAddr(remote.into())))
+                Ok(Accepted::Tcp(stream, local, RemoteAddr(remote.into()), matches!(self, Self::Mtls(_))))
             }
             Self::Unix(listener, _) => {
                 let (stream, remote) = listener.accept().await?;
@@ -180,7 +192,7 @@ impl Listener {
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(listener) => match listener.local_addr() {
+            Self::Tcp(listener) | Self::Mtls(listener) => match listener.local_addr() {
                 Ok(address) => write!(f, "http://{address}"),
                 Err(_) => f.write_str("an address"),
             },

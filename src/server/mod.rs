@@ -253,7 +253,7 @@ where
 {
     loop {
         match listener.accept().await {
-            Ok(Accepted::Tcp(stream, local, remote)) => {
+            Ok(Accepted::Tcp(stream, local, remote, asks)) => {
                 // The PROXY header will name the caller.
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
                 // One connection waits here; others wait in the kernel's accept queue, where they cost nothing.
@@ -265,7 +265,8 @@ where
                     let Some(slot) = serving.slots.enter(room, caller) else { continue };
                     Place::Entered(slot)
                 };
-                tokio::spawn(tcp(stream, local, remote, place, Arc::clone(&serving), graceful.watcher()));
+                let peer = (remote, asks);
+                tokio::spawn(tcp(stream, local, peer, place, Arc::clone(&serving), graceful.watcher()));
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
                 let Some(room) = serving.slots.room(None).await else { continue };
@@ -282,11 +283,11 @@ where
 }
 
 /// Handles what precedes HTTP on a TCP connection. A client that is too slow or
-/// sends something else gets no answer.
+/// sends something else gets no answer. `asks` says whether it is asked for a certificate.
 async fn tcp<E>(
     mut stream: TcpStream,
     local: LocalAddr,
-    mut remote: RemoteAddr,
+    (mut remote, asks): (RemoteAddr, bool),
     place: Place,
     serving: Arc<Serving<E>>,
     watcher: Watcher,
@@ -305,7 +306,7 @@ async fn tcp<E>(
             slot
         }
     };
-    let Some(acceptor) = serving.tls.as_deref().map(Tls::acceptor) else {
+    let Some(acceptor) = serving.tls.as_deref().map(|tls| tls.acceptor(asks)) else {
         return connection(stream, local, remote, Security::None, slot, serving, watcher).await;
     };
     // Boxed, so that a connection without TLS does not hold the memory for it.
@@ -336,14 +337,13 @@ enum Place {
 }
 
 /// How a connection is secured.
-#[derive(Clone, Copy)]
 enum Security {
     None,
     Tls(Option<ClientCertificate>),
 }
 
 impl Security {
-    fn scheme(self) -> Scheme {
+    fn scheme(&self) -> Scheme {
         match self {
             Self::None => Scheme::HTTP,
             Self::Tls(_) => Scheme::HTTPS,

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
-use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, UnixTime,
+};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{InconsistentKeys, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, InconsistentKeys, ServerConfig, ServerConnection, SignatureScheme,
+};
 use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode as _;
 use x509_cert::{Certificate, Version};
@@ -61,7 +65,6 @@ pub struct TlsFiles {
     cert: Zeroizing<Vec<u8>>,
     key: Zeroizing<Vec<u8>>,
     key_mode: u32,
-    client_ca: Option<Zeroizing<Vec<u8>>>,
 }
 
 impl TlsFiles {
@@ -70,18 +73,15 @@ impl TlsFiles {
     /// # Errors
     /// The file that cannot be read.
     pub fn read(paths: &config::Tls) -> Result<Self, TlsError> {
-        let client_ca = paths.client_ca.as_deref().map(read).transpose()?.map(|(bytes, _)| bytes);
         let ((cert, _), (key, key_mode)) = (read(&paths.cert)?, read(&paths.key)?);
-        Ok(Self { paths: paths.clone(), cert, key, key_mode, client_ca })
+        Ok(Self { paths: paths.clone(), cert, key, key_mode })
     }
 
     /// Returns the path and the bytes of each file, and whether it is a key that others can read.
     pub fn parts(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
-        let client_ca =
-            self.paths.client_ca.as_deref().zip(self.client_ca.as_ref()).map(|(path, pem)| (path, pem, false));
         let cert = (self.paths.cert.as_path(), &self.cert, false);
         let key = (self.paths.key.as_path(), &self.key, self.is_exposed());
-        [cert, key].into_iter().chain(client_ca).map(|(path, bytes, exposed)| (path, bytes.as_slice(), exposed))
+        [cert, key].into_iter().map(|(path, bytes, exposed)| (path, bytes.as_slice(), exposed))
     }
 
     fn is_exposed(&self) -> bool {
@@ -93,20 +93,6 @@ impl TlsFiles {
     pub fn warning(&self) -> Option<String> {
         let key = &self.paths.key;
         self.is_exposed().then(|| format!("{}: {}", key.display(), keys::exposed(key, self.key_mode)))
-    }
-
-    /// Returns the verifier of client certificates, if they are requested. They are optional.
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-        let (Some(path), Some(pem)) = (&self.paths.client_ca, &self.client_ca) else { return Ok(None) };
-        let mut roots = RootCertStore::empty();
-        for root in certificates(pem).map_err(|problem| TlsError::new(path, problem))? {
-            roots.add(root).map_err(|_| TlsError::new(path, "holds a certificate that cannot be used"))?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        let verifier = verifier.allow_unauthenticated().build();
-        verifier
-            .map(Some)
-            .map_err(|_| TlsError::new(path, "holds no certificate; expected -----BEGIN CERTIFICATE-----"))
     }
 
     /// Returns the identity to serve, if it is valid at `now`. `files` is a digest of the files, to detect
@@ -134,28 +120,89 @@ impl TlsFiles {
             }
             Err(_) => return Err(TlsError::new(cert, "holds a certificate that TLS clients cannot read")),
         }
-        let clients = self.verifier(&provider)?;
-        let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let versions = versions.map_err(|_| TlsError::new(cert, "cannot be used"))?;
-        let verified = match clients {
-            Some(verifier) => versions.with_client_cert_verifier(verifier),
-            None => versions.with_no_client_auth(),
-        };
-        let mut served = verified.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        served.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Identity { served: Arc::new(served), files, expires })
+        let resolver = Arc::new(SingleCertAndKey::from(certified));
+        let config = |asks| config(&provider, asks, Arc::clone(&resolver));
+        let configs = config(false).and_then(|served| Ok((served, config(true)?)));
+        let (served, asking) = configs.map_err(|_| TlsError::new(cert, "cannot be used"))?;
+        Ok(Identity { served, asking, files, expires })
+    }
+}
+
+/// How connections are secured that show the certificate of `resolver`.
+fn config(
+    provider: &Arc<CryptoProvider>,
+    asks: bool,
+    resolver: Arc<SingleCertAndKey>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let versions = ServerConfig::builder_with_provider(Arc::clone(provider)).with_safe_default_protocol_versions()?;
+    let verified = if asks {
+        versions.with_client_cert_verifier(Arc::new(AnyCertificate(provider.signature_verification_algorithms)))
+    } else {
+        versions.with_no_client_auth()
+    };
+    let mut config = verified.with_cert_resolver(resolver);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Takes any certificate whose key the client has proved to hold, and none too: who vouches for it is asked where a
+/// client authenticates by it (RFC 8705 §2), and nowhere of one that a token is bound to.
+#[derive(Debug)]
+struct AnyCertificate(WebPkiSupportedAlgorithms);
+
+impl ClientCertVerifier for AnyCertificate {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.0)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.0)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_schemes()
     }
 }
 
 /// Returns the certificate that the client of `connection` has proved to hold.
 pub(super) fn client_certificate(connection: &ServerConnection) -> Option<ClientCertificate> {
-    connection.peer_certificates()?.first().map(|leaf| ClientCertificate(sha256(leaf)))
+    let chain = connection.peer_certificates()?.iter().map(|one| one.as_ref().into());
+    ClientCertificate::new(chain, sha256)
 }
 
 /// A certificate with its key, ready to be served.
 #[derive(Debug)]
 pub struct Identity {
     served: Arc<ServerConfig>,
+    /// Where clients are asked for a certificate.
+    asking: Arc<ServerConfig>,
     files: [u8; 32],
     expires: Timestamp,
 }
@@ -188,8 +235,9 @@ impl Tls {
         now > self.0.load().expires
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.load().served))
+    pub(super) fn acceptor(&self, asks: bool) -> TlsAcceptor {
+        let identity = self.0.load();
+        TlsAcceptor::from(Arc::clone(if asks { &identity.asking } else { &identity.served }))
     }
 }
 

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use super::carried::Carried;
 use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
-use crate::foreign::{self, HeaderPolicy, KeySet, MaxAge, Rules, Unverified};
+use crate::foreign::{self, HeaderPolicy, KeySet, MaxAge, Proof, Rules, Unverified};
 use crate::revocation::Marks;
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
@@ -39,15 +40,19 @@ pub struct Call<'r> {
     pub now: Timestamp,
     /// Where it comes from.
     pub origin: Origin<'r>,
+    /// What proves who sends it.
+    pub carried: Carried<'r>,
     /// What the log will say of the call.
     pub notes: &'r Notes,
 }
 
-/// What the log says of a call, once it is known.
+/// What is known of a call on its way: what the log will say of it, and the proof that was found good.
 #[derive(Debug, Default)]
 pub struct Notes {
     client: OnceLock<ClientId>,
     denied: OnceLock<(&'static str, Option<String>)>,
+    proof: OnceLock<Proof>,
+    offers_nonce: OnceLock<()>,
 }
 
 impl Notes {
@@ -61,6 +66,24 @@ impl Notes {
     #[must_use]
     pub fn denied(&self) -> Option<(&'static str, Option<&str>)> {
         self.denied.get().map(|(word, value)| (*word, value.as_deref()))
+    }
+
+    /// Whether the answer is to carry a nonce for the next proof.
+    #[must_use]
+    pub fn offers_nonce(&self) -> bool {
+        self.offers_nonce.get().is_some()
+    }
+
+    pub(super) fn offer_nonce(&self) {
+        let _ = self.offers_nonce.set(());
+    }
+
+    pub(super) fn proof(&self) -> Option<&Proof> {
+        self.proof.get()
+    }
+
+    pub(super) fn keep_proof(&self, proof: Proof) -> &Proof {
+        self.proof.get_or_init(|| proof)
     }
 }
 
@@ -86,6 +109,7 @@ impl<'r> Call<'r> {
             ClientAuth::Secret(id, secret) => {
                 registry.authenticate(id, secret).ok_or_else(|| self.failed(self.why_not(id)))?
             }
+            ClientAuth::Certificate(id) => self.by_certificate(id).map_err(|why| self.failed(why))?,
             ClientAuth::Assertion(text) => self.by_assertion(text).map_err(|why| self.failed(why))?,
         };
         self.note_client(&client.id);
@@ -109,6 +133,16 @@ impl<'r> Call<'r> {
             Some(Err(wait)) => Denied::Limited(wait),
             _ => Denied::Client(why),
         }
+    }
+
+    /// The client `id`, if the certificate that the request carries is its own (RFC 8705 §2).
+    fn by_certificate(&self, id: &str) -> Result<&'r Client, Unauthenticated> {
+        let Snapshot { registry, client_roots, .. } = self.snapshot;
+        let certificate = self.carried.certificate.ok_or(Unauthenticated::NoCredentials)?;
+        let client = registry.named(id).ok_or(Unauthenticated::UnknownClient)?;
+        self.note_client(&client.id);
+        let is_own = client.accepts_certificate(certificate, client_roots.as_ref(), self.now);
+        if is_own { Ok(client) } else { Err(Unauthenticated::WrongCertificate) }
     }
 
     /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject. An unknown client, and

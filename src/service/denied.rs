@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::carried::Unproven;
 use crate::clients::{Ended, Refusal};
 use crate::foreign::Rejected;
 use crate::revocation;
@@ -20,6 +21,8 @@ pub enum Unauthenticated {
     Assertion(Rejected),
     /// The assertion is about somebody else than who signed it.
     AssertionSubject,
+    /// The certificate is none of the client's, or nobody whose word counts vouches for it.
+    WrongCertificate,
     /// The client has no keys to verify an assertion with.
     NoKeys,
 }
@@ -35,6 +38,7 @@ impl Unauthenticated {
             Self::Assertion(rejected) => rejected.word(),
             Self::AssertionSubject => "wrong_subject",
             Self::NoKeys => "no_keys",
+            Self::WrongCertificate => "wrong_certificate",
         }
     }
 }
@@ -66,6 +70,14 @@ pub enum Denied {
     OtherAudience,
     /// The token lacks a scope that was asked about.
     MissingScope(ScopeToken),
+    /// The sender is not proved, for this reason.
+    Unproven(Unproven),
+    /// The client's tokens must be bound to their sender, which they cannot be in this dialect.
+    BoundClient,
+    /// The token is bound to a proof and comes without, or comes with one and is not bound.
+    WrongScheme,
+    /// The token is bound to another key or certificate than the sender's.
+    OtherSender,
     /// No token could be issued.
     Mint(MintError),
 }
@@ -87,6 +99,10 @@ impl Denied {
             Self::OtherClient => "other_client",
             Self::OtherAudience => "other_audience",
             Self::MissingScope(_) => "missing_scope",
+            Self::Unproven(why) => why.word(),
+            Self::BoundClient => "sender_constrained",
+            Self::WrongScheme => "wrong_scheme",
+            Self::OtherSender => "other_sender",
             Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",
             Self::Mint(MintError::NoRandomness) => "no_randomness",

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
-use super::{Call, Notes, Origin, State};
+use super::{Call, Carried, Notes, Origin, State};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Overrides};
 use crate::crypto::effort;
@@ -45,7 +45,14 @@ impl Service {
     pub(super) fn cost<T>(&self, now: i64, ask: impl FnOnce(Call<'_>) -> T) -> (T, usize) {
         let (snapshot, notes) = (self.state.snapshot(), Notes::default());
         let origin = Origin { request_id: "1", address: "unix", prefix: None };
-        let call = Call { state: &self.state, snapshot: &snapshot, now: at(now), origin, notes: &notes };
+        let call = Call {
+            state: &self.state,
+            snapshot: &snapshot,
+            now: at(now),
+            origin,
+            carried: Carried::default(),
+            notes: &notes,
+        };
         effort::of(|| ask(call))
     }
 
@@ -64,6 +71,7 @@ impl Service {
         let client = snapshot.registry.named("orders").unwrap();
         Session {
             id: None,
+            sender: None,
             dialect: Dialect::OAuth2,
             client: client.id.clone(),
             subject: (&client.id).into(),

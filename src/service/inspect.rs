@@ -2,11 +2,12 @@
 
 use super::Call;
 use super::call::compact;
+use super::carried::{Target, Unproven};
 use super::denied::Denied;
 use super::renderings::{Rendered, Renderings};
 use crate::clients::{Client, admit};
 use crate::telemetry::Event;
-use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, MAX_TOKEN, Rejection, ScopeToken};
+use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, MAX_TOKEN, Rejection, ScopeToken, Sender};
 
 /// An access token that is good now.
 pub struct Inspected<'s> {
@@ -14,6 +15,17 @@ pub struct Inspected<'s> {
     issuer: &'s str,
     /// Whether no signature was checked for it.
     was_known: bool,
+}
+
+/// What is asked about an access token.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q> {
+    /// The request for which it is presented by `DPoP`; None if it came as a bearer's.
+    pub target: Option<Target<'q>>,
+    /// Whom it must be for.
+    pub audience: Option<&'q Audience>,
+    /// What it must allow.
+    pub scope: &'q [ScopeToken],
 }
 
 /// What claims and answers take in memory, in units of the claims' JSON: many small pieces of it.
@@ -51,30 +63,43 @@ impl<'s> Call<'s> {
         Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_known })
     }
 
-    /// The access token `text`, if it is good, for `audience` and has every scope token of `scope`.
+    /// The access token `text`, if it is good, comes from its sender, is for the audience and has every scope token.
     ///
     /// # Errors
-    /// Why the token is not accepted; the audience speaks before the scope.
-    pub fn check(
-        &self,
-        text: &str,
-        audience: Option<&Audience>,
-        scope: &[ScopeToken],
-    ) -> Result<Inspected<'s>, Denied> {
-        self.checked(text, audience, scope).map_err(|denied| self.note(denied))
+    /// Why the token is not accepted: itself, then its sender, its audience, its scope; at last a proof that was seen.
+    pub fn check(&self, text: &str, question: Question<'_>) -> Result<Inspected<'s>, Denied> {
+        self.checked(text, question).map_err(|denied| self.note(denied))
     }
 
-    fn checked(&self, text: &str, audience: Option<&Audience>, scope: &[ScopeToken]) -> Result<Inspected<'s>, Denied> {
+    fn checked(&self, text: &str, question: Question<'_>) -> Result<Inspected<'s>, Denied> {
+        let Question { target, audience, scope } = question;
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
+        self.check_sender(text, claims, target)?;
         if audience.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
             return Err(Denied::OtherAudience);
         }
         if let Some(missing) = scope.iter().find(|token| !claims.scope.contains(token.as_str())) {
             return Err(Denied::MissingScope(missing.clone()));
         }
+        self.enter_proof(&claims.client)?;
         self.state.metrics.token(Event::Verified, Dialect::Native.name());
         Ok(inspected)
+    }
+
+    /// Refuses the token `text`, which says `claims`, unless it comes from the sender that it is bound to.
+    fn check_sender(&self, text: &str, claims: &AccessClaims, target: Option<Target<'_>>) -> Result<(), Denied> {
+        let (how, thumbprint) = claims.confirmation.map(|one| (one.sender, one.thumbprint)).unzip();
+        let shown = match (how, target) {
+            (None, None) => return Ok(()),
+            (Some(Sender::Mtls), None) => self.carried.certificate_thumbprint(),
+            (Some(Sender::Dpop), Some(target)) => match self.prove(target, Some(text))? {
+                Some(proof) => Some(proof.thumbprint),
+                None => return Err(self.unproven(Unproven::NoProof)),
+            },
+            (None | Some(Sender::Mtls), Some(_)) | (Some(Sender::Dpop), None) => return Err(Denied::WrongScheme),
+        };
+        if shown == thumbprint { Ok(()) } else { Err(Denied::OtherSender) }
     }
 
     /// The access token `text`, if it is good, and was issued to `client` or is for an audience that `client` serves.

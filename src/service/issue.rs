@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
-use crate::token::{self, Access, Audience, Grant, MintError, Pair, Scope, Session, SessionId};
+use crate::token::{self, Access, Audience, Confirmation, Grant, MintError, Pair, Scope, Sender, Session, SessionId};
 
 /// What a grant decided to issue.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub struct Issued<'s> {
     pub refresh: Option<String>,
     /// When the access token expires, as `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub expire: String,
+    /// How the access token is bound to its sender, if it is.
+    pub sender: Option<Sender>,
     decision: Decision<'s>,
 }
 
@@ -62,14 +64,23 @@ impl Decision<'_> {
         }
     }
 
-    fn grant(&self) -> Grant<'_> {
+    /// The session remembers that it is bound, and how.
+    fn bind(&mut self, sender: Sender) {
         match self {
+            Self::Begin(_, session, _) => session.sender = Some(sender),
+            Self::Renew(renewal) => renewal.session.sender = Some(sender),
+        }
+    }
+
+    fn grant(&self, confirmation: Option<Confirmation>) -> Grant<'_> {
+        let grant = match self {
             Self::Begin(client, session, _) => {
                 let access_lifetime = session.lifetime.unwrap_or(client.lifetimes.access);
                 Grant::whole(session, client.algorithm, access_lifetime, client.lifetimes.refresh)
             }
             Self::Renew(renewal) => renewal.grant(),
-        }
+        };
+        Grant { confirmation, ..grant }
     }
 
     fn has_refresh(&self) -> bool {
@@ -86,23 +97,30 @@ impl Decision<'_> {
 }
 
 impl<'s> Call<'s> {
-    /// Issues what was decided, within the client's rate, and records it.
+    /// Issues what was decided, bound to its sender and within the client's rate, and records it.
     ///
     /// # Errors
-    /// [`Denied::Limited`], [`Denied::Mint`].
+    /// [`Denied::Unproven`], [`Denied::BoundClient`], [`Denied::Limited`], [`Denied::Mint`].
     pub fn issue(&self, mut decision: Decision<'s>) -> Result<Issued<'s>, Denied> {
         if let Decision::Begin(_, session, _) = &mut decision {
             self.name(session)?;
         }
+        let confirmation = self.confirmation(decision.client(), decision.session())?;
+        let sender = confirmation.map(|confirmation| confirmation.sender);
+        if let Some(sender) = sender {
+            decision.bind(sender);
+        }
         let (keys, issuer) = (&self.snapshot.keys, &self.snapshot.issuer);
-        let (session, grant) = (decision.session(), decision.grant());
+        let (session, grant) = (decision.session(), decision.grant(confirmation));
         let mint = || {
-            Ok(if decision.has_refresh() {
+            let minted = if decision.has_refresh() {
                 let Pair { access, refresh, expires, id, kid } = token::mint(keys, issuer, session, &grant, self.now)?;
                 (Access { token: access, expires, id, kid }, Some(refresh))
             } else {
                 (token::mint_access(keys, issuer, session, &grant, self.now)?, None)
-            })
+            };
+            self.enter_proof(&session.client)?;
+            Ok(minted)
         };
         let (access, refresh) = match &decision.client().limiter {
             Some(limiter) => limiter.run(Denied::Limited, mint),
@@ -110,7 +128,7 @@ impl<'s> Call<'s> {
         }?;
         let expire = access.expires.iso_millis();
         self.record(decision.event(), session, &grant, &access, &expire);
-        Ok(Issued { access, refresh, expire, decision })
+        Ok(Issued { access, refresh, expire, sender, decision })
     }
 
     /// Gives a session that begins its id, where sessions have one and it was not given that of another.
@@ -137,6 +155,7 @@ impl<'s> Call<'s> {
                 id: &access.id,
                 kid: access.kid.as_str(),
                 expires: expire,
+                sender: session.sender.map(Sender::name),
             },
         );
     }

@@ -2,11 +2,12 @@
 //! forget.
 //!
 //! A [`Call`] is one request on its way through this room: [`Call::authenticate`] says which client
-//! asks, [`Call::issue`] limits, mints and records, [`Call::inspect`] looks a token up or verifies
+//! asks, [`Call::prove`] who sends the request, [`Call::issue`] limits, mints and records, [`Call::inspect`] looks a token up or verifies
 //! it. A refusal is [`Denied`]. No HTTP may enter: how a request was written, and what an answer
 //! looks like, is the dialect's.
 
 mod call;
+mod carried;
 #[cfg(test)]
 mod costs;
 mod denied;
@@ -17,13 +18,15 @@ mod inspect;
 mod issue;
 mod publish;
 mod renderings;
+mod sender;
 mod snapshot;
 mod state;
 
 pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
+pub use carried::{At, Carried, ProofField, Target, Unproven};
 pub use denied::{Denied, Unauthenticated};
 pub use documents::Documents;
-pub use inspect::Inspected;
+pub use inspect::{Inspected, Question};
 pub use issue::{Decision, Issued};
 pub use publish::{LIST_MAX_AGE, Unpublished};
 pub use renderings::{Rendered, Renderings};

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::clients::{Rate, Registry};
+use crate::clients::{ClientRoots, Rate, Registry};
 use crate::clock::Timestamp;
-use crate::config::Forwarding;
+use crate::config::{Forwarding, Nonces};
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
@@ -21,6 +21,12 @@ pub struct Snapshot {
     pub jwks_max_age: i64,
     /// Who may ask for what.
     pub registry: Registry,
+    /// Who vouches for clients' certificates, if somebody does.
+    pub client_roots: Option<ClientRoots>,
+    /// The URL at which clients are asked for a certificate, if they are.
+    pub mtls_url: Option<String>,
+    /// Whether proofs need a nonce.
+    pub nonces: Nonces,
     /// The keys and their schedule.
     pub keys: KeyRing,
     /// Whether new sessions get an id, by which they can be ended.
@@ -81,6 +87,9 @@ impl Snapshot {
             leeway: 0,
             jwks_max_age: 0,
             registry: Registry::default(),
+            client_roots: None,
+            mtls_url: None,
+            nonces: Nonces::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
             has_session_ids: false,
             publishes_revocations: false,

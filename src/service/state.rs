@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arc_swap::{ArcSwap, ArcSwapOption};
 
 use super::Snapshot;
-use crate::clients::FailureLimiter;
+use crate::clients::{FailureLimiter, ReplayTable};
 use crate::clock::{Clock, Timestamp};
 use crate::revocation::{Kind, MAX_SIGNED, Marks, Revocations};
 use crate::telemetry::Metrics;
@@ -51,6 +51,8 @@ pub struct State {
     draining: AtomicBool,
     /// Failed client authentications, by address prefix.
     pub(super) failures: FailureLimiter,
+    /// Proofs that were seen.
+    pub(super) proofs: ReplayTable,
     /// Counters of everything, for the ops listener.
     pub metrics: Metrics,
 }
@@ -70,6 +72,7 @@ impl State {
             pending: ArcSwap::default(),
             draining: AtomicBool::new(false),
             failures: FailureLimiter::default(),
+            proofs: ReplayTable::default(),
             metrics,
         }
     }

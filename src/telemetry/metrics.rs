@@ -27,6 +27,7 @@ pub struct Metrics {
     tokens: IntCounterVec,
     refusals: IntCounterVec,
     lookups: IntCounterVec,
+    proofs: IntCounterVec,
     shed: IntCounter,
     handshake_failures: IntCounterVec,
     log_lines_dropped: IntGauge,
@@ -82,6 +83,10 @@ impl Default for Metrics {
             "lingpai_tls_handshake_failures_total",
             "TLS handshakes that failed, by the reason that the log has.",
         );
+        let proofs = Opts::new(
+            "lingpai_dpop_proofs_total",
+            "DPoP proofs by what became of them: accepted, refused, nonce_needed, replayed, limited (no room for the client).",
+        );
         let keys = Opts::new("lingpai_keys", "Keys by what they do now.");
         let reload_failures = Opts::new(
             "lingpai_reload_failures_total",
@@ -97,6 +102,7 @@ impl Default for Metrics {
             tokens: registered(&registry, IntCounterVec::new(tokens, &["event", "dialect"])),
             refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
             lookups: registered(&registry, IntCounterVec::new(lookups, &["result"])),
+            proofs: registered(&registry, IntCounterVec::new(proofs, &["result"])),
             shed: counter(
                 "lingpai_requests_shed_total",
                 "Requests that were refused with 503 because more came than could be answered; counted nowhere else.",
@@ -132,6 +138,9 @@ impl Default for Metrics {
         metrics.reload_successful.set(1);
         for part in RELOAD_PARTS {
             metrics.reload_failures.with_label_values(&[part]);
+        }
+        for result in ["accepted", "refused", "nonce_needed", "replayed", "limited"] {
+            metrics.proofs.with_label_values(&[result]);
         }
         for event in [Event::Issued, Event::Refreshed, Event::Verified] {
             for dialect in ["native", "oauth2"] {
@@ -177,6 +186,11 @@ impl Metrics {
     /// Counts a lookup in the cache of verified tokens.
     pub fn looked_up(&self, found: bool) {
         self.lookups.with_label_values(&[if found { "hit" } else { "miss" }]).inc();
+    }
+
+    /// Counts what became of a proof.
+    pub fn proof(&self, result: &'static str) {
+        self.proofs.with_label_values(&[result]).inc();
     }
 
     /// Counts a request refused because of overload.

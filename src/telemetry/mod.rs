@@ -204,13 +204,17 @@ pub struct Issued<'a> {
     pub kid: &'a str,
     /// `exp`, in RFC 3339.
     pub expires: &'a str,
+    /// How it is bound to its sender, if it is: `dpop` or `mtls`.
+    pub sender: Option<&'a str>,
 }
 
 /// Logs issued tokens.
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
-    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
+    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires, sender } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
-    tracing::info!(target: AUDIT, request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
+    tracing::info!(
+        target: AUDIT, request_id, event, client, subject, scope, audience, jti, kid, expires, sender, address, "token"
+    );
 }
 
 #[cfg(test)]

@@ -12,7 +12,10 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize as DeserializeDerive, Serialize};
 
 use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
-use super::{Audiences, ClaimValue, ClientId, Dialect, ExtraClaims, Grant, Scalar, Scope, Session, SessionId, Subject};
+use super::{
+    Audiences, ClaimValue, ClientId, Confirmation, Dialect, ExtraClaims, Grant, Scalar, Scope, Sender, Session,
+    SessionId, Subject,
+};
 use crate::clock::Timestamp;
 
 /// What an access token says (RFC 9068 §2.2).
@@ -36,6 +39,8 @@ pub struct AccessClaims {
     pub scope: Scope,
     /// The session that it is of, if it says so: `sid`.
     pub session: Option<SessionId>,
+    /// Whose key its bearer must prove to hold: `cnf`.
+    pub confirmation: Option<Confirmation>,
     /// Every other claim.
     pub extra: ExtraClaims,
 }
@@ -79,6 +84,9 @@ impl Serialize for NewAccess<'_> {
         if let Some(id) = &self.session.id {
             map.serialize_entry("sid", id)?;
         }
+        if let Some(confirmation) = &self.grant.confirmation {
+            map.serialize_entry("cnf", confirmation)?;
+        }
         for (name, value) in self.grant.claims.iter() {
             map.serialize_entry(name, value)?;
         }
@@ -108,6 +116,8 @@ pub(super) struct WireRefresh<'a> {
     claims: Option<Cow<'a, ExtraClaims>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     lifetime: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    sender: Option<Sender>,
     session_start: Timestamp,
     session_end: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
@@ -131,6 +141,7 @@ impl<'a> WireRefresh<'a> {
             scope: (!session.scope.is_empty()).then_some(Cow::Borrowed(&session.scope)),
             claims: (!session.claims.is_empty()).then_some(Cow::Borrowed(&session.claims)),
             lifetime: session.lifetime,
+            sender: session.sender,
             session_start: session.start,
             session_end: session.end,
             sid: session.id.as_ref().map(Cow::Borrowed),
@@ -152,6 +163,8 @@ impl RefreshClaims {
         let right = wire.v == VERSION
             && wire.iss == issuer
             && is_id(&wire.jti)
+            // Natively no session is bound.
+            && (wire.sender.is_none() || dialect == Dialect::OAuth2)
             && wire.lifetime.is_none_or(|seconds| (1..=ACCESS_CAP).contains(&seconds))
             && within(wire.iat, wire.exp, REFRESH_CAP)
             && within(wire.session_start, wire.session_end, SESSION_CAP)
@@ -172,6 +185,7 @@ impl RefreshClaims {
                 audience: wire.aud.into_owned(),
                 claims: wire.claims.map(Cow::into_owned).unwrap_or_default(),
                 lifetime: wire.lifetime,
+                sender: wire.sender,
                 start: wire.session_start,
                 end: wire.session_end,
             },
@@ -217,7 +231,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AccessClaims, A::Error> {
         let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Cow<str>>, None, None, None, None);
-        let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Cow<str>>, None, None);
+        let (mut nbf, mut jti, mut client_id, mut scope, mut cnf) = (None, None::<Cow<str>>, None, None, None);
         let (mut session, mut extra) = (None, ExtraClaims::default());
         while let Some(name) = members.next_key::<Cow<str>>()? {
             match &*name {
@@ -230,9 +244,9 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 "jti" => once(&mut jti, &mut members)?,
                 "client_id" => once(&mut client_id, &mut members)?,
                 "scope" => once(&mut scope, &mut members)?,
-                // Who acts for the subject (RFC 8693 §4.1), whose key must be shown (RFC 7800 §3.1): refused for as
-                // long as nothing here obeys them.
-                "act" | "cnf" => return Err(de::Error::custom("a claim that is not enforced")),
+                "cnf" => once(&mut cnf, &mut members)?,
+                // Who acts for the subject (RFC 8693 §4.1): refused for as long as nothing here obeys it.
+                "act" => return Err(de::Error::custom("a claim that is not enforced")),
                 // One of another shape than this service writes is an extra claim.
                 "sid" => {
                     let value = members.next_value()?;
@@ -269,6 +283,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
             client: required(client_id, "client_id")?,
             scope: scope.unwrap_or_default(),
             session,
+            confirmation: cnf,
             extra,
         })
     }

@@ -9,6 +9,7 @@
 
 mod cache;
 mod claims;
+mod confirmation;
 mod extra;
 mod limits;
 mod mint;
@@ -20,6 +21,7 @@ mod verify;
 
 pub use cache::{Cache, Fingerprint, Hit};
 pub use claims::{AccessClaims, RefreshClaims};
+pub use confirmation::{Confirmation, Sender, Thumbprint};
 pub use extra::{ClaimValue, ExtraClaims, RESERVED, Scalar};
 pub use limits::{ACCESS_CAP, LEEWAY_CAP, MAX_TOKEN, REFRESH_CAP, SESSION_CAP};
 pub use mint::{Access, MintError, Pair, mint, mint_access};

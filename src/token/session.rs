@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, ClientId, ExtraClaims, Scope, SessionId, Subject};
+use super::{Audiences, ClientId, Confirmation, ExtraClaims, Scope, Sender, SessionId, Subject};
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
@@ -55,6 +55,8 @@ pub struct Session {
     pub claims: ExtraClaims,
     /// The access lifetime that was asked for, in seconds, if one was.
     pub lifetime: Option<i64>,
+    /// How its tokens are bound to their sender, if they are. By which key each access token says.
+    pub sender: Option<Sender>,
     /// When the session began.
     pub start: Timestamp,
     /// When it ends, without leeway.
@@ -70,6 +72,8 @@ pub struct Grant<'s> {
     pub audience: Cow<'s, Audiences>,
     /// Its extra claims.
     pub claims: Cow<'s, ExtraClaims>,
+    /// Whom it is bound to.
+    pub confirmation: Option<Confirmation>,
     /// What it is signed with.
     pub algorithm: Alg,
     /// Seconds that it lives, at most.
@@ -86,6 +90,7 @@ impl<'s> Grant<'s> {
             scope: Cow::Borrowed(&session.scope),
             audience: Cow::Borrowed(&session.audience),
             claims: Cow::Borrowed(&session.claims),
+            confirmation: None,
             algorithm,
             access_lifetime,
             refresh_lifetime,

@@ -29,7 +29,9 @@ pub const UNAUTHORIZED: &str = r#"{"name":"Unauthorized","message":"authenticati
 /// How POST asks for credentials.
 pub const BASIC: [&str; 1] = [r#"Basic realm="lingpai", charset="UTF-8""#];
 /// How GET and PUT ask for a token that was not presented.
-pub const TOKEN: [&str; 2] = [r#"Bearer realm="lingpai""#, r#"Token realm="lingpai""#];
+pub const TOKEN: [&str; 3] = [r#"Bearer realm="lingpai""#, r#"Token realm="lingpai""#, DPOP];
+/// How they ask for a token that is bound to a key.
+pub const DPOP: &str = r#"DPoP algs="ES256 EdDSA Ed25519 PS256 RS256""#;
 
 /// The configuration of most tests, with one passage of it replaced.
 pub fn edited(from: &str, to: &str) -> String {
@@ -94,7 +96,7 @@ impl TestApp {
     }
 
     /// The same with these files beside the configuration.
-    pub fn with_files(config: &str, keys: &[&str], files: &[(&str, &str)]) -> Self {
+    pub fn with_files(config: &str, keys: &[&str], files: &[(&str, Vec<u8>)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in files {
             std::fs::write(folder.path().join(name), content).unwrap();
@@ -374,8 +376,8 @@ impl Answer {
     #[track_caller]
     pub fn assert_invalid_token(&self, description: Option<&str>) -> &Self {
         let described = description.map_or(String::new(), |text| format!(", error_description=\"{text}\""));
-        let challenge = |scheme| format!("{scheme} realm=\"lingpai\", error=\"invalid_token\"{described}");
-        self.assert_unauthorized(&[&challenge("Bearer"), &challenge("Token")])
+        let challenges = TOKEN.map(|scheme| format!("{scheme}, error=\"invalid_token\"{described}"));
+        self.assert_unauthorized(&challenges.each_ref().map(String::as_str))
     }
 }
 

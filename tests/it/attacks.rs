@@ -705,7 +705,7 @@ fn access_claims_of_another_shape_are_refused() {
     for value in no_times() {
         add("nbf", &value);
     }
-    // Whatever the value, even none: nobody here enforces them.
+    // Whatever the value, even none: nobody here enforces them. Of `cnf` these are no values.
     for name in ["cnf", "act", "may_act", "nonce", "events", "c\\u006ef"] {
         for value in ["null", "{}", "\"a\"", "true", r#"{"jkt":"AAAA"}"#, "[]"] {
             add(name, value);

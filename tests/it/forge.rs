@@ -43,10 +43,16 @@ pub struct Forge {
     /// The public key as ring gives it: a point, or DER.
     pub public: Vec<u8>,
     pub refresh_secret: Vec<u8>,
+    private: Vec<u8>,
     pair: Pair,
 }
 
 impl Forge {
+    /// The secret of another purpose: HKDF's `info` is this label and the `kid`.
+    pub fn derive(&self, label: &str) -> Vec<u8> {
+        derive(&self.private, label, &self.kid)
+    }
+
     /// One for each of [`KEYS`].
     pub fn all() -> [Self; 3] {
         KEYS.map(|name| Self::load(&vectors("keys").join(name)))
@@ -92,8 +98,8 @@ impl Forge {
             }
         };
         let kid = b64(digest::digest(&digest::SHA256, jwk.as_bytes()).as_ref());
-        let refresh_secret = derive(&private, &kid);
-        Self { alg, kid, pkcs8: der.to_vec(), jwk, public, refresh_secret, pair }
+        let refresh_secret = derive(&private, "lingpai refresh v1\0", &kid);
+        Self { alg, kid, pkcs8: der.to_vec(), jwk, public, refresh_secret, private, pair }
     }
 
     /// What stands in the header of a right token: `alg`, `kid` and `typ`.
@@ -152,10 +158,10 @@ impl Forge {
     }
 }
 
-/// The secret of refresh tokens, by the letter of RFC 5869 with an empty salt.
-fn derive(private: &[u8], kid: &str) -> Vec<u8> {
+/// The secret of one purpose, by the letter of RFC 5869 with an empty salt.
+fn derive(private: &[u8], label: &str, kid: &str) -> Vec<u8> {
     let extracted = mac(&[0; 32], private);
-    mac(&extracted, format!("lingpai refresh v1\0{kid}\u{1}").as_bytes())
+    mac(&extracted, format!("{label}{kid}\u{1}").as_bytes())
 }
 
 /// HMAC with SHA-256.

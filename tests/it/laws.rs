@@ -62,6 +62,7 @@ prop_compose! {
             audience: Audiences::collect(audience.iter().map(|one| Audience::parse(one).unwrap())).unwrap(),
             claims,
             lifetime,
+            sender: None,
             start: Timestamp::from_unix(start),
             end: Timestamp::from_unix(start + lives),
         }
@@ -315,6 +316,7 @@ proptest! {
             audience: Audiences::collect(start.audience.iter().map(|one| Audience::parse(one).unwrap())).unwrap(),
             claims: serde_json::from_value(claims.into()).unwrap(),
             lifetime,
+            sender: None,
             start: now,
             end: now.plus(start.lifetimes[2]),
         };

@@ -504,6 +504,7 @@ fn metadata() {
         "grant_types_supported": ["client_credentials", "refresh_token"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"],
         "service_documentation": format!("{ISSUER}/docs"),
     });
     assert_eq!((answer.status, answer.json()), (200, expected.clone()));

@@ -357,7 +357,7 @@ fn pages_of_other_origins() {
     let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
     let answer = app.send("POST", "/token", &[origin], "");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
-    assert!(answer.header("access-control-expose-headers").unwrap().contains("retry-after"));
+    assert!(answer.header("access-control-expose-headers").unwrap().contains("dpop-nonce, retry-after"));
     assert_eq!((answer.header("vary"), answer.header("access-control-allow-credentials")), (Some("origin"), None));
     // Errors may be read, too.
     let refused = app.send("GET", "/token", &[origin], "");
@@ -367,7 +367,7 @@ fn pages_of_other_origins() {
     let answer = app.send("OPTIONS", "/token", &preflight, "");
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (204, Some("https://app.example.com")));
     assert_eq!(answer.header("access-control-allow-methods"), answer.header("allow"));
-    let sent = "authorization, content-type, x-request-id, traceparent, tracestate, baggage";
+    let sent = "authorization, content-type, dpop, x-request-id, traceparent, tracestate, baggage";
     assert_eq!(answer.header("access-control-allow-headers"), Some(sent));
     assert_eq!(answer.header("access-control-max-age"), Some("600"));
 

@@ -25,7 +25,7 @@ fn listed() -> String {
 
 /// A service with an empty list.
 fn service() -> TestApp {
-    TestApp::with_files(&listed(), &[KEY], &[("revoked", "")])
+    TestApp::with_files(&listed(), &[KEY], &[("revoked", Vec::new())])
 }
 
 fn append(app: &TestApp, text: &str) {
@@ -402,7 +402,7 @@ fn what_editors_write() {
 /// "A file, or a folder of files."
 #[test]
 fn a_folder_of_files() {
-    let app = TestApp::with_files(&listed(), &[KEY], &[("revoked", "")]);
+    let app = TestApp::with_files(&listed(), &[KEY], &[("revoked", Vec::new())]);
     let folder = app.folder.path().join("revoked");
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
@@ -654,7 +654,7 @@ fn many_may_revoke_at_once() {
 /// A service that publishes its list, and the list that everybody may read there.
 fn publishing() -> TestApp {
     let config = listed().replacen("path = \"revoked\"", "path = \"revoked\"\npublish = true", 1);
-    TestApp::with_files(&config, &[KEY], &[("revoked", "")])
+    TestApp::with_files(&config, &[KEY], &[("revoked", Vec::new())])
 }
 
 fn published(app: &TestApp, headers: &[&str]) -> Answer {

@@ -176,10 +176,13 @@ fn an_address_stands_once() {
     home.write("lingpai.toml", &(standard() + "[ops]\nlisten = \"127.0.0.1:18080\""));
     for command in ["serve", "check"] {
         let ran = home.run(&[command, "--listen", "127.0.0.1:18080"]);
-        ran.assert_refused(2, &["127.0.0.1:18080 appears twice in `listen` and `ops.listen`"]);
+        ran.assert_refused(2, &["127.0.0.1:18080 appears twice in `listen`, `ops.listen` and `mtls.listen`"]);
         for address in [":18080", "localhost:18080", "0.0.0.0:18080"] {
             let ran = home.run(&[command, "--listen", address]);
-            ran.assert_refused(2, &[&format!("{address} and 127.0.0.1:18080 overlap in `listen` and `ops.listen`")]);
+            ran.assert_refused(
+                2,
+                &[&format!("{address} and 127.0.0.1:18080 overlap in `listen`, `ops.listen` and `mtls.listen`")],
+            );
         }
     }
 }

@@ -177,7 +177,11 @@ fn explain_foreign(rejected: Rejected) -> &'static str {
         | Rejected::Expired
         | Rejected::MaxAge
         | Rejected::NotYetValid
-        | Rejected::WrongAudience => "its claims have another shape than this version reads",
+        | Rejected::WrongAudience
+        | Rejected::BadKey
+        | Rejected::WrongMethod
+        | Rejected::WrongUrl
+        | Rejected::WrongTokenHash => "its claims have another shape than this version reads",
     }
 }
 

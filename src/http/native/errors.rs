@@ -2,7 +2,7 @@
 
 use crate::clients::{Ended, Refusal};
 use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
-use crate::service::Denied;
+use crate::service::{Denied, Unproven};
 use crate::token::{MAX_TOKEN, MintError, Rejection};
 
 impl From<Denied> for Problem {
@@ -21,9 +21,17 @@ impl From<Denied> for Problem {
             Denied::Malformed
             | Denied::OtherDialect
             | Denied::OtherClient
+            | Denied::WrongScheme
+            | Denied::OtherSender
             | Denied::Token(_)
             | Denied::Revoked(_)
             | Denied::Session(_) => invalid_token(None),
+            Denied::Unproven(Unproven::Nonce) => Self::Unauthorized(Challenge::Proof("use_dpop_nonce"), word),
+            Denied::Unproven(_) => Self::Unauthorized(Challenge::Proof("invalid_dpop_proof"), word),
+            Denied::BoundClient => {
+                let message = "this client's tokens are bound to their sender; get them at /oauth2/token";
+                Self::Forbidden(message.to_owned(), None)
+            }
             // No grant of this dialect needs to be allowed.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {

@@ -14,10 +14,10 @@ use super::body::JsonBody;
 use super::context::RequestContext;
 use super::credentials::{BasicAuth, Presented};
 use super::problem::{Failure, WithBody, WithQuestion};
-use super::query::{AskedAudience, AskedScope};
+use super::query::{AskedAudience, AskedMethod, AskedScope, AskedUrl};
 use super::reply::Reply;
 use crate::grants::{self, NativeCreate, NativeRefresh};
-use crate::service::{Rendered, State};
+use crate::service::{At, Question, Rendered, State, Target};
 use crate::token::{AccessClaims, Dialect};
 
 use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
@@ -56,6 +56,7 @@ impl Native {
         header: BasicAuth,
         context: Data<&RequestContext>,
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
+        context.refuse_proof()?;
         let call = context.call(&self.state);
         let (auth, order) = body.0.authenticated_by(header)?;
         let client = call.authenticate(&auth)?;
@@ -66,7 +67,9 @@ impl Native {
     /// Inspect a token
     ///
     /// Describes the access token in the `Authorization` header, if it is valid; with `scope` and `audience` also
-    /// answers whether it allows that and is for them. Without `audience`, tokens meant for others are accepted too.
+    /// answers whether it allows that and is for them. Without `audience`, tokens meant for others are accepted too. A
+    /// token that is bound to a key comes as `Authorization: DPoP`, beside a proof in `DPoP` (RFC 9449) for this very
+    /// request, or for the one that `htm` and `htu` name.
     #[oai(path = "/token", method = "get", operation_id = "inspectToken")]
     async fn inspect(
         &self,
@@ -74,11 +77,21 @@ impl Native {
         scope: AskedScope,
         /// Whom the access token must be for, else 401.
         audience: AskedAudience,
+        /// The method of the request that a proof must be for, for a proxy that asks; beside `htu`.
+        htm: AskedMethod,
+        /// The URL of the request that a proof must be for, as the proxy received it; beside `htm`.
+        htu: AskedUrl,
         presented: Presented<'_>,
         context: Data<&RequestContext>,
     ) -> Result<Reply<TokenInfo>, Failure<WithQuestion>> {
         let call = context.call(&self.state);
-        let inspected = call.check(presented.token()?, audience.0.as_ref(), &scope.0)?;
+        let (token, is_proved) = presented.access_token()?;
+        let target = match (&htm.0, &htu.0) {
+            (Some(method), Some(url)) => Target { method, at: At::Url(url) },
+            _ => Target { method: context.method(), at: At::Path("/token") },
+        };
+        let target = is_proved.then_some(target);
+        let inspected = call.check(token, Question { target, audience: audience.0.as_ref(), scope: &scope.0 })?;
         Ok(inspected.rendered::<Inspected>().reply())
     }
 
@@ -93,6 +106,7 @@ impl Native {
         presented: Presented<'_>,
         context: Data<&RequestContext>,
     ) -> Result<Reply<TokenPair>, Failure<WithBody>> {
+        context.refuse_proof()?;
         let call = context.call(&self.state);
         let issued = grants::issue(&call, NativeRefresh { token: presented.token()?, scope: body.0.scope })?;
         Ok(Reply::no_store(TokenPair::from(issued).json().into()))

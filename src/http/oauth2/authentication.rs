@@ -57,6 +57,10 @@ impl Presented {
 
     /// The client that has proved who it is.
     pub(super) fn client<'s>(&self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
+        if let (ClientAuth::None, Some(id), Some(_)) = (&self.auth, &self.client_id, call.carried.certificate) {
+            let by_certificate = call.authenticate(&ClientAuth::Certificate(id.clone()));
+            return by_certificate.map_err(|denied| OAuthFailure::of(denied, self.in_header));
+        }
         if matches!(self.auth, ClientAuth::None) {
             let denied = call.note(Denied::Client(Unauthenticated::NoCredentials));
             return Err(OAuthFailure::of(denied, self.in_header));

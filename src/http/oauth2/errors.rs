@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::clients::Refusal;
 use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
-use crate::service::{Denied, Unauthenticated};
+use crate::service::{Denied, Unauthenticated, Unproven};
 use crate::token::{MAX_TOKEN, MintError};
 
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
@@ -22,7 +22,8 @@ const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", ch
 #[derive(Debug, Object, Serialize)]
 pub(super) struct OAuthError {
     /// The kind of error: `invalid_request`, `invalid_client`, `invalid_grant`, `invalid_scope`, `invalid_target`,
-    /// `unauthorized_client`, `unsupported_grant_type`, `temporarily_unavailable` or `server_error`.
+    /// `unauthorized_client`, `unsupported_grant_type`, `use_dpop_nonce`, `invalid_dpop_proof`,
+    /// `temporarily_unavailable` or `server_error`.
     error: String,
     /// What is wrong and what would be right. It never says why a credential failed.
     error_description: String,
@@ -105,13 +106,20 @@ impl OAuthFailure {
                 let description = "this client may not use this grant; see its `grants` in the configuration";
                 Self::new("unauthorized_client", description)
             }
+            Denied::Unproven(why) => Self::unproven(why),
+            Denied::BoundClient => {
+                let description = "the client's tokens are bound to their sender; get them at /oauth2/token";
+                Self::new("unauthorized_client", description)
+            }
             Denied::Malformed
             | Denied::Token(_)
             | Denied::Revoked(_)
             | Denied::Session(_)
             | Denied::OtherAudience
             | Denied::OtherDialect
-            | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted"),
+            | Denied::OtherClient
+            | Denied::WrongScheme
+            | Denied::OtherSender => Self::new("invalid_grant", "the token is not accepted"),
             Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
             )),
@@ -124,6 +132,26 @@ impl OAuthFailure {
                 Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::new("server_error", "the server failed") }
             }
         }
+    }
+
+    /// The sender is not proved (RFC 9449 §5 and §8).
+    fn unproven(why: Unproven) -> Self {
+        let (error, description) = match why {
+            Unproven::Nonce => ("use_dpop_nonce", "the proof must have the nonce of the header DPoP-Nonce"),
+            Unproven::NoProof => {
+                ("invalid_dpop_proof", "the tokens are bound to a key: send a proof in the header DPoP")
+            }
+            Unproven::Malformed | Unproven::Rejected(_) | Unproven::Replayed => {
+                ("invalid_dpop_proof", "DPoP must be one proof, made for this request and not used before")
+            }
+            Unproven::NotByProof => {
+                ("invalid_request", "the client's tokens are bound to its certificate; leave DPoP out")
+            }
+            Unproven::NoCertificate => {
+                ("invalid_request", "the client's tokens are bound to its certificate, which the connection lacks")
+            }
+        };
+        Self::new(error, description)
     }
 
     fn refused(refusal: &Refusal) -> Self {

@@ -5,6 +5,7 @@ use poem_openapi::Object;
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
 
+use super::token::token_type;
 use crate::http::reply::Answer;
 use crate::service::Rendered;
 use crate::token::{AccessClaims, Audiences, Dialect, Scope};
@@ -50,8 +51,10 @@ pub(super) struct IntrospectionSchema {
     iat: Option<i64>,
     /// The token's id.
     jti: Option<String>,
-    /// `Bearer`.
+    /// `Bearer`, or `DPoP` for a token that is bound to a key: the caller checks the proof.
     token_type: Option<String>,
+    /// Whom it is bound to (RFC 7800 §3.1): `jkt`, of a key, or `x5t#S256`, of a certificate.
+    cnf: Option<serde_json::Value>,
 }
 
 impl Answer for IntrospectionSchema {
@@ -94,7 +97,10 @@ impl Serialize for Active<'_> {
         map.serialize_entry("exp", &claims.expires)?;
         map.serialize_entry("iat", &claims.issued)?;
         map.serialize_entry("jti", &claims.id)?;
-        map.serialize_entry("token_type", "Bearer")?;
+        map.serialize_entry("token_type", token_type(claims.confirmation.map(|one| one.sender)))?;
+        if let Some(confirmation) = &claims.confirmation {
+            map.serialize_entry("cnf", confirmation)?;
+        }
         for (name, value) in claims.extra.iter().filter(|(name, _)| !OWN.contains(name)) {
             map.serialize_entry(name, value)?;
         }

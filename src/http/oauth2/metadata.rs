@@ -7,18 +7,17 @@ use serde_json::{Value, json};
 
 use crate::clients::{AuthMethods, GrantType};
 use crate::crypto::Document;
+use crate::foreign::CLIENT_ALGORITHMS;
 use crate::http::cacheable;
 use crate::http::context::RequestContext;
 use crate::http::problem::Problem;
 use crate::http::reply::{Answer, Reply};
 use crate::http::routes::Routes;
 use crate::service::{Snapshot, TOKEN_ENDPOINT};
+use crate::token::Sender;
 
 /// Where the document is; the issuer's path may come after it (RFC 8414 §3.1).
 const PATH: &str = "/.well-known/oauth-authorization-server";
-
-/// What a client may sign its assertions with; both names of Ed25519 (RFC 8037, RFC 9864).
-const CLIENT_ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"];
 
 /// Which members the document has.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -53,6 +52,13 @@ pub(super) struct Metadata {
     introspection_endpoint_auth_methods_supported: Vec<String>,
     /// What they may sign assertions with.
     introspection_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
+    /// What clients may sign proofs with (RFC 9449 §5.1).
+    dpop_signing_alg_values_supported: Vec<String>,
+    /// Whether tokens can be bound to a certificate (RFC 8705 §3.3).
+    tls_client_certificate_bound_access_tokens: Option<bool>,
+    /// Where clients are asked for a certificate: other URLs of `token_endpoint` and `introspection_endpoint`
+    /// (RFC 8705 §5).
+    mtls_endpoint_aliases: Option<Value>,
     /// A page for people.
     service_documentation: String,
     /// `public`; at `/.well-known/openid-configuration` only.
@@ -105,7 +111,10 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
     let grants: Vec<_> = snapshot.registry.grants().iter().map(GrantType::name).collect();
     let AuthMethods { secret: by_secret, assertion: by_assertion } = snapshot.registry.methods();
     let secret = ["client_secret_basic", "client_secret_post"].into_iter().filter(|_| by_secret);
-    let methods: Vec<_> = secret.chain(by_assertion.then_some("private_key_jwt")).collect();
+    let (by_name, by_registered) = snapshot.registry.certificate_methods();
+    let methods = secret.chain(by_assertion.then_some("private_key_jwt")).chain(by_name.then_some("tls_client_auth"));
+    let methods: Vec<_> = methods.chain(by_registered.then_some("self_signed_tls_client_auth")).collect();
+    let binds = snapshot.registry.binds(Sender::Mtls);
     let mut document = json!({
         "issuer": issuer,
         "token_endpoint": format!("{issuer}{TOKEN_ENDPOINT}"),
@@ -115,6 +124,7 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
         "grant_types_supported": grants,
         "token_endpoint_auth_methods_supported": methods,
         "introspection_endpoint_auth_methods_supported": methods,
+        "dpop_signing_alg_values_supported": CLIENT_ALGORITHMS,
         "service_documentation": format!("{issuer}/docs"),
     });
     let members = document.as_object_mut();
@@ -124,10 +134,26 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
             members.insert(name, json!(CLIENT_ALGORITHMS));
         }
     }
+    if let Some(members) = document.as_object_mut() {
+        if binds {
+            members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
+        }
+        if let Some(url) = snapshot.mtls_url.as_ref().filter(|_| binds || by_name || by_registered) {
+            members.insert("mtls_endpoint_aliases".to_owned(), aliases(url));
+        }
+    }
     if let (true, Some(members)) = (kind == Kind::OpenId, document.as_object_mut()) {
         let algorithms: Vec<_> = snapshot.registry.algorithms().iter().map(|alg| alg.name()).collect();
         members.insert("subject_types_supported".to_owned(), json!(["public"]));
         members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
     }
     document
+}
+
+/// The endpoints at which a client authenticates, where it is asked for a certificate (RFC 8705 §5).
+fn aliases(url: &str) -> Value {
+    json!({
+        "token_endpoint": format!("{url}{TOKEN_ENDPOINT}"),
+        "introspection_endpoint": format!("{url}/oauth2/introspect"),
+    })
 }

@@ -53,7 +53,8 @@ impl OAuth2 {
     ///
     /// Issues an access token by `client_credentials`, and continues a session by `refresh_token` (RFC 6749). The
     /// client authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
-    /// (`private_key_jwt`, RFC 7523).
+    /// (`private_key_jwt`, RFC 7523). A proof in the header `DPoP` binds the access token to the key that signed it
+    /// (RFC 9449); `DPoP-Nonce` in an answer is for the next proof.
     #[oai(path = "/oauth2/token", method = "post", operation_id = "oauthToken")]
     async fn token(
         &self,

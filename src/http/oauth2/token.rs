@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 use crate::grants::{self, ClientCredentials, RefreshToken};
 use crate::http::reply::Answer;
 use crate::service::{Call, Denied, Issued};
-use crate::token::{Audience, Audiences, Scope, ScopeToken};
+use crate::token::{Audience, Audiences, Scope, ScopeToken, Sender};
 
 /// What to issue (RFC 6749 §4.4.2 and §6).
 #[derive(Object)]
@@ -44,7 +44,7 @@ pub(super) struct TokenRequest {
 pub(super) struct TokenResponse {
     /// The access token: a JWT (RFC 9068).
     access_token: String,
-    /// `Bearer`.
+    /// `Bearer`, or `DPoP` where the access token is bound to the key of a proof.
     token_type: String,
     /// Seconds until it expires.
     expires_in: i64,
@@ -71,9 +71,18 @@ impl TokenResponse {
             expires_in: issued.access.expires.since(now),
             scope: issued.scope().as_str().to_owned(),
             access_token: issued.access.token,
-            token_type: "Bearer".to_owned(),
+            token_type: token_type(issued.sender).to_owned(),
             refresh_token: issued.refresh,
         }
+    }
+}
+
+/// How a token is presented that is bound in this way (RFC 6749 §7.1, RFC 9449 §5): one that is bound to a certificate
+/// is a bearer's (RFC 8705 §3).
+pub(super) fn token_type(sender: Option<Sender>) -> &'static str {
+    match sender {
+        Some(Sender::Dpop) => "DPoP",
+        Some(Sender::Mtls) | None => "Bearer",
     }
 }
 

@@ -228,7 +228,7 @@ class Lingpai:
     def call(self, method, target, body=None, **fields):
         connection = http.client.HTTPConnection(self.address, timeout=60)
         with contextlib.closing(connection):
-            connection.request(method, target, body and json.dumps(body), fields)
+            connection.request(method, target, json.dumps(body) if isinstance(body, dict) else body, fields)
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
 
@@ -243,6 +243,22 @@ class Lingpai:
 
     def token(self, **asked):
         return self.pair(**asked)["value"]
+
+    def bound_token(self, key):
+        """A token that is bound to the key in this file."""
+        basic = base64.b64encode(f"shop:{self.secret}".encode()).decode()
+        form = f"grant_type=client_credentials&scope=orders:read&audience={ORDERS}"
+
+        def ask():
+            proof = tokens.proof(key, "POST", "https://tokens.example.com/oauth2/token")
+            fields = {"Authorization": f"Basic {basic}", "Content-Type": "application/x-www-form-urlencoded", "DPoP": proof}
+            return self.call("POST", "/oauth2/token", form, **fields)
+
+        status, headers, answer = until_not_503(ask)
+        said = json.loads(answer)
+        if status != 200 or said["token_type"] != "DPoP" or not headers["DPoP-Nonce"]:
+            fail(f"no token: {answer}")
+        return said["access_token"]
 
     def key(self, kid):
         """The key's file."""
@@ -384,6 +400,66 @@ def check_fields(proxy, lingpai):
     say(f"{proxy.name}: {len(spellings)} spellings of X-Token-*, and questions in the request, change nothing")
 
 
+def check_proofs(proxy, lingpai):
+    """A token that is bound to a key passes beside a proof for this very request, and in no other way."""
+    key, other = tokens.new_key(HOME / "client.pem"), tokens.new_key(HOME / "thief.pem")
+    token = lingpai.bound_token(key)
+    shop = TRUE | {"x-token-subject": "shop"}
+
+    def fields(method="GET", path="/orders/1", host=ORDERS, key=key, **more):
+        proof = tokens.proof(key, method, host + path, **{"token": token} | more)
+        return f"Authorization: DPoP {token}", f"DPoP: {proof}"
+
+    proxy.passes("a proof", *fields(), true=shop)
+    proxy.passes("a proof of POST", *fields("POST"), method="POST", body=b"x", true=shop)
+    for path in ("/orders/a%20b", "/orders/%C3%A9%2F%3F%25%26%2B", "/orders/(1);x=@:!$'*,~", "/"):
+        proxy.passes(path, *fields(path=path), target=path, true=shop)
+        proxy.passes(f"{path} and a query", *fields(path=path), target=path + "?htm=x&htu=y&scope=z", true=shop)
+    proxy.passes("a proof with a query", *fields(path="/orders/1?a=b#c"), true=shop)
+    got, headers, _, arrived = proxy.ask_again(*fields())
+    if got != 200 or not headers["DPoP-Nonce"] or any(name.lower().startswith("dpop") for name, _ in arrived[0][2]):
+        fail(f"{proxy.name}: {headers.items()}; the API got {arrived}")
+    nonce = headers["DPoP-Nonce"]
+    proxy.passes("its nonce", *fields(nonce=nonce), true=shop)
+    proxy.passes("a nonce of the caller's own", *fields(), "DPoP-Nonce: x", true=shop)
+
+    authorization, good = fields()
+    bare = authorization.replace("DPoP", "Bearer")
+    for what, sent, more in (
+        ("no proof", (authorization,), {}),
+        ("as a bearer's", (bare,), {}),
+        ("as a bearer's, beside a proof", (bare, good), {}),
+        ("two proofs", (authorization, good, good), {}),
+        ("another method's", fields("POST"), {}),
+        ("another method's, then", fields("GET"), {"method": "DELETE"}),
+        ("another path's", fields(path="/orders/2"), {}),
+        ("another path's by an escape", fields(path="/orders/a/b"), {"target": "/orders/a%2Fb"}),
+        ("another path's by an escaped escape", fields(path="/orders/a%2Fb"), {"target": "/orders/a%252Fb"}),
+        ("another host's", fields(host="https://billing.example.com"), {}),
+        ("lingpai's own", fields(path="/token", host="https://tokens.example.com"), {}),
+        ("lingpai's own by its query", fields(path="/token", host="https://tokens.example.com"),
+         {"target": "/orders/1?htm=GET&htu=https://tokens.example.com/token"}),
+        ("another's by the query", fields(path="/orders/2"), {"target": f"/orders/1?htu={ORDERS}/orders/2"}),
+        ("another's by the path", fields(path="/orders/2"), {"target": f"/orders/1&htu={ORDERS}/orders/2"}),
+        ("another's by an escape", fields(path="/orders/2"), {"target": f"/orders/1%26htu={ORDERS}/orders/2"}),
+        ("another token's", fields(token="x"), {}),
+        ("no token's", fields(token=None), {}),
+        ("another key's", fields(key=other), {}),
+        ("an old one", fields(iat=int(time.time()) - 70), {}),
+        ("a wrong nonce", fields(nonce="x"), {}),
+    ):
+        headers, _ = proxy.refuses(what, (401, 503) if "by the path" in what else 401, *sent, **more)
+        if what == "a wrong nonce":
+            if headers["DPoP-Nonce"] != nonce and not headers["DPoP-Nonce"]:
+                fail(f"{proxy.name}, {what}: {headers.items()}")
+            if not any('error="use_dpop_nonce"' in challenge for challenge in challenges(headers)):
+                fail(f"{proxy.name}, {what}: {challenges(headers)}")
+    once = fields()
+    proxy.passes("a proof once", *once, true=shop)
+    proxy.refuses("a proof twice", 401, *once)
+    say(f"{proxy.name}: a bound token passes beside a proof for the very request, once")
+
+
 def check_rotation(proxies, lingpai):
     """The next key's tokens pass; a revoked key's do not."""
     old = lingpai.token()
@@ -459,6 +535,9 @@ def main():
         for proxy in proxies:
             check_answers(proxy, lingpai)
             check_fields(proxy, lingpai)
+            # HAProxy checks tokens itself, and no proofs.
+            if proxy.name != "haproxy":
+                check_proofs(proxy, lingpai)
         check_rotation(proxies, lingpai)
         check_absence(proxies, lingpai)
     except BaseException:

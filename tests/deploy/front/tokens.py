@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import re
+import secrets
 import subprocess
 import time
 
@@ -123,3 +124,19 @@ def genuine(good, key):
         ("for the eighth of eight", claims | {"aud": [f"https://{n}.example" for n in range(7)] + [claims["aud"]]}),
     ):
         yield what, as_written(good, said, key)
+
+
+def jwk(key):
+    """The public part of a P-256 key file, in the order of its thumbprint (RFC 7638)."""
+    command = ["openssl", "pkey", "-pubout", "-outform", "DER", "-in", key]
+    point = subprocess.run(command, check=True, capture_output=True).stdout[-64:]
+    return {"crv": "P-256", "kty": "EC", "x": encode(point[:32]), "y": encode(point[32:])}
+
+
+def proof(key, method, url, token=None, **more):
+    """A DPoP proof (RFC 9449 §4.2)."""
+    header = {"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk(key)}
+    claims = {"jti": secrets.token_hex(16), "htm": method, "htu": url, "iat": int(time.time())}
+    if token:
+        claims["ath"] = encode(hashlib.sha256(token.encode()).digest())
+    return join(header, claims | more, functools.partial(es256, key))

@@ -48,6 +48,7 @@ fn access(payload: &[u8], claims: &AccessClaims) {
         ("client_id", text(claims.client.as_str())),
     ]);
     said.extend((!claims.scope.is_empty()).then(|| ("scope", text(claims.scope.as_str()))));
+    said.extend(claims.confirmation.map(|confirmation| ("cnf", written(&confirmation))));
     said.extend(claims.not_before.map(|nbf| ("nbf", written(&nbf))));
     said.extend(claims.session.as_ref().map(|id| ("sid", text(id.as_str()))));
     said.extend(claims.extra.iter().map(|(name, value)| (name, written(value))));
@@ -62,12 +63,14 @@ fn access(payload: &[u8], claims: &AccessClaims) {
         audience: claims.audience.clone(),
         claims: claims.extra.clone(),
         lifetime: None,
+        sender: None,
         start: claims.issued,
         end: claims.issued.plus(SESSION_CAP),
     };
     if let Some(pair) = issued(&session, claims.expires.since(claims.issued), 1, claims.issued) {
         let again = verified::<AccessClaims>(&pair.access).unwrap();
-        assert_eq!(again, AccessClaims { id: again.id.clone(), not_before: None, session: session.id.clone(), ..claims.clone() });
+        let written = AccessClaims { id: again.id.clone(), not_before: None, confirmation: None, ..claims.clone() };
+        assert_eq!(again, AccessClaims { session: session.id.clone(), ..written });
     }
 
     if let Some(token) = signed(payload, Purpose::Access) {

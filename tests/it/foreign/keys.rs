@@ -61,7 +61,6 @@ fn keys_of_no_use_are_named_to_a_client_and_passed_over_for_an_issuer() {
         with(&ec, "alg", json!("ES256")),
         with(&ec, "key_ops", json!(["verify"])),
         with(&ec, "key_ops", json!(["sign", "verify"])),
-        with(&ec, "x5c", json!(["MIIB"])),
         with(&ec, "x", ec["x"].clone()),
         with(&ec, "kid", Value::Null),
         with(&rsa, "alg", json!("PS256")),
@@ -70,6 +69,13 @@ fn keys_of_no_use_are_named_to_a_client_and_passed_over_for_an_issuer() {
         rsa.clone(),
     ] {
         assert_eq!(parse(std::slice::from_ref(&key), Owner::Client).map(|set| set.len()), Ok(1), "{key}");
+    }
+    // A client may authenticate by its certificate, so it must be one; an issuer's is ignored.
+    for x5c in [json!(["MIIB"]), json!([]), json!("MIIB"), json!([7])] {
+        let key = with(&ec, "x5c", x5c);
+        let refused = KeySetError::Unusable { index: 0, why: Unusable::Certificate };
+        assert_eq!(parse(std::slice::from_ref(&key), Owner::Client).map(|set| set.len()), Err(refused), "{key}");
+        assert_eq!(parse(&[key], Owner::Issuer).map(|set| set.len()), Ok(1));
     }
     for (key, why) in [
         (with(&ec, "kty", json!("ec")), Unusable::Kind),

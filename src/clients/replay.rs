@@ -1,0 +1,258 @@
+//! Proofs that were seen (RFC 9449 §11.1): a proof is good once, at each replica.
+//!
+//! An entry is the digest of a client, a key and a `jti`. It is kept until the proof itself has expired, and nothing
+//! pushes it out. So room is what must be shared: every client has a small part of the table that no other can take,
+//! and beyond it takes from a common half, up to [`SHARE`]. A client that needs more waits; the others go on.
+//!
+//! At most [`ROOM`] entries take at most 36 MiB: 16 bytes each in a set that is at most twice as large, and 24 bytes in
+//! the list of the second in which they end, which may be half empty. A table that a flood has filled gives its memory
+//! back when the entries have expired.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+use crate::crypto::{Digester, sha256};
+use crate::token::{ClientId, Thumbprint};
+
+/// Maximum number of unexpired proofs of one client.
+const SHARE: usize = 100_000;
+/// Maximum number of unexpired proofs.
+const ROOM: usize = 7 << 16;
+/// How many expired entries are dropped beside each new one, so that no request pays for a flood.
+const DROPPED: usize = 64;
+/// A set with room for fewer is not worth shrinking.
+const SMALL: usize = 1 << 12;
+
+/// 128 bits of a SHA-256.
+type Digest = [u8; 16];
+type Owner = u64;
+
+/// Why a proof is not entered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unentered {
+    /// It was seen before.
+    Replayed,
+    /// The client has no room for one more before this time is over.
+    Full(Duration),
+}
+
+/// The proofs that were seen and have not expired.
+#[derive(Default)]
+pub struct ReplayTable(Mutex<Seen>);
+
+impl std::fmt::Debug for ReplayTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReplayTable").finish_non_exhaustive()
+    }
+}
+
+impl ReplayTable {
+    /// Enters a proof of one of `clients` clients: in one step, so that of two equal proofs at the same time one is
+    /// refused.
+    ///
+    /// # Errors
+    /// See [`Unentered`].
+    pub fn enter(&self, client: &ClientId, clients: usize, proof: Entry<'_>, now: Timestamp) -> Result<(), Unentered> {
+        let digest = proof.digest(client);
+        let owner = owner(client);
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.drop_expired(now, DROPPED);
+        if seen.digests.contains(&digest) || !seen.has_room(owner, clients) {
+            // That may be due to what has expired and was not dropped yet.
+            seen.drop_expired(now, usize::MAX);
+        }
+        if seen.digests.contains(&digest) {
+            return Err(Unentered::Replayed);
+        }
+        if !seen.has_room(owner, clients) {
+            return Err(Unentered::Full(seen.until_next(now)));
+        }
+        seen.enter(owner, digest, proof.ends);
+        Ok(())
+    }
+}
+
+/// A proof, as the table tells it from others.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry<'p> {
+    /// The key that signed it.
+    pub thumbprint: &'p Thumbprint,
+    /// Its `jti`.
+    pub id: &'p str,
+    /// The first second at which it is not accepted any more.
+    pub ends: Timestamp,
+}
+
+impl Entry<'_> {
+    fn digest(&self, client: &ClientId) -> Digest {
+        let mut digester = Digester::default();
+        for part in [client.as_str().as_bytes(), self.thumbprint.bytes(), self.id.as_bytes()] {
+            digester.add(part);
+        }
+        digester.finish().first_chunk().copied().unwrap_or_default()
+    }
+}
+
+/// What stands for a client: its id is the operator's, so nobody looks for two with the same.
+fn owner(client: &ClientId) -> Owner {
+    sha256(client.as_str().as_bytes()).first_chunk().map_or(0, |bytes| Owner::from_be_bytes(*bytes))
+}
+
+#[derive(Default)]
+struct Seen {
+    digests: HashSet<Digest>,
+    /// How many of them each client has.
+    counts: HashMap<Owner, usize>,
+    /// By the second in which they end.
+    ending: BTreeMap<Timestamp, Vec<(Digest, Owner)>>,
+}
+
+impl Seen {
+    /// Whether a client may have one more: of its own part, or of the common half.
+    fn has_room(&self, owner: Owner, clients: usize) -> bool {
+        let used = self.counts.get(&owner).copied().unwrap_or_default();
+        let own = ROOM / 2 / clients.max(1);
+        let all = self.digests.len();
+        used < SHARE && all < ROOM && (used < own || all < ROOM / 2)
+    }
+
+    fn enter(&mut self, owner: Owner, digest: Digest, ends: Timestamp) {
+        *self.counts.entry(owner).or_default() += 1;
+        self.ending.entry(ends).or_default().push((digest, owner));
+        self.digests.insert(digest);
+    }
+
+    /// How long until an entry expires: one second at least.
+    fn until_next(&self, now: Timestamp) -> Duration {
+        let seconds = self.ending.keys().next().map_or(1, |first| first.since(now));
+        Duration::from_secs(u64::try_from(seconds).unwrap_or_default().max(1))
+    }
+
+    /// Drops up to `most` of what has expired at `now`.
+    fn drop_expired(&mut self, now: Timestamp, most: usize) {
+        for _ in 0..most {
+            let Some(mut first) = self.ending.first_entry().filter(|first| *first.key() <= now) else { break };
+            let Some((digest, owner)) = first.get_mut().pop() else {
+                first.remove();
+                continue;
+            };
+            self.digests.remove(&digest);
+            self.forget_one_of(owner);
+        }
+        if self.digests.capacity() > SMALL && self.digests.len() < self.digests.capacity() / 8 {
+            self.digests.shrink_to(SMALL);
+        }
+    }
+
+    fn forget_one_of(&mut self, owner: Owner) {
+        let left = self.counts.get(&owner).map_or(0, |count| count.saturating_sub(1));
+        if left == 0 {
+            self.counts.remove(&owner)
+        } else {
+            self.counts.insert(owner, left)
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Thumbprint = Thumbprint::new([7; 32]);
+
+    fn client(name: &str) -> ClientId {
+        ClientId::parse(name).unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_unix(second)
+    }
+
+    /// Enters `id` at second `now`, to end at `ends`.
+    fn enter(table: &ReplayTable, name: &str, id: &str, (now, ends): (i64, i64)) -> Result<(), Unentered> {
+        table.enter(&client(name), 10, Entry { thumbprint: &KEY, id, ends: at(ends) }, at(now))
+    }
+
+    fn fill(table: &ReplayTable, name: &str, count: usize, times: (i64, i64)) {
+        let id = client(name);
+        for number in 0..count {
+            let entry = Entry { thumbprint: &KEY, id: &number.to_string(), ends: at(times.1) };
+            table.enter(&id, 10, entry, at(times.0)).unwrap_or_else(|why| panic!("{name} {number}: {why:?}"));
+        }
+    }
+
+    fn len(table: &ReplayTable) -> usize {
+        table.0.lock().unwrap().digests.len()
+    }
+
+    #[test]
+    fn a_proof_is_good_once_for_each_client_and_key() {
+        let table = ReplayTable::default();
+        assert_eq!(enter(&table, "a", "1", (100, 161)), Ok(()));
+        assert_eq!(enter(&table, "a", "1", (100, 161)), Err(Unentered::Replayed));
+        // A later proof with the same id, too, as long as the first one counts.
+        assert_eq!(enter(&table, "a", "1", (160, 221)), Err(Unentered::Replayed));
+        assert_eq!(enter(&table, "b", "1", (100, 161)), Ok(()));
+        assert_eq!(enter(&table, "a", "2", (100, 161)), Ok(()));
+        let other = Thumbprint::new([8; 32]);
+        let proof = Entry { thumbprint: &other, id: "1", ends: at(161) };
+        assert_eq!(table.enter(&client("a"), 10, proof, at(100)), Ok(()));
+        assert_eq!(enter(&table, "a", "1", (161, 222)), Ok(()));
+        // A client and an id do not run into each other.
+        assert_eq!(enter(&table, "ab", "c", (200, 261)), Ok(()));
+        assert_eq!(enter(&table, "a", "bc", (200, 261)), Ok(()));
+    }
+
+    #[test]
+    fn who_fills_its_share_waits_and_others_do_not() {
+        let table = ReplayTable::default();
+        fill(&table, "flood", SHARE, (100, 161));
+        assert_eq!(enter(&table, "flood", "more", (130, 191)), Err(Unentered::Full(Duration::from_secs(31))));
+        assert_eq!(enter(&table, "flood", "7", (130, 191)), Err(Unentered::Replayed), "nothing was dropped");
+        assert_eq!(enter(&table, "calm", "1", (130, 191)), Ok(()));
+        // When its proofs have expired it has its share again.
+        fill(&table, "flood", SHARE, (161, 222));
+        assert_eq!(len(&table), SHARE + 1);
+    }
+
+    #[test]
+    fn several_floods_leave_each_other_client_its_part() {
+        let table = ReplayTable::default();
+        let own = ROOM / 2 / 10;
+        for name in ["f1", "f2"] {
+            fill(&table, name, SHARE, (100, 161));
+        }
+        fill(&table, "f3", ROOM / 2 - 2 * SHARE, (100, 161));
+        assert!(ROOM / 2 - 2 * SHARE > own);
+        assert!(matches!(enter(&table, "f3", "more", (100, 161)), Err(Unentered::Full(_))));
+        for name in ["c1", "c2", "c3", "c4", "c5", "c6", "c7"] {
+            fill(&table, name, own, (100, 161));
+            assert!(matches!(enter(&table, name, "more", (100, 161)), Err(Unentered::Full(_))), "{name}");
+        }
+        assert!(len(&table) <= ROOM);
+    }
+
+    #[test]
+    fn memory_comes_back_after_a_flood() {
+        let table = ReplayTable::default();
+        fill(&table, "flood", SHARE, (100, 161));
+        for number in 0..2 * SHARE / DROPPED {
+            enter(&table, "calm", &number.to_string(), (161, 222)).unwrap();
+        }
+        let seen = table.0.lock().unwrap();
+        assert_eq!((seen.digests.len(), seen.counts.len(), seen.ending.len()), (2 * SHARE / DROPPED, 1, 1));
+        assert!(seen.digests.capacity() < SHARE / 4, "{}", seen.digests.capacity());
+    }
+
+    #[test]
+    fn of_equal_proofs_at_the_same_time_one_is_good() {
+        let table = ReplayTable::default();
+        let good: usize = std::thread::scope(|scope| {
+            let threads = [(); 8].map(|()| scope.spawn(|| usize::from(enter(&table, "a", "1", (100, 161)).is_ok())));
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(good, 1);
+    }
+}

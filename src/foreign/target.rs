@@ -1,0 +1,163 @@
+//! The URL of a request, in the one form in which two of them are compared (RFC 9449 §4.3, RFC 3986 §6.2).
+
+/// An `http` or `https` URL without query and fragment, normalised by its syntax and its scheme (RFC 3986 §6.2.2 and
+/// §6.2.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetUrl(String);
+
+impl TargetUrl {
+    /// Reads a URL. None for another scheme, user information, or characters that no URL has.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        let text = text.split(['#', '?']).next().unwrap_or_default();
+        let (scheme, rest) = text.split_once("://")?;
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = match scheme.as_str() {
+            "https" => 443,
+            "http" => 80,
+            _ => return None,
+        };
+        let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
+        let authority = authority_of(authority, default_port)?;
+        Some(Self(format!("{scheme}://{authority}{}", path_of(path))))
+    }
+
+    /// The URL.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The host in lower case, and the port unless it is the scheme's.
+fn authority_of(text: &str, default_port: u16) -> Option<String> {
+    let (host, port) = match text.rsplit_once(':') {
+        // The last colon of an IPv6 address stands inside its brackets.
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (text, ""),
+    };
+    if host.is_empty() || host.contains(['@', '\\']) || (!host.starts_with('[') && host.contains(':')) {
+        return None;
+    }
+    let host = host.to_ascii_lowercase();
+    if port.is_empty() {
+        return Some(host);
+    }
+    let port: u16 = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    Some(if port == default_port { host } else { format!("{host}:{port}") })
+}
+
+/// The path with its escapes normalised and without dot segments (RFC 3986 §5.2.4), which an escaped dot makes too.
+fn path_of(text: &str) -> String {
+    let text = unescaped(text);
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = text.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
+        }
+    }
+    format!("/{}", kept.join("/"))
+}
+
+/// Decodes the escapes of unreserved characters, and writes the others in upper case (RFC 3986 §6.2.2). What is no
+/// escape stays as it is.
+fn unescaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('%') {
+        out.push_str(before);
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match (digits, byte) {
+            (Some(_), Some(byte)) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(char::from(byte));
+            }
+            (Some(digits), _) => {
+                out.push('%');
+                out.push_str(&digits.to_ascii_uppercase());
+            }
+            (None, _) => out.push('%'),
+        }
+        rest = after.get(digits.map_or(0, str::len)..).unwrap_or_default();
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<String> {
+        TargetUrl::parse(text).map(|url| url.as_str().to_owned())
+    }
+
+    #[test]
+    fn urls_that_mean_the_same_are_the_same() {
+        for (text, expected) in [
+            ("https://a.example/token", "https://a.example/token"),
+            ("HTTPS://A.Example:443/token?x=1#y", "https://a.example/token"),
+            ("https://a.example/token#?x", "https://a.example/token"),
+            ("https://a.example", "https://a.example/"),
+            ("https://a.example:/", "https://a.example/"),
+            ("https://a.example:0443/", "https://a.example/"),
+            ("https://a.example?x", "https://a.example/"),
+            ("http://a.example:80/", "http://a.example/"),
+            ("http://a.example:443/", "http://a.example:443/"),
+            ("https://[2001:DB8::1]:8443/x", "https://[2001:db8::1]:8443/x"),
+            ("https://[::1]/x", "https://[::1]/x"),
+            ("https://a/b/./c/../d", "https://a/b/d"),
+            ("https://a/b/%2e%2E/d", "https://a/d"),
+            ("https://a/../../d", "https://a/d"),
+            ("https://a/b/..", "https://a/"),
+            ("https://a/b/.", "https://a/b/"),
+            ("https://a/b/", "https://a/b/"),
+            ("https://a//b", "https://a//b"),
+            ("https://a/%7Eb%2fc%3a", "https://a/~b%2Fc%3A"),
+            ("https://a/100%/%zz/%e", "https://a/100%/%zz/%e"),
+            ("https://a/%%41", "https://a/%A"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_of_a_request_is_refused() {
+        for text in [
+            "",
+            "/token",
+            "//a.example/token",
+            "a.example/token",
+            "ftp://a.example/",
+            "https:/a.example",
+            "https://",
+            "https:///token",
+            "https://:443/",
+            "https://user@a.example/",
+            "https://user:x@a.example/",
+            "https://a.example:x/",
+            "https://a.example:+1/",
+            "https://a.example:65536/",
+            "https://::1/",
+            "https://a\\b.example/",
+            "https://a.example/ ",
+            "https://a.example/é",
+            "https://a.example/\u{0}",
+        ] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

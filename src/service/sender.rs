@@ -1,0 +1,119 @@
+//! Who sends a request: the proof or the certificate that it carries, and what tokens are bound to.
+//!
+//! Every grant's request passes through [`Call::prove`] before the grant decides, and what it is issued is bound by
+//! [`Call::confirmation`]. A proof is entered as seen when nothing else can refuse the request any more.
+
+use super::carried::{At, ProofField, Target, Unproven};
+use super::{Call, Denied};
+use crate::clients::{Client, Entry, Unentered};
+use crate::config::Nonces;
+use crate::foreign::{Proof, ProofRules, Rejected, TargetUrl, verify_proof};
+use crate::token::{ClientId, Confirmation, Dialect, Sender, Session};
+
+impl<'r> Call<'r> {
+    /// Checks the proof of the request, if it carries one: that it was made for `target`, and, where one is presented,
+    /// with `access_token`. Later steps find it in [`Call::proof`].
+    ///
+    /// # Errors
+    /// [`Denied::Unproven`].
+    pub fn prove(&self, target: Target<'_>, access_token: Option<&str>) -> Result<Option<&'r Proof>, Denied> {
+        let text = match self.carried.proof {
+            ProofField::Absent => return Ok(None),
+            ProofField::Malformed => return Err(self.unproven(Unproven::Malformed)),
+            ProofField::One(text) => text,
+        };
+        let proof = self.verified(text, target, access_token);
+        let proof = proof.map_err(|rejected| self.unproven(Unproven::Rejected(rejected)))?;
+        self.check_nonce(proof.nonce.as_deref())?;
+        Ok(Some(self.notes.keep_proof(proof)))
+    }
+
+    fn verified(&self, text: &str, target: Target<'_>, access_token: Option<&str>) -> Result<Proof, Rejected> {
+        let own = match target.at {
+            At::Url(_) => None,
+            At::Path(path) => TargetUrl::parse(&format!("{}{path}", self.snapshot.issuer)),
+        };
+        let url = match target.at {
+            At::Url(url) => Some(url),
+            At::Path(_) => own.as_ref(),
+        };
+        let url = url.ok_or(Rejected::WrongUrl)?;
+        verify_proof(text, ProofRules { method: target.method, url, access_token, now: self.now })
+    }
+
+    /// The proof that [`Call::prove`] found good, of which only a replay is left to be found.
+    #[must_use]
+    pub fn proof(&self) -> Option<&'r Proof> {
+        self.notes.proof()
+    }
+
+    fn check_nonce(&self, nonce: Option<&str>) -> Result<(), Denied> {
+        let nonces = self.snapshot.nonces;
+        if nonces == Nonces::Off {
+            return Ok(());
+        }
+        self.notes.offer_nonce();
+        match nonce {
+            None if nonces == Nonces::Offered => Ok(()),
+            Some(nonce) if self.snapshot.keys.accepts_nonce(nonce, self.now) => Ok(()),
+            _ => Err(self.unproven(Unproven::Nonce)),
+        }
+    }
+
+    /// What a new access token of `session` is bound to: by the client's `sender` as it is now, otherwise as the session
+    /// is; a session that is not bound may be bound by a proof.
+    ///
+    /// # Errors
+    /// [`Denied::Unproven`]; [`Denied::BoundClient`] natively, where no token is bound.
+    pub fn confirmation(&self, client: &Client, session: &Session) -> Result<Option<Confirmation>, Denied> {
+        if session.dialect == Dialect::Native {
+            return if client.sender.is_some() { Err(Denied::BoundClient) } else { Ok(None) };
+        }
+        let unproven = |why| Err(self.unproven(why));
+        match (client.sender.or(session.sender), self.proof()) {
+            (None, None) => Ok(None),
+            (Some(Sender::Dpop) | None, Some(proof)) => {
+                Ok(Some(Confirmation { sender: Sender::Dpop, thumbprint: proof.thumbprint }))
+            }
+            (Some(Sender::Dpop), None) => unproven(Unproven::NoProof),
+            (Some(Sender::Mtls), Some(_)) => unproven(Unproven::NotByProof),
+            (Some(Sender::Mtls), None) => match self.carried.certificate_thumbprint() {
+                Some(thumbprint) => Ok(Some(Confirmation { sender: Sender::Mtls, thumbprint })),
+                None => unproven(Unproven::NoCertificate),
+            },
+        }
+    }
+
+    /// Enters the request's proof as seen, if there is one: the last step before an answer.
+    ///
+    /// # Errors
+    /// [`Denied::Unproven`] where it was seen before; [`Denied::Limited`] where `client` has no room for one more.
+    pub(super) fn enter_proof(&self, client: &ClientId) -> Result<(), Denied> {
+        let Some(Proof { thumbprint, id, ends, .. }) = self.proof() else { return Ok(()) };
+        // The anonymous client is none of the registry's.
+        let clients = self.snapshot.registry.len().saturating_add(1);
+        let entry = Entry { thumbprint, id, ends: *ends };
+        match self.state.proofs.enter(client, clients, entry, self.now) {
+            Ok(()) => {
+                self.state.metrics.proof("accepted");
+                Ok(())
+            }
+            Err(Unentered::Replayed) => Err(self.unproven(Unproven::Replayed)),
+            Err(Unentered::Full(wait)) => {
+                self.state.metrics.proof("limited");
+                Err(Denied::Limited(wait))
+            }
+        }
+    }
+
+    /// Counts a proof that is not accepted, or is missing.
+    pub(super) fn unproven(&self, why: Unproven) -> Denied {
+        match why {
+            Unproven::Nonce => self.state.metrics.proof("nonce_needed"),
+            Unproven::Replayed => self.state.metrics.proof("replayed"),
+            Unproven::Malformed | Unproven::Rejected(_) => self.state.metrics.proof("refused"),
+            Unproven::NoProof | Unproven::NotByProof | Unproven::NoCertificate => {}
+        }
+        Denied::Unproven(why)
+    }
+}
