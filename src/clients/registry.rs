@@ -303,7 +303,8 @@ impl Registry {
         self.offered.methods
     }
 
-    /// Whether some client authenticates by a certificate that a CA vouches for, and whether one does by a registered one.
+    /// Whether some client authenticates by a certificate that a CA vouches for, and whether one does by a registered
+    /// one.
     #[must_use]
     pub fn certificate_methods(&self) -> (bool, bool) {
         let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));

@@ -1,7 +1,7 @@
 //! DPoP proofs: a token, signed for one request by the key that it carries (RFC 9449 §4).
 //!
-//! What is checked here needs no memory. Whether a proof was seen before, and whether its nonce is one of the service's,
-//! is asked by the caller once everything else holds.
+//! What is checked here needs no memory. Whether a proof was seen before, and whether its nonce is one of the
+//! service's, is asked by the caller once everything else holds.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

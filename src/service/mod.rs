@@ -2,9 +2,9 @@
 //! forget.
 //!
 //! A [`Call`] is one request on its way through this room: [`Call::authenticate`] says which client
-//! asks, [`Call::prove`] who sends the request, [`Call::issue`] limits, mints and records, [`Call::inspect`] looks a token up or verifies
-//! it. A refusal is [`Denied`]. No HTTP may enter: how a request was written, and what an answer
-//! looks like, is the dialect's.
+//! asks, [`Call::prove`] who sends the request, [`Call::issue`] limits, mints and records,
+//! [`Call::inspect`] looks a token up or verifies it. A refusal is [`Denied`]. No HTTP may enter: how
+//! a request was written, and what an answer looks like, is the dialect's.
 
 mod call;
 mod carried;

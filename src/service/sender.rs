@@ -60,8 +60,8 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// What a new access token of `session` is bound to: by the client's `sender` as it is now, otherwise as the session
-    /// is; a session that is not bound may be bound by a proof.
+    /// What a new access token of `session` is bound to: by the client's `sender` as it is now, otherwise as the
+    /// session is; a session that is not bound may be bound by a proof.
     ///
     /// # Errors
     /// [`Denied::Unproven`]; [`Denied::BoundClient`] natively, where no token is bound.

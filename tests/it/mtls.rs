@@ -5,6 +5,7 @@ use std::fs;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use lingpai::foreign::{KeySet, Owner};
 use ring::digest;
 use serde_json::{Value, json};
 
@@ -179,6 +180,47 @@ fn a_client_authenticates_by_a_certificate_that_is_registered() {
     replace(&app.folder.path().join("own.json"), key_set(&Value::Null).to_string());
     app.reconfigure(&configuration());
     assert_eq!(ask(&app, &[&shown("self")], &form).status, 401);
+}
+
+/// A key set's certificate is of the key that it stands beside, of each kind.
+#[test]
+fn a_registered_certificate_is_of_its_key() {
+    let read = |name: &str| -> Value {
+        let text = fs::read(vectors("mtls").join(format!("{name}.jwk.json"))).unwrap();
+        serde_json::from_slice(&text).unwrap()
+    };
+    for (key, certificate, is_right) in [
+        ("self", "self", true),
+        ("self-rsa", "self-rsa", true),
+        ("self", "self-rsa", false),
+        ("self-rsa", "self", false),
+    ] {
+        let mut key = read(key);
+        // Only the first of a chain counts.
+        key["x5c"] = json!([STANDARD.encode(der(certificate)), STANDARD.encode(der("ca"))]);
+        let set = KeySet::parse(json!({"keys": [key]}).to_string().as_bytes(), Owner::Client);
+        assert_eq!(set.is_ok(), is_right, "{certificate}");
+        let digest = |name: &str| digest::digest(&digest::SHA256, &der(name)).as_ref().try_into().unwrap();
+        if let Ok(set) = set {
+            assert_eq!((set.has_certificate(&digest(certificate)), set.has_certificate(&digest("ca"))), (true, false));
+        }
+    }
+}
+
+/// "One of them must vouch for the certificate …; a reload reads the file again."
+#[test]
+fn the_authorities_are_reloaded() {
+    let app = start();
+    let status = |name: &str| ask(&app, &[&shown(name)], &format!("{CLIENT_CREDENTIALS}&client_id=san")).status;
+    assert_eq!((status("client"), status("stranger")), (200, 401));
+    let other = fs::read(vectors("mtls").join("other-ca.crt")).unwrap();
+    replace(&app.folder.path().join("ca.crt"), other);
+    app.look();
+    assert_eq!((status("client"), status("stranger")), (401, 200));
+    replace(&app.folder.path().join("ca.crt"), "nothing");
+    app.look();
+    assert_eq!((status("client"), status("stranger")), (401, 200), "what is no certificate keeps the old ones");
+    assert!(app.state.refused().unwrap().contains("ca.crt: holds no certificate"));
 }
 
 /// Metadata: "algorithms and methods listed are exactly those that work".
