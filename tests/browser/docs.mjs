@@ -240,7 +240,11 @@ test('control: without the interceptor\'s `omit` that check counts the dialog', 
 });
 
 test('behind nginx under a prefix everything works as well', async (t) => {
-  const { page, seen } = await open(t, `${PROXIED}/`);
+  const { page, seen } = await open(t, `${PROXIED}/docs`);
+  await page.goto(`${PROXIED}/`);
+  assert.ok((await page.locator('h1').innerText()).startsWith('lingpai'));
+  await page.getByRole('link', { name: 'docs', exact: true }).click();
+  await page.locator('#operations-Token-createToken').waitFor();
   assert.equal(page.url(), `${PROXIED}/docs`);
   await createAndInspect(page);
   const shown = await page.locator('#operations-Token-createToken .request-url').innerText();

@@ -279,7 +279,9 @@ def main(binary, folder):
     said = run(binary, "client", "add", "shop", "--config", toml, "--scope", "orders:read", "--scope", "orders:write",
                "--subject", "user:*").stdout
     secret = re.search(r"lps_[\w-]+", said)[0]
-    toml.write_text(toml.read_text() + '\n[ops]\nlisten = "127.0.0.1:0"\n[reload]\ninterval = "1s"\n')
+    toml.write_text(toml.read_text() + '\n[ops]\nlisten = "127.0.0.1:0"\n[reload]\ninterval = "1s"\n'
+                    '[revocations]\npath = "revoked"\n')
+    (folder / "a/revoked").touch()
     shutil.copytree(folder / "a", folder / "b")
     dashboard = json.loads((DEPLOY / "grafana/lingpai.json").read_text())
     running = []
