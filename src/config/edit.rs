@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, Document, Item, TableLike, value};
 
-use super::{Config, ConfigError, Overrides, file, sections};
+use super::texts::content;
+use super::{Config, ConfigError, Overrides, sections};
 use crate::files;
 
 /// How often a file is read again that others change at the same time.
@@ -88,17 +89,17 @@ pub fn edit(
     refuse_read_only(&target).map_err(unwritable)?;
     let invalid = |error: &ConfigError| error.message().to_owned();
     for _ in 0..ATTEMPTS {
-        let before = file::content(&target).map_err(|error| EditError::Invalid(error.to_string()))?;
+        let before = content(&target).map_err(|error| EditError::Invalid(error.to_string()))?;
         let after = change(&before)?;
         if after == before {
             return Ok(());
         }
         let replaced = files::replace(&target, after.as_bytes(), |written| {
-            if file::content(&target).map_err(|error| Failed::Invalid(invalid(&error)))? != before {
+            if content(&target).map_err(|error| Failed::Invalid(invalid(&error)))? != before {
                 return Err(Failed::Changed);
             }
             // Under its own name, for what it names stands beside it, and beside the link to it.
-            let config = file::content(written).and_then(|text| Config::parse(path, text, overrides.clone()));
+            let config = content(written).and_then(|text| Config::parse(path, text, overrides.clone()));
             check(&config.map_err(|error| Failed::Invalid(invalid(&error)))?).map_err(Failed::Invalid)
         });
         match replaced {

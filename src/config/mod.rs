@@ -14,6 +14,7 @@ mod setting;
 mod settings;
 mod source;
 mod suggest;
+mod texts;
 mod values;
 
 use std::path::Path;
@@ -27,6 +28,7 @@ pub use settings::{
     Anonymous, Client, Config, Cors, Drain, Keys, Limits, Log, Ops, Reload, Revocations, Tls, Token, settings,
 };
 pub use source::{ConfigError, List, PathText, Source, Text};
+pub use texts::Texts;
 pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Origin, Overrides, Peer, Seconds};
 
 /// The configuration file that is read when none is named.
@@ -53,23 +55,24 @@ impl Config {
                 _ => Path::new(DEFAULT_FILE),
             },
         };
-        Self::parse(path, Self::content(path)?, overrides)
+        Self::of(Texts::read(path)?, overrides)
     }
 
-    /// Reads the text of the file at `path`, to be parsed.
+    /// Parses what was read; `overrides` win over what it says.
     ///
     /// # Errors
-    /// A file that is not there, is not readable, or is no text.
-    pub fn content(path: &Path) -> Result<String, ConfigError> {
-        file::content(path)
+    /// What is wrong, where, and what would be right.
+    pub fn of(texts: Texts, overrides: Overrides) -> Result<Self, ConfigError> {
+        file::parse(texts, overrides)
     }
 
-    /// Parses the text of the file at `path`; `overrides` win over what it says.
+    /// Parses the text of the file at `path` by itself: the files that it includes are not read. `overrides` win over
+    /// what it says.
     ///
     /// # Errors
     /// What is wrong, where, and what would be right.
     pub fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Self, ConfigError> {
-        file::parse(path, content, overrides)
+        file::parse(Texts::alone(path, content), overrides)
     }
 
     /// The settings of a server without a file: a loopback address, anonymous
@@ -110,14 +113,18 @@ impl Config {
 
     /// Each of `[[clients]]`, as written.
     pub fn clients(&self) -> impl Iterator<Item = Result<Client, ConfigError>> {
-        let others = self.client_tables.others.iter().cloned().map(Ok);
-        self.client_tables.tables.iter().map(|table| file::client(&self.source, table.clone())).chain(others)
+        self.client_tables.read()
     }
 
     /// How many clients there are.
     #[must_use]
     pub fn clients_len(&self) -> usize {
-        self.client_tables.tables.len() + self.client_tables.others.len()
+        self.client_tables.len()
+    }
+
+    /// Each file that the settings were read from, and its text; first that which includes the others.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.client_tables.files.iter().filter_map(|(source, _)| source.whole())
     }
 
     /// A digest of what replicas must agree in, but for their clients, of which `clients` is a digest. Where a replica

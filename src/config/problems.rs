@@ -1,16 +1,20 @@
-//! Every problem of a file, as far as it can be parsed.
+//! Every problem of a configuration's files, as far as they can be parsed.
 
-use std::path::Path;
-
-use super::source::Source;
+use super::texts::Texts;
 use super::{ConfigError, Overrides, file, sections};
 
-/// What is wrong with the text of the file at `path`: with each client, and first with the rest. Empty if it can be read.
+/// What is wrong with what was read: with the configuration's file, with what it includes, and with each client. Empty if
+/// all of it can be read.
 #[must_use]
-pub fn problems(path: &Path, content: String, overrides: Overrides) -> Vec<ConfigError> {
-    let source = Source::file(path, content.clone());
-    let rest = file::parse(path, content, overrides).err();
-    let clients =
-        sections::clients(source.content()).into_iter().filter_map(|table| file::client(&source, table).err());
-    rest.into_iter().chain(clients).collect()
+pub fn problems(texts: Texts, overrides: Overrides) -> Vec<ConfigError> {
+    let Texts { main, included, problems } = texts;
+    let files: Vec<_> = std::iter::once(&main).chain(&included).cloned().collect();
+    let alone = Texts { main, included: Vec::new(), problems: Vec::new() };
+    let rest = file::parse(alone, overrides).err().into_iter().chain(problems);
+    let rests = included.iter().filter_map(|source| file::included(source).err());
+    let clients = files.iter().flat_map(|source| {
+        let tables = sections::clients(source.content()).into_iter();
+        tables.filter_map(|table| file::client(source, table).err())
+    });
+    rest.chain(rests).chain(clients).collect()
 }

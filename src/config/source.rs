@@ -65,6 +65,11 @@ impl Source {
         self.file.as_deref().map_or("", |(_, content)| content)
     }
 
+    /// The file and its text, if the settings were read from one.
+    pub(super) fn whole(&self) -> Option<(&Path, &str)> {
+        self.file.as_deref().map(|(path, content)| (path.as_path(), content.as_str()))
+    }
+
     /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {

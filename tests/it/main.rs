@@ -10,6 +10,7 @@ mod folder;
 mod foreign;
 mod forge;
 mod home;
+mod include;
 mod inspect;
 mod laws;
 mod limits;
