@@ -17,7 +17,8 @@ mod suggest;
 mod texts;
 mod values;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::crypto::Digester;
 use crate::keys::Modes;
@@ -49,7 +50,7 @@ impl Config {
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
         let path = match file {
             Some(path) => path,
-            None => match std::fs::symlink_metadata(DEFAULT_FILE) {
+            None => match fs::symlink_metadata(DEFAULT_FILE) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::development(overrides)),
                 // A link to nothing, and what may not be looked at, are there, and are errors.
                 _ => Path::new(DEFAULT_FILE),
@@ -125,6 +126,17 @@ impl Config {
     /// Each file that the settings were read from, and its text; first that which includes the others.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         self.client_tables.files.iter().filter_map(|(source, _)| source.whole())
+    }
+
+    /// The file at `path` as the settings name it: one that they were read from, or one that `include` would match if it
+    /// were there.
+    #[must_use]
+    pub fn file_at(&self, path: &Path) -> Option<PathBuf> {
+        let Ok(target) = fs::canonicalize(path) else {
+            return texts::would_include(&self.source, &self.include, path);
+        };
+        let is_same = |file: &Path| fs::canonicalize(file).is_ok_and(|one| one == target);
+        self.files().map(|(file, _)| file).find(|file| is_same(file)).map(Path::to_owned)
     }
 
     /// A digest of what replicas must agree in, but for their clients, of which `clients` is a digest. Where a replica

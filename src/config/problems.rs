@@ -7,10 +7,9 @@ use super::{ConfigError, Overrides, file, sections};
 /// all of it can be read.
 #[must_use]
 pub fn problems(texts: Texts, overrides: Overrides) -> Vec<ConfigError> {
-    let Texts { main, included, problems } = texts;
+    let Texts { main, included, problems, .. } = texts;
     let files: Vec<_> = std::iter::once(&main).chain(&included).cloned().collect();
-    let alone = Texts { main, included: Vec::new(), problems: Vec::new() };
-    let rest = file::parse(alone, overrides).err().into_iter().chain(problems);
+    let rest = file::parse(Texts::of(main), overrides).err().into_iter().chain(problems);
     let rests = included.iter().filter_map(|source| file::included(source).err());
     let clients = files.iter().flat_map(|source| {
         let tables = sections::clients(source.content()).into_iter();

@@ -35,6 +35,8 @@ pub struct Texts {
     pub(super) included: Vec<Source>,
     /// What keeps other files from being read.
     pub(super) problems: Vec<ConfigError>,
+    /// The size of all texts.
+    bytes: usize,
 }
 
 impl Texts {
@@ -62,9 +64,24 @@ impl Texts {
         texts
     }
 
+    /// With `text` as that of the included file at `path`, as the settings name it.
+    pub(super) fn replaced(mut self, path: &Path, text: String) -> Self {
+        let new = Source::file(path, text);
+        match self.included.iter_mut().find(|source| source.path() == Some(path)) {
+            Some(source) => *source = new,
+            None => self.included.push(new),
+        }
+        self
+    }
+
     /// `text` as that of the file at `path`, which includes nothing.
     pub(super) fn alone(path: &Path, text: String) -> Self {
-        Self { main: Source::file(path, text), included: Vec::new(), problems: Vec::new() }
+        Self::of(Source::file(path, text))
+    }
+
+    /// `main` as a file that includes nothing.
+    pub(super) fn of(main: Source) -> Self {
+        Self { bytes: main.content().len(), main, included: Vec::new(), problems: Vec::new() }
     }
 
     /// Reads the files that `written` names, without those that were `seen`.
@@ -89,13 +106,13 @@ impl Texts {
     }
 
     fn add(&mut self, path: &Path, text: String) -> Result<(), String> {
-        let before: usize = self.iter().map(|(_, text)| text.len()).sum();
-        if before + text.len() > MAX_TOTAL {
+        if self.bytes + text.len() > MAX_TOTAL {
             return Err(format!("expected files of at most {} MiB together", MAX_TOTAL >> 20));
         }
         if self.included.len() == MAX_FILES {
             return Err(format!("expected at most {MAX_FILES} included files"));
         }
+        self.bytes += text.len();
         self.included.push(Source::file(path, text));
         Ok(())
     }
@@ -188,6 +205,17 @@ impl<'p> Pattern<'p> {
         let is_absent = matches!(error, ReadError::Io(error) if absent(error));
         is_absent && !self.names_one() && path.symlink_metadata().is_err_and(|error| absent(&error))
     }
+}
+
+/// The absent file at `path` as `include` of `main` would name it, if one of its patterns matches it.
+pub(super) fn would_include(main: &Source, include: &[Text], path: &Path) -> Option<PathBuf> {
+    let (folder, name) = (fs::canonicalize(files::folder(path)).ok()?, path.file_name()?);
+    include.iter().find_map(|written| {
+        let whole = main.resolve(Path::new(written.get_ref()));
+        let pattern = Pattern::parse(&whole).filter(|pattern| !pattern.names_one() && pattern.fits(name))?;
+        let same = fs::canonicalize(files::folder(&whole)).is_ok_and(|one| one == folder);
+        same.then(|| pattern.folder.join(name))
+    })
 }
 
 fn text_of(path: &Path) -> &str {
@@ -331,7 +359,8 @@ mod tests {
         let said = texts.add(Path::new("more"), String::new()).unwrap_err();
         assert_eq!(said, "expected at most 4096 included files");
         texts.included.clear();
-        texts.add(Path::new("large"), " ".repeat(MAX_TOTAL)).unwrap();
+        texts.bytes = MAX_TOTAL - 1;
+        texts.add(Path::new("large"), " ".to_owned()).unwrap();
         let said = texts.add(Path::new("more"), " ".to_owned()).unwrap_err();
         assert_eq!(said, "expected files of at most 256 MiB together");
     }

@@ -152,9 +152,23 @@ fn refusals() {
     // A file that has to be there.
     replace(&app.folder.path().join("lingpai.toml"), including("[\"clients.d/a.toml\", \"clients.d/b.toml\"]"));
     app.look();
-    assert!(app.error().contains("/lingpai.toml:1:33: /clients.d/b.toml: there is no such file"), "{}", app.error());
+    assert!(app.error().contains("/lingpai.toml:1:32: /clients.d/b.toml: there is no such file"), "{}", app.error());
     app.team("b.toml", &client("b", "")).look();
     assert_eq!((app.error().as_str(), app.statuses(["a", "b"])), ("", [200, 200]));
+}
+
+/// What cannot be read passes without a change of what can be.
+#[test]
+fn a_link_to_nothing_holds_the_rest_back() {
+    let app = start();
+    let link = app.folder.path().join("clients.d/x.toml");
+    std::os::unix::fs::symlink("nowhere", &link).unwrap();
+    app.team("a.toml", &client("a", "")).look().look();
+    assert!(app.error().contains("/lingpai.toml:1:12: /clients.d/x.toml: there is no such file"), "{}", app.error());
+    assert_eq!(app.statuses(["a"]), [401]);
+    fs::remove_file(&link).unwrap();
+    app.look();
+    assert_eq!((app.error().as_str(), app.statuses(["a"])), ("", [200]));
 }
 
 /// Key sets are named from the file that names them, and are watched too.
