@@ -11,8 +11,8 @@ use crate::keys::{self, KeyRing, Modes, State};
 /// How many clients a warning names.
 const NAMED: usize = 5;
 
-/// Every problem of the file at `path` and of those that it includes, as far as they can be parsed: where a client cannot be read, the others are. Empty
-/// if all are good.
+/// Every problem of the file at `path` and of those that it includes, as far as they can be parsed: where a client cannot
+/// be read, the others are. Empty if all are good.
 ///
 /// # Errors
 /// A file that cannot be read.

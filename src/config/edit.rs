@@ -75,8 +75,9 @@ pub struct NewClient<'a> {
     pub lists: &'a [(&'a str, &'a [String])],
 }
 
-/// Replaces the content of `file`, or of the file that it is a link to, by what `change` makes of it, if `check` accepts
-/// the configuration of `main` that follows. `file` is `main`, or one that it includes, as [`Config::file_at`] names it.
+/// Replaces the content of `file`, or of the file that it is a link to, by what `change` makes of it, if `check`
+/// accepts the configuration of `main` that follows. `file` is `main`, or one that it includes, as
+/// [`Config::file_at`] names it.
 ///
 /// # Errors
 /// See [`EditError`]; the file is then as it was.
@@ -88,9 +89,7 @@ pub fn edit(
     check: impl Fn(&Config) -> Result<(), String>,
 ) -> Result<(), EditError> {
     let unwritable = |error: io::Error| EditError::Unwritable { path: file.to_owned(), error };
-    let target = fs::canonicalize(file).map_err(unwritable)?;
-    let folder = fs::canonicalize(main).map_err(unwritable)?;
-    refuse_read_only(&target).map_err(unwritable)?;
+    let (target, main_target) = targets(file, main).map_err(unwritable)?;
     let invalid = |error: &ConfigError| error.message().to_owned();
     for _ in 0..ATTEMPTS {
         let before = content(&target).map_err(|error| EditError::Invalid(error.to_string()))?;
@@ -98,7 +97,7 @@ pub fn edit(
         if after == before {
             return Ok(());
         }
-        let _locked = files::lock(&folder, Some(&target)).map_err(unwritable)?;
+        let _locked = files::lock(&main_target, Some(&target)).map_err(unwritable)?;
         let replaced = files::replace(&target, after.as_bytes(), |written| {
             if content(&target).map_err(|error| Failed::Invalid(invalid(&error)))? != before {
                 return Err(Failed::Changed);
@@ -117,8 +116,8 @@ pub fn edit(
     Err(EditError::Busy(file.to_owned()))
 }
 
-/// Writes the new file `file` with this `text`, if `check` accepts the configuration of `main` with it. It may be read by
-/// those who may read `main`.
+/// Writes the new file `file` with this `text`, if `check` accepts the configuration of `main` with it. Its mode is that
+/// of `main`.
 ///
 /// # Errors
 /// See [`EditError`]; there is then no such file.
@@ -143,6 +142,13 @@ pub fn create(
 fn whole(file: &Path, text: String, main: &Path, overrides: &Overrides) -> Result<Config, ConfigError> {
     let texts = if file == main { Texts::with(main, text) } else { Texts::read(main)?.replaced(file, text) };
     Config::of(texts, overrides.clone())
+}
+
+/// Where `file`, which may be written, and `main` lead.
+fn targets(file: &Path, main: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let target = fs::canonicalize(file)?;
+    refuse_read_only(&target)?;
+    Ok((target, fs::canonicalize(main)?))
 }
 
 /// Refuses a file that may not be written, though its folder would let it be replaced.

@@ -128,8 +128,8 @@ impl Config {
         self.client_tables.files.iter().filter_map(|(source, _)| source.whole())
     }
 
-    /// The file at `path` as the settings name it: one that they were read from, or one that `include` would match if it
-    /// were there.
+    /// The file at `path` as the settings name it: one that they were read from, or one that `include` would match if
+    /// it were there.
     #[must_use]
     pub fn file_at(&self, path: &Path) -> Option<PathBuf> {
         let Ok(target) = fs::canonicalize(path) else {

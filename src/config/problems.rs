@@ -3,8 +3,8 @@
 use super::texts::Texts;
 use super::{ConfigError, Overrides, file, sections};
 
-/// What is wrong with what was read: with the configuration's file, with what it includes, and with each client. Empty if
-/// all of it can be read.
+/// What is wrong with what was read: with the configuration's file, with what it includes, and with each client. Empty
+/// if all of it can be read.
 #[must_use]
 pub fn problems(texts: Texts, overrides: Overrides) -> Vec<ConfigError> {
     let Texts { main, included, problems, .. } = texts;
