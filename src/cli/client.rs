@@ -1,5 +1,6 @@
 //! `lingpai client`
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -149,7 +150,13 @@ impl<'a> Place<'a> {
         }
         let (main, text) = (self.path()?, edit::with_client("", client));
         let create = |text: String| edit::create(file, text.trim_start(), main, &self.overrides(), compiles);
-        edited(text.and_then(create))
+        match text.and_then(create) {
+            // Another one wrote it in the meantime.
+            Err(EditError::Unwritable { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
+                self.edit(file, |text| edit::with_client(text, client))
+            }
+            created => edited(created),
+        }
     }
 
     fn add(&self, arguments: &AddArguments) -> Answer {

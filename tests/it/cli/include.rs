@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use lingpai::clients::SecretDigest;
 
 use crate::app::{SECRET, quiet};
-use crate::home::Home;
+use crate::home::{Home, ended};
 
 /// The standard configuration, which includes `clients.d/*.toml`: there is the client `a`.
 fn home() -> Home {
@@ -100,6 +100,25 @@ fn client_add_refuses_a_file_that_is_not_included() {
         .assert_refused(2, &["nothing was written: expected a scope token"]);
     assert_eq!(home.names("clients.d"), ["a.toml"]);
     assert_eq!(home.names("."), ["clients.d", "keys", "lingpai.toml"]);
+}
+
+/// Whoever comes second adds to what the first one wrote, or is told that there is such a client.
+#[test]
+fn several_add_at_once() {
+    let home = home();
+    let at_once = |files: &dyn Fn(usize) -> (String, String)| {
+        let add = |number| {
+            let (id, file) = files(number);
+            home.command(&["client", "add", &id, "--file", &file], &[]).spawn().unwrap()
+        };
+        let running: Vec<_> = (0..6).map(add).collect();
+        running.into_iter().map(|child| ended(child).code).filter(|code| *code == Some(0)).count()
+    };
+    assert_eq!(at_once(&|number| (format!("b{number}"), "clients.d/b.toml".to_owned())), 6);
+    assert_eq!(home.text("clients.d/b.toml").matches("[[clients]]").count(), 6);
+    assert_eq!(at_once(&|number| ("c".to_owned(), format!("clients.d/c{number}.toml"))), 1);
+    home.run(&["check"]).assert(0);
+    assert_eq!(home.names("clients.d").len(), 3);
 }
 
 /// Every problem of every file, each with its own place.
