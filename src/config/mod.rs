@@ -132,11 +132,11 @@ impl Config {
     /// it were there.
     #[must_use]
     pub fn file_at(&self, path: &Path) -> Option<PathBuf> {
-        let Ok(target) = fs::canonicalize(path) else {
-            return texts::would_include(&self.source, &self.include, path);
-        };
-        let is_same = |file: &Path| fs::canonicalize(file).is_ok_and(|one| one == target);
-        self.files().map(|(file, _)| file).find(|file| is_same(file)).map(Path::to_owned)
+        let target = fs::canonicalize(path).ok();
+        let is_same = |file: &Path| target.is_some() && fs::canonicalize(file).ok() == target;
+        let known = self.files().map(|(file, _)| file).find(|file| is_same(file)).map(Path::to_owned);
+        // It may be there since the others were read.
+        known.or_else(|| texts::would_include(&self.source, &self.include, path))
     }
 
     /// A digest of what replicas must agree in, but for their clients, of which `clients` is a digest. Where a replica

@@ -207,7 +207,7 @@ impl<'p> Pattern<'p> {
     }
 }
 
-/// The absent file at `path` as `include` of `main` would name it, if one of its patterns matches it.
+/// The file at `path` as `include` of `main` would name it, if one of its patterns matches it.
 pub(super) fn would_include(main: &Source, include: &[Text], path: &Path) -> Option<PathBuf> {
     let (folder, name) = (fs::canonicalize(files::folder(path)).ok()?, path.file_name()?);
     include.iter().find_map(|written| {
