@@ -109,13 +109,30 @@ pub fn replace<E: From<io::Error>>(
     })
 }
 
+/// Locks the folder of `path` until what is returned is dropped: whoever wants to replace a file there waits. None if
+/// `beside` is in the same folder, which [`replace`] then locks itself.
+///
+/// # Errors
+/// What the system refused.
+pub fn lock(path: &Path, beside: Option<&Path>) -> io::Result<Option<File>> {
+    let opened = File::open(folder(path))?;
+    let inode = |status: Metadata| (status.dev(), status.ino());
+    let other = beside.map(|other| fs::metadata(folder(other))).transpose()?.map(inode);
+    if other == Some(inode(opened.metadata()?)) {
+        return Ok(None);
+    }
+    opened.lock()?;
+    Ok(Some(opened))
+}
+
 /// Whether a file of this name was being written here, and perhaps still is.
 #[must_use]
 pub fn is_aside(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
 }
 
-fn folder(path: &Path) -> &Path {
+/// The folder that `path` is in.
+pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -181,6 +198,19 @@ mod tests {
         }
         let absent = read(&folder.path().join("absent"), 4);
         assert!(matches!(absent, Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound));
+    }
+
+    #[test]
+    fn a_locked_folder_lets_nobody_else_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, beside) = (folder.path().join("a"), folder.path().join("b"));
+        let other = || File::open(folder.path()).unwrap().try_lock();
+        let held = lock(&path, Some(Path::new("/elsewhere"))).unwrap();
+        assert!(held.is_some() && other().is_err());
+        drop(held);
+        // A replacement there locks it itself.
+        assert!(lock(&path, Some(&beside)).unwrap().is_none() && other().is_ok());
+        assert!(lock(&path, None).unwrap().is_some());
     }
 
     #[test]

@@ -5,22 +5,21 @@ use std::path::Path;
 use super::StartError;
 use crate::clients::{GrantType, Registry};
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Config, Overrides, Texts};
 use crate::keys::{self, KeyRing, Modes, State};
 use crate::token::Sender;
 
 /// Maximum number of clients that a warning names.
 const NAMED: usize = 5;
 
-/// Returns every problem of the file at `path`, as far as it parses: a broken client does not hide the others. Empty if
-/// the file is valid.
+/// Returns every problem of the file at `path` and of those that it includes, as far as they parse: a broken client does not
+/// hide the others. Empty if all are valid.
 ///
 /// # Errors
 /// A file that cannot be read.
 pub fn problems(path: &Path, overrides: &Overrides) -> Result<Vec<StartError>, StartError> {
-    let content = Config::content(path)?;
-    let unread = config::problems(path, content.clone(), overrides.clone());
-    let Ok(config) = Config::parse(path, content, overrides.clone()) else {
+    let unread = config::problems(Texts::read(path)?, overrides.clone());
+    let Ok(config) = Config::load(Some(path), overrides.clone()) else {
         return Ok(unread.into_iter().map(StartError::from).collect());
     };
     let problems = Registry::problems(&config).into_iter().map(StartError::from);

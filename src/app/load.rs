@@ -106,11 +106,14 @@ impl KeySets {
     }
 }
 
-/// Returns the configuration, if it is a file, each file in the key folder, and the clients' key sets.
-pub(super) fn settings(path: Option<&Path>, content: &str, folder: &Folder, key_sets: &KeySets) -> Vec<Content> {
-    let configuration = path.map(|path| Content::new(path, content.as_bytes(), false));
+/// Returns each file of the configuration, each file in the key folder, and the clients' key sets.
+pub(super) fn settings<'t>(
+    configuration: impl Iterator<Item = (&'t Path, &'t str)>,
+    folder: &Folder,
+    key_sets: &KeySets,
+) -> Vec<Content> {
     configuration
-        .into_iter()
+        .map(|(path, text)| Content::new(path, text.as_bytes(), false))
         .chain(folder.files().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)))
         .chain(key_sets.0.iter().map(|(path, bytes)| Content::new(path, bytes, false)))
         .collect()
@@ -159,7 +162,7 @@ pub(super) fn compile(
         publishes_revocations: config.revocations.as_ref().is_some_and(|list| list.publish),
         inspected: Cache::new(config.token.cache),
         failures: (config.limits.failures > 0).then(|| Rate::per_second(1).with_burst(config.limits.failures)),
-        files: sight::digest(&settings(config.source.path(), config.source.content(), folder, &key_sets)),
+        files: sight::digest(&settings(config.files(), folder, &key_sets)),
         key_sets: key_sets.0.into_keys().collect(),
         compiled: now,
         documents: Documents::default(),

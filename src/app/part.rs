@@ -1,8 +1,6 @@
 //! Parts of the service that are loaded from files independently: a problem with
 //! one is reported for that one, and does not hold back the others.
 
-use std::path::PathBuf;
-
 use super::error::StartError;
 use super::sight::{self, Content, Pace, Sight};
 use crate::clock::Timestamp;
@@ -86,7 +84,7 @@ impl Refused {
 #[derive(Debug, PartialEq, Eq)]
 enum Pending {
     /// This file may still be being written.
-    Unfinished { path: PathBuf, fresh: bool },
+    Unfinished(sight::Unfinished),
     /// These files look like an incomplete change, first seen at this instant.
     Held { files: [u8; 32], since: Timestamp, why: String },
 }
@@ -128,17 +126,11 @@ impl<P: Part> Watched<P> {
         if !changed && !pace.asked && !self.part.is_due(pace.now) {
             return self.accept("the files match what is in force again");
         }
-        if let Some(sight::Unfinished { path, fresh }) = unfinished.filter(|_| changed) {
+        if let Some(unfinished) = unfinished.filter(|_| changed) {
             if pace.asked {
-                let file = path.display().to_string();
-                tracing::warn!(
-                    part = P::NAME,
-                    file,
-                    "reload waits: the file was written in place, so it is read again first; rename it into place to apply \
-                     it at once"
-                );
+                Self::say_that_it_waits(&unfinished);
             }
-            self.pending = Some(Pending::Unfinished { path, fresh });
+            self.pending = Some(Pending::Unfinished(unfinished));
             return false;
         }
         let known = self.refused.as_ref().is_some_and(|refused| refused.files == Some(seen) && !refused.passing);
@@ -162,6 +154,20 @@ impl<P: Part> Watched<P> {
         self.part.put(ready);
         self.accept("the problem with the files is fixed");
         true
+    }
+
+    fn say_that_it_waits(unfinished: &sight::Unfinished) {
+        let file = unfinished.path.display().to_string();
+        if unfinished.gone {
+            tracing::warn!(part = P::NAME, file, "reload waits: the file is gone, so it is looked for again first");
+        } else {
+            tracing::warn!(
+                part = P::NAME,
+                file,
+                "reload waits: the file was written in place, so it is read again first; rename it into place to apply it \
+                 at once"
+            );
+        }
     }
 
     fn accept(&mut self, mended: &str) -> bool {
@@ -218,13 +224,18 @@ impl Pending {
     fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Held { since, .. } => Some(since.plus(HOLD)),
-            Self::Unfinished { .. } => None,
+            Self::Unfinished(_) => None,
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Unfinished { path, .. } => format!(
+            Self::Unfinished(sight::Unfinished { path, gone: true, .. }) => format!(
+                "{}: is gone, which is applied only once two consecutive looks do not find it: some programs remove a file to \
+                 write it anew",
+                path.display()
+            ),
+            Self::Unfinished(sight::Unfinished { path, .. }) => format!(
                 "{}: was written in place, so it is applied only once two consecutive looks read the same; rename files \
                  into place to apply them at once",
                 path.display()
@@ -261,6 +272,6 @@ impl<P: Part> Watch for Watched<P> {
     }
 
     fn is_unfinished(&self) -> bool {
-        matches!(self.pending, Some(Pending::Unfinished { fresh: true, .. }))
+        matches!(&self.pending, Some(Pending::Unfinished(unfinished)) if unfinished.fresh)
     }
 }

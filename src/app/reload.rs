@@ -12,8 +12,9 @@
 //! A new part needs an `impl Part`, a field of [`Reloader`], an entry in
 //! [`Reloader::parts`], and its name among the metrics' labels.
 
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use super::part::{Part, Watch, Watched};
 use super::revocations::List;
 use super::sight::{Content, Pace};
 use crate::clock::Timestamp;
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Config, Overrides, Texts};
 use crate::keys::{Folder, Gravity, Kid};
 use crate::server::{Identity, Tls, TlsFiles, manager};
 use crate::service::{Snapshot, State, Warning};
@@ -49,10 +50,31 @@ pub struct Reloader {
 #[derive(Debug)]
 struct Settings {
     origin: Origin,
+    /// The files of the configuration that is in force.
+    files: Vec<PathBuf>,
     /// The settings at the start, for those that only a restart changes.
     running: Config,
     interval: Duration,
     state: Arc<State>,
+}
+
+/// The files of [`Settings`], as they were read.
+struct Seen {
+    /// None without a file.
+    texts: Option<Texts>,
+    /// Files of the configuration in force that are there no more. Some programs remove a file to write it anew, so one
+    /// look that does not find it is not enough.
+    gone: Vec<PathBuf>,
+    folder: Folder,
+    key_sets: KeySets,
+}
+
+/// [`Settings`] ready to be put in force.
+#[derive(Debug)]
+struct Compiled {
+    snapshot: Snapshot,
+    interval: Duration,
+    files: Vec<PathBuf>,
 }
 
 /// The certificate and its key, for TLS connections.
@@ -80,6 +102,7 @@ impl Reloader {
         let pair = config.tls.clone().zip(tls).map(|(paths, tls)| Watched::new(Pair { paths, tls }, pace));
         let revocations = config.revocations.as_ref().map(|list| List::new(list.path.clone()));
         let settings = Settings {
+            files: config.files().map(|(path, _)| path.to_owned()).collect(),
             running: config.without_clients(),
             interval,
             origin: match config.source.path() {
@@ -152,31 +175,42 @@ impl Reloader {
     }
 }
 
+fn parsed(texts: Texts, overrides: &Overrides) -> Result<Config, StartError> {
+    let is_whole = texts.is_whole();
+    let config = Config::of(texts, overrides.clone()).map_err(StartError::from);
+    // What keeps an included file from being read may pass without a change of those that can be.
+    config.map_err(|error| if is_whole { error } else { error.passing() })
+}
+
+fn is_gone(path: &Path) -> bool {
+    path.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
 fn pace(asked: bool, interval: Duration, now: Timestamp) -> Pace {
     let seconds = interval.min(SECOND_LOOK).as_secs().try_into().unwrap_or(i64::MAX);
     Pace { asked, seconds, now }
 }
 
 impl Part for Settings {
-    type Read = (String, Folder, KeySets);
-    type Ready = (Snapshot, Duration);
+    type Read = Seen;
+    type Ready = Compiled;
 
     const NAME: &'static str = "configuration";
 
     fn read(&self) -> Result<Self::Read, StartError> {
-        let content = match &self.origin {
-            Origin::File(path, _) => Config::content(path)?,
-            Origin::Development(_) => String::new(),
+        let texts = match &self.origin {
+            Origin::File(path, _) => Some(Texts::read(path)?),
+            Origin::Development(_) => None,
         };
+        let gone = self.files.iter().filter(|path| is_gone(path)).cloned().collect();
         let key_sets = KeySets::read(&self.state.snapshot().key_sets);
-        Ok((content, Folder::read(&self.running.keys.path)?, key_sets))
+        Ok(Seen { texts, gone, folder: Folder::read(&self.running.keys.path)?, key_sets })
     }
 
-    fn files(&self, (content, folder, key_sets): &Self::Read) -> Vec<Content> {
-        match &self.origin {
-            Origin::File(path, _) => settings(Some(path), content, folder, key_sets),
-            Origin::Development(_) => settings(None, content, folder, key_sets),
-        }
+    fn files(&self, read: &Self::Read) -> Vec<Content> {
+        let mut all = settings(read.texts.iter().flat_map(Texts::iter), &read.folder, &read.key_sets);
+        all.extend(read.gone.iter().map(|path| Content::gone(path)));
+        all
     }
 
     fn in_force(&self) -> [u8; 32] {
@@ -189,10 +223,12 @@ impl Part for Settings {
         current.keys.holds_retired(now) || now < current.compiled
     }
 
-    fn load(&mut self, (content, folder, key_sets): Self::Read, now: Timestamp) -> Result<Self::Ready, StartError> {
-        let mut config = match &self.origin {
-            Origin::File(path, overrides) => Config::parse(path, content, overrides.clone())?,
-            Origin::Development(config) => Config::clone(config),
+    fn load(&mut self, read: Self::Read, now: Timestamp) -> Result<Self::Ready, StartError> {
+        let Seen { texts, folder, key_sets, .. } = read;
+        let mut config = match (&self.origin, texts) {
+            (Origin::File(_, overrides), Some(texts)) => parsed(texts, overrides)?,
+            (Origin::File(path, overrides), None) => Config::load(Some(path), overrides.clone())?,
+            (Origin::Development(config), _) => Config::clone(config),
         };
         let restart = |what| format!("restart needed: `{what}` has changed, and the old value is in force");
         let changed = config.hold_back(&self.running).into_iter();
@@ -209,10 +245,11 @@ impl Part for Settings {
         snapshot.registry.keep_limiters(&before.registry);
         warnings.append(&mut snapshot.warnings);
         snapshot.warnings = warnings;
-        Ok((snapshot, seconds(config.reload.interval)))
+        let files = config.files().map(|(path, _)| path.to_owned()).collect();
+        Ok(Compiled { snapshot, interval: seconds(config.reload.interval), files })
     }
 
-    fn doubt(&self, (snapshot, _): &Self::Ready) -> Option<String> {
+    fn doubt(&self, Compiled { snapshot, .. }: &Self::Ready) -> Option<String> {
         let before = self.state.snapshot();
         let unrevoked: Vec<_> = snapshot.keys.unrevoked(&before.keys).map(Kid::as_str).collect();
         let clients = (snapshot.registry.is_empty() && !before.registry.is_empty())
@@ -223,12 +260,12 @@ impl Part for Settings {
         (!whys.is_empty()).then(|| whys.join("; "))
     }
 
-    fn put(&mut self, (snapshot, interval): Self::Ready) {
+    fn put(&mut self, Compiled { snapshot, interval, files }: Self::Ready) {
         let before = self.state.snapshot();
         for warning in snapshot.warnings.iter().filter(|warning| !before.warnings.contains(warning)) {
             tracing::warn!(warning = warning.message, "reloading");
         }
-        self.interval = interval;
+        (self.interval, self.files) = (interval, files);
         let now = self.state.clock();
         let signing = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string());
         tracing::info!(clients = snapshot.registry.len(), signing, "reloaded");

@@ -18,8 +18,8 @@
 //!   the last look. This is how Kubernetes swaps `..data`.
 //!
 //! Times are compared only with each other, never with this machine's clock, so a
-//! file server's clock does not matter. A file that is gone needs no second look:
-//! a name disappears atomically.
+//! file server's clock does not matter. A file that is gone needs no second look,
+//! unless a part says so with [`Content::gone`]: a name disappears atomically.
 
 use std::collections::HashMap;
 use std::fs;
@@ -45,7 +45,15 @@ impl Content {
         digest.add(&[u8::from(exposed)]);
         Self { path: path.to_owned(), digest: digest.finish() }
     }
+
+    /// A file that was there, whose absence needs a second look.
+    pub(super) fn gone(path: &Path) -> Self {
+        Self { path: path.to_owned(), digest: GONE }
+    }
 }
+
+/// The digest of a file that is gone: of no content.
+const GONE: [u8; 32] = [0; 32];
 
 /// Returns a digest of names and contents, to tell whether anything has changed.
 pub(super) fn digest(files: &[Content]) -> [u8; 32] {
@@ -102,6 +110,8 @@ pub(super) struct Unfinished {
     pub(super) path: PathBuf,
     /// Whether this content is seen for the first time.
     pub(super) fresh: bool,
+    /// Whether it is there no more.
+    pub(super) gone: bool,
 }
 
 impl Sight {
@@ -129,11 +139,11 @@ impl Sight {
             let same = before.filter(|before| before.digest == file.digest);
             let folder = folder(&file.path);
             let moved = self.folders.get(folder).is_some_and(|before| folders.get(folder) != Some(before));
-            let came = steady && place.as_ref().is_some_and(|place| moved || place.came(before));
+            let came = steady && (moved || place.as_ref().is_some_and(|place| place.came(before)));
             let whole = came || same.is_some_and(|before| before.confirmed(place.as_ref(), pace));
             if !whole {
                 let fresh = same.is_none() || unfinished.as_ref().is_some_and(|one| one.fresh);
-                unfinished = Some(Unfinished { path: file.path.clone(), fresh });
+                unfinished = Some(Unfinished { path: file.path.clone(), fresh, gone: file.digest == GONE });
             }
             let since = same.map_or(pace.now, |before| before.since.min(pace.now));
             seen.insert(file.path.clone(), Seen { digest: file.digest, place, since, whole });
@@ -340,7 +350,7 @@ mod tests {
         let files = [Content::new(&path, b"half", false)];
         let pace = Pace { asked: false, seconds: 2, now: Timestamp::from_unix(0) };
         let said = at.sight.look(&files, pace, || Some(vec![Content::new(&path, b"one", false)]));
-        assert_eq!(said, Some(Unfinished { path: path.clone(), fresh: true }));
+        assert_eq!(said, Some(Unfinished { path: path.clone(), fresh: true, gone: false }));
         assert!(at.sight.look(&files, pace, || unreachable!()).is_none());
     }
 }

@@ -1,5 +1,6 @@
 //! `lingpai client`
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,19 +11,19 @@ use super::{Answer, Settings, complain, edited, no_randomness, say, say_json, sa
 use crate::app::StartError;
 use crate::clients::{Client, NewSecret, Registry};
 use crate::config::edit::{self, EditError, NewClient};
-use crate::config::{Config, Issuer};
+use crate::config::{Config, Issuer, Overrides};
 use crate::foreign::KeySet;
 use crate::token::ClientId;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Append a client to the configuration file and print its secret once.
+    /// Append a client to the configuration file, or to one that it includes, and print its secret once.
     #[command(after_help = "Example:\n  lingpai client add shop --scope orders:read --subject 'user:*'")]
     Add(AddArguments),
     /// List the clients: how many secrets each has, and what it may request. Never shows a secret.
     #[command(after_help = "Example:\n  lingpai client list --wide")]
     List(ListArguments),
-    /// Remove a client from the configuration file. Its tokens stop working at once.
+    /// Remove a client from the file that holds it. Its tokens stop working at once.
     #[command(after_help = "Example:\n  lingpai client remove shop")]
     Remove(Named),
     /// Give a client a second secret and print it once. The first one works until it is retired.
@@ -61,6 +62,10 @@ pub(super) struct AddArguments {
     /// Make a secret in addition to `--jwks`.
     #[arg(long, requires = "jwks")]
     secret: bool,
+    /// The file to add it to: one that `include` matches, which is made if it is not there [default: the configuration
+    /// file].
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -107,25 +112,65 @@ impl<'a> Place<'a> {
         self.config.source.path().ok_or_else(|| StartError::new(missing))
     }
 
-    fn edit(&self, change: impl Fn(&str) -> Result<String, EditError>) -> Answer {
+    /// The file that holds the client `id`; the configuration's own if no file does.
+    fn file_of(&self, id: &str) -> Result<PathBuf, StartError> {
+        let found = self.config.clients().filter_map(Result::ok).find(|client| client.id.get_ref() == id);
+        let file = found.as_ref().and_then(|client| client.source.path());
+        Ok(file.map_or_else(|| self.path(), Ok)?.to_owned())
+    }
+
+    /// The file that a new client is added to.
+    fn file_for(&self, named: Option<&Path>) -> Result<PathBuf, StartError> {
+        let main = self.path()?;
+        let Some(file) = named else { return Ok(main.to_owned()) };
+        self.config.file_at(file).ok_or_else(|| {
+            StartError::new(format!(
+                "{}: {} does not include this file; add a path that does, such as include = [\"clients.d/*.toml\"]",
+                file.display(),
+                main.display()
+            ))
+        })
+    }
+
+    fn overrides(&self) -> Overrides {
         let mut overrides = self.settings.overrides();
         // The file may leave out what a flag or the environment sets.
         overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
-        let compiles =
-            |config: &Config| Registry::compile(config).map(drop).map_err(|error| error.message().to_owned());
-        edited(edit::edit(self.path()?, &overrides, change, compiles))
+        overrides
+    }
+
+    fn edit(&self, file: &Path, change: impl Fn(&str) -> Result<String, EditError>) -> Answer {
+        edited(edit::edit(file, self.path()?, &self.overrides(), change, compiles))
+    }
+
+    /// Writes a client into `file`, which need not be there.
+    fn append(&self, file: &Path, client: &NewClient<'_>) -> Answer {
+        if file.symlink_metadata().is_ok() {
+            return self.edit(file, |text| edit::with_client(text, client));
+        }
+        let (main, text) = (self.path()?, edit::with_client("", client));
+        let create = |text: String| edit::create(file, text.trim_start(), main, &self.overrides(), compiles);
+        match text.and_then(create) {
+            // Another one wrote it in the meantime.
+            Err(EditError::Unwritable { error, .. }) if error.kind() == ErrorKind::AlreadyExists => {
+                self.edit(file, |text| edit::with_client(text, client))
+            }
+            created => edited(created),
+        }
     }
 
     fn add(&self, arguments: &AddArguments) -> Answer {
-        let (path, id) = (self.path()?, arguments.id.as_str());
+        let id = arguments.id.as_str();
         if id != ClientId::ANONYMOUS && self.registry.is_client(id) {
-            complain(&format!("{}: there is already a client {id:?}; nothing was written", path.display()));
+            let file = self.file_of(id)?;
+            complain(&format!("{}: there is already a client {id:?}; nothing was written", file.display()));
             return Ok(false);
         }
+        let file = self.file_for(arguments.file.as_deref())?;
         let is_secret = arguments.secret || arguments.jwks.is_none();
         let secret = is_secret.then(NewSecret::generate).transpose().map_err(no_randomness)?;
         let digest = secret.as_ref().map(|secret| secret.digest().written());
-        let jwks = arguments.jwks.as_deref().map(|jwks| beside(path, jwks)).transpose()?;
+        let jwks = arguments.jwks.as_deref().map(|jwks| beside(&file, jwks)).transpose()?;
         let client = NewClient {
             id,
             secret: digest.as_deref(),
@@ -139,12 +184,16 @@ impl<'a> Place<'a> {
                 ("accepts", &arguments.accepts),
             ],
         };
-        if !self.edit(|text| edit::with_client(text, &client))? {
+        if !self.append(&file, &client)? {
             return Ok(false);
         }
-        let added = format!("added {id} to {}", path.display());
+        self.tell_added(&file, id, secret.as_ref(), jwks)
+    }
+
+    fn tell_added(&self, file: &Path, id: &str, secret: Option<&NewSecret>, jwks: Option<String>) -> Answer {
+        let added = format!("added {id} to {}", file.display());
         match secret {
-            Some(secret) => self.tell(&added, id, &secret),
+            Some(secret) => self.tell(&added, id, secret),
             None if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks})).map(|()| true),
             None => say(&format!(
                 "{added}; it authenticates by assertions that a key of {} signed\na running server knows it within \
@@ -209,8 +258,8 @@ impl<'a> Place<'a> {
     }
 
     fn remove(&self, id: &str) -> Answer {
-        let path = self.path()?;
-        if !self.edit(|text| edit::without_client(text, id))? {
+        let file = self.file_of(id)?;
+        if !self.edit(&file, |text| edit::without_client(text, id))? {
             return Ok(false);
         }
         let is_last = self.registry.len() == 1;
@@ -224,26 +273,26 @@ impl<'a> Place<'a> {
             "a running server refuses its secret and its tokens within reload.interval; verifiers that do not ask the \
              server accept its access tokens until they expire"
         };
-        say(&format!("removed {id} from {}; {follows}", path.display())).map(|()| true)
+        say(&format!("removed {id} from {}; {follows}", file.display())).map(|()| true)
     }
 
     fn rotate(&self, id: &str) -> Answer {
-        let path = self.path()?;
+        let file = self.file_of(id)?;
         let secret = NewSecret::generate().map_err(no_randomness)?;
         let digest = secret.digest().written();
-        if !self.edit(|text| edit::with_secret(text, id, &digest))? {
+        if !self.edit(&file, |text| edit::with_secret(text, id, &digest))? {
             return Ok(false);
         }
         let done = format!(
             "added a second secret for {id} to {}; the first still works; when nothing uses it, run `lingpai client retire {id}`",
-            path.display()
+            file.display()
         );
         self.tell(&done, id, &secret)
     }
 
     fn retire(&self, id: &str) -> Answer {
-        let path = self.path()?;
-        if !self.edit(|text| edit::without_oldest_secret(text, id))? {
+        let file = self.file_of(id)?;
+        if !self.edit(&file, |text| edit::without_oldest_secret(text, id))? {
             return Ok(false);
         }
         if self.settings.json {
@@ -252,10 +301,14 @@ impl<'a> Place<'a> {
         say(&format!(
             "dropped the older secret of {id} from {}; a running server refuses it within reload.interval. Tokens that it \
              got stay good: if the secret leaked, set not_before too",
-            path.display()
+            file.display()
         ))
         .map(|()| true)
     }
+}
+
+fn compiles(config: &Config) -> Result<(), String> {
+    Registry::compile(config).map(drop).map_err(|error| error.message().to_owned())
 }
 
 /// Returns `file`, a path relative to the current folder, as the configuration at `path` must name it.

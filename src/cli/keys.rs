@@ -443,6 +443,7 @@ impl<'a> Place<'a> {
         overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
         let result = edit::edit(
             path,
+            path,
             &overrides,
             |text| edit::with_revoked(text, kid.as_str()),
             |config| self.still_signs(config).map_err(|error| error.to_string()),

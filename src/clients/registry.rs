@@ -351,9 +351,14 @@ impl Registry {
 
 /// The error about a client of this id after `before` others.
 fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
-    let same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id).nth(before);
-    let message = "another client has this id; ids must be unique";
-    same.map_or_else(|| config.source.error_in_file(message), |client| client.source.error(&client.id, message))
+    let mut same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id);
+    let first = same.next().and_then(|client| client.source.place(client.id.span()));
+    let first = first.map_or_else(String::new, |place| format!("; the other one is at {place}"));
+    let message = format!("another client has this id; ids must be unique{first}");
+    match same.nth(before.saturating_sub(1)) {
+        Some(client) => client.source.error(&client.id, message),
+        None => config.source.error_in_file(message),
+    }
 }
 
 /// A digest of what replicas must agree in about one client.

@@ -1,17 +1,20 @@
-//! Edits of the configuration file: clients come and go, secrets are replaced, keys are revoked.
+//! Edits of the configuration's files: clients come and go, secrets are replaced, keys are revoked.
 //!
 //! An edit changes only the bytes that it must. Comments, order, blank lines and line endings stay. The new content is
 //! parsed and compiled before it replaces the file atomically. If the file has changed in the meantime, the edit reads
-//! it and starts over, so that of two concurrent edits neither is lost.
+//! it and starts over, so that of two concurrent edits neither is lost. Whichever file is edited, the folder of the
+//! configuration's own file is locked meanwhile, because together they are one configuration.
 
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, Document, Item, TableLike, value};
 
-use super::{Config, ConfigError, Overrides, file, sections};
+use super::texts::{Texts, content};
+use super::{Config, ConfigError, Overrides, sections};
 use crate::files;
 
 /// Maximum attempts on a file that others keep changing.
@@ -66,39 +69,41 @@ pub struct NewClient<'a> {
     pub id: &'a str,
     /// The digest of its secret, if it has one.
     pub secret: Option<&'a str>,
-    /// Its JWKS file, relative to the configuration's folder, if it has one.
+    /// Its JWKS file, relative to the folder of the file that it is written in, if it has one.
     pub jwks: Option<&'a str>,
     /// Settings that are arrays, by name. An empty one is left out.
     pub lists: &'a [(&'a str, &'a [String])],
 }
 
-/// Replaces the content of the file at `path`, or of the file that it is a link to, by what `change` makes of it, if
-/// `check` accepts the configuration that it then is.
+/// Replaces the content of `file`, or of the file that it is a link to, by what `change` makes of it, if `check`
+/// accepts the configuration of `main` that follows. `file` is `main`, or one that it includes, as
+/// [`Config::file_at`] names it.
 ///
 /// # Errors
 /// See [`EditError`]; the file is unchanged then.
 pub fn edit(
-    path: &Path,
+    file: &Path,
+    main: &Path,
     overrides: &Overrides,
     change: impl Fn(&str) -> Result<String, EditError>,
     check: impl Fn(&Config) -> Result<(), String>,
 ) -> Result<(), EditError> {
-    let unwritable = |error: io::Error| EditError::Unwritable { path: path.to_owned(), error };
-    let target = fs::canonicalize(path).map_err(unwritable)?;
-    refuse_read_only(&target).map_err(unwritable)?;
+    let unwritable = |error: io::Error| EditError::Unwritable { path: file.to_owned(), error };
+    let (target, main_target) = targets(file, main).map_err(unwritable)?;
     let invalid = |error: &ConfigError| error.message().to_owned();
     for _ in 0..ATTEMPTS {
-        let before = file::content(&target).map_err(|error| EditError::Invalid(error.to_string()))?;
+        let before = content(&target).map_err(|error| EditError::Invalid(error.to_string()))?;
         let after = change(&before)?;
         if after == before {
             return Ok(());
         }
+        let _locked = files::lock(&main_target, Some(&target)).map_err(unwritable)?;
         let replaced = files::replace(&target, after.as_bytes(), |written| {
-            if file::content(&target).map_err(|error| Failed::Invalid(invalid(&error)))? != before {
+            if content(&target).map_err(|error| Failed::Invalid(invalid(&error)))? != before {
                 return Err(Failed::Changed);
             }
             // Under its own name: the paths in it are relative to its folder, and to that of the link to it.
-            let config = file::content(written).and_then(|text| Config::parse(path, text, overrides.clone()));
+            let config = content(written).and_then(|text| whole(file, text, main, overrides));
             check(&config.map_err(|error| Failed::Invalid(invalid(&error)))?).map_err(Failed::Invalid)
         });
         match replaced {
@@ -108,7 +113,42 @@ pub fn edit(
             Err(Failed::System(error)) => return Err(unwritable(error)),
         }
     }
-    Err(EditError::Busy(path.to_owned()))
+    Err(EditError::Busy(file.to_owned()))
+}
+
+/// Writes the new file `file` with this `text`, if `check` accepts the configuration of `main` with it. Its mode is that
+/// of `main`.
+///
+/// # Errors
+/// See [`EditError`]; there is then no such file.
+pub fn create(
+    file: &Path,
+    text: &str,
+    main: &Path,
+    overrides: &Overrides,
+    check: impl Fn(&Config) -> Result<(), String>,
+) -> Result<(), EditError> {
+    let unwritable = |error: io::Error| EditError::Unwritable { path: file.to_owned(), error };
+    let target = fs::canonicalize(main).map_err(unwritable)?;
+    let _locked = files::lock(&target, None).map_err(unwritable)?;
+    let config = whole(file, text.to_owned(), main, overrides);
+    let config = config.map_err(|error| EditError::Invalid(error.message().to_owned()))?;
+    check(&config).map_err(EditError::Invalid)?;
+    let mode = fs::metadata(&target).map_err(unwritable)?.permissions().mode() & 0o666;
+    files::create(file, text.as_bytes(), mode).map_err(unwritable)
+}
+
+/// The configuration of `main` with `text` as that of `file`.
+fn whole(file: &Path, text: String, main: &Path, overrides: &Overrides) -> Result<Config, ConfigError> {
+    let texts = if file == main { Texts::with(main, text) } else { Texts::read(main)?.replaced(file, text) };
+    Config::of(texts, overrides.clone())
+}
+
+/// Where `file`, which may be written, and `main` lead.
+fn targets(file: &Path, main: &Path) -> io::Result<(PathBuf, PathBuf)> {
+    let target = fs::canonicalize(file)?;
+    refuse_read_only(&target)?;
+    Ok((target, fs::canonicalize(main)?))
 }
 
 /// Refuses a read-only file, even if its folder would allow it to be replaced.
@@ -411,7 +451,7 @@ mod tests {
             }
             Ok(format!("{text}# ours\n"))
         };
-        edit(&path, &Overrides::default(), interfere, |_| Ok(())).unwrap();
+        edit(&path, &path, &Overrides::default(), interfere, |_| Ok(())).unwrap();
         let both = "issuer = \"https://t.example\"\n# theirs\n# theirs\n# ours\n";
         assert_eq!(fs::read_to_string(&path).unwrap(), both);
         // Without end.
@@ -419,16 +459,51 @@ mod tests {
             fs::write(&path, format!("{text}# theirs\n")).unwrap();
             Ok(format!("{text}# ours\n"))
         };
-        let busy = edit(&path, &Overrides::default(), interfere, |_| Ok(())).unwrap_err();
+        let busy = edit(&path, &path, &Overrides::default(), interfere, |_| Ok(())).unwrap_err();
         assert!(matches!(busy, EditError::Busy(_)), "{busy}");
         // What is refused, or is no configuration, is not written.
         let before = fs::read_to_string(&path).unwrap();
-        let refused = edit(&path, &Overrides::default(), |_| Ok("a = 1".to_owned()), |_| Ok(())).unwrap_err();
+        let refused = edit(&path, &path, &Overrides::default(), |_| Ok("a = 1".to_owned()), |_| Ok(())).unwrap_err();
         assert!(refused.to_string().starts_with("nothing was written: unknown field `a`"), "{refused}");
-        let refused = edit(&path, &Overrides::default(), |text| Ok(format!("{text}#\n")), |_| Err("no".into()));
+        let refused = edit(&path, &path, &Overrides::default(), |text| Ok(format!("{text}#\n")), |_| Err("no".into()));
         assert_eq!(refused.unwrap_err().to_string(), "nothing was written: no");
         assert_eq!(fs::read_to_string(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    /// Together they are one configuration, also while two of them are edited at once.
+    #[test]
+    fn an_included_file_is_edited_as_a_part_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (main, team) = (folder.path().join("lingpai.toml"), folder.path().join("d/team.toml"));
+        fs::create_dir(folder.path().join("d")).unwrap();
+        fs::write(&main, "issuer = \"https://t.example\"\ninclude = [\"d/*.toml\"]\n").unwrap();
+        let overrides = Overrides::default();
+        let is_locked = || fs::File::open(folder.path()).unwrap().try_lock().is_err();
+        let check = |config: &Config| {
+            assert!(is_locked());
+            if config.clients_len() == 1 { Ok(()) } else { Err(config.clients_len().to_string()) }
+        };
+        let refused = create(&team, "# none\n", &main, &overrides, check).unwrap_err();
+        assert_eq!(refused.to_string(), "nothing was written: 0");
+        assert!(!team.exists());
+        fs::set_permissions(&main, fs::Permissions::from_mode(0o640)).unwrap();
+        create(&team, "[[clients]]\nid = \"a\"\n", &main, &overrides, check).unwrap();
+        assert_eq!(fs::metadata(&team).unwrap().permissions().mode() & 0o777, 0o640);
+        let again = create(&team, "[[clients]]\nid = \"b\"\n", &main, &overrides, check).unwrap_err();
+        assert!(
+            again.to_string().starts_with("nothing was written: ") || again.to_string().contains("exists"),
+            "{again}"
+        );
+
+        edit(&team, &main, &overrides, |text| Ok(text.to_owned() + "scope = []\n"), check).unwrap();
+        let refused = edit(&team, &main, &overrides, |text| without_client(text, "a"), check).unwrap_err();
+        assert_eq!(refused.to_string(), "nothing was written: 0");
+        let refused = edit(&main, &main, &overrides, |text| Ok(text.replace("d/*", "e/*")), check).unwrap_err();
+        assert_eq!(refused.to_string(), "nothing was written: 0");
+        let refused = edit(&team, &main, &overrides, |text| Ok(text.to_owned() + "[token]\n"), check).unwrap_err();
+        assert!(refused.to_string().starts_with("nothing was written: an included file holds only"), "{refused}");
+        assert_eq!(fs::read_to_string(&team).unwrap(), "[[clients]]\nid = \"a\"\nscope = []\n");
     }
 
     #[test]

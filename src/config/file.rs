@@ -1,57 +1,100 @@
 //! How a file becomes a [`Config`].
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::ops::Range;
-use std::path::Path;
 
 use serde::Deserialize;
 
 use super::setting::{Missing, empty};
 use super::settings::{Client, ClientTable, ClientTables, Config, File, Tls};
 use super::source::{ConfigError, Source};
+use super::texts::Texts;
 use super::values::{Addresses, Overrides};
 use super::{sections, suggest};
-use crate::files::{self, ReadError};
 
-const MAX_BYTES: u64 = 16 << 20;
+/// Tables that an included file may hold.
+const INCLUDED: [&str; 1] = ["clients"];
 
-/// Parses the content of the file at `path`; `overrides` win over what it says.
-pub(super) fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Config, ConfigError> {
-    let source = Source::file(path, content);
-    let tables = sections::clients(source.content());
-    let starts = std::iter::once(0).chain(tables.iter().map(|table| table.end));
-    let ends = tables.iter().map(|table| table.start).chain([source.content().len()]);
-    let rest = starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty());
-    let (rest, text) = source.pieces(rest);
-    let file: File = parsed(&rest, &text)?;
-    if let (Some(table), Some(_)) = (tables.first(), &file.clients) {
-        let expected = "`clients` is also written in another form; write each client as [[clients]]";
-        return Err(source.error_at(table.clone(), expected));
+/// An included file, without the tables that are parsed one by one.
+#[derive(Deserialize)]
+struct Included {
+    clients: Option<Vec<ClientTable>>,
+}
+
+/// A file that is cut into its clients and the rest.
+struct Cut {
+    tables: Vec<Range<usize>>,
+    rest: Source,
+    text: String,
+}
+
+impl Cut {
+    fn of(source: &Source) -> Self {
+        let tables = sections::clients(source.content());
+        let starts = std::iter::once(0).chain(tables.iter().map(|table| table.end));
+        let ends = tables.iter().map(|table| table.start).chain([source.content().len()]);
+        let rest = starts.zip(ends).map(|(start, end)| start..end).filter(|range| !range.is_empty());
+        let (rest, text) = source.pieces(rest);
+        Self { tables, rest, text }
     }
-    config(file, &rest, tables, overrides)
+
+    /// The clients of `source`, of which this was cut: its tables, or the `others`.
+    fn clients(self, source: &Source, others: Option<Vec<ClientTable>>) -> Result<ClientTables, ConfigError> {
+        if let (Some(table), Some(_)) = (self.tables.first(), &others) {
+            let expected = "`clients` is also written in another form; write each client as [[clients]]";
+            return Err(source.error_at(table.clone(), expected));
+        }
+        let others = others.into_iter().flatten().map(|table| one(table, self.rest.clone())).collect();
+        Ok(ClientTables { files: vec![(source.clone(), self.tables)], others })
+    }
+}
+
+/// Parses what was read; `overrides` win over what it says.
+pub(super) fn parse(texts: Texts, overrides: Overrides) -> Result<Config, ConfigError> {
+    let source = texts.main;
+    let cut = Cut::of(&source);
+    let mut file: File = parsed(&cut.rest, &cut.text)?;
+    let (rest, others) = (cut.rest.clone(), file.clients.take());
+    let mut clients = cut.clients(&source, others)?;
+    if let Some(problem) = texts.problems.into_iter().next() {
+        return Err(problem);
+    }
+    for source in &texts.included {
+        clients.append(included(source)?);
+    }
+    config(file, &rest, clients, overrides)
+}
+
+/// Parses an included file, except for its `[[clients]]`.
+pub(super) fn included(source: &Source) -> Result<ClientTables, ConfigError> {
+    let cut = Cut::of(source);
+    let names: BTreeMap<toml::Spanned<String>, toml::Value> = parsed(&cut.rest, &cut.text)?;
+    let others = names.keys().filter(|name| !INCLUDED.contains(&name.get_ref().as_str()));
+    if let Some(other) = others.min_by_key(|name| name.span().start) {
+        let all = INCLUDED.map(|name| format!("[[{name}]]")).join(" and ");
+        let why =
+            format!("an included file holds only {all}; move `{}` to the file that includes this one", other.get_ref());
+        return Err(cut.rest.error(other, in_words(&why)));
+    }
+    let Included { clients } = parsed(&cut.rest, &cut.text)?;
+    cut.clients(source, clients)
 }
 
 /// Returns the settings without a file: the defaults and `overrides`, which name an issuer.
 #[expect(clippy::expect_used, reason = "nothing else is required")]
 pub(super) fn development(overrides: Overrides) -> Config {
-    config(empty(), &Source::development(), Vec::new(), overrides).expect("an issuer, and defaults")
+    config(empty(), &Source::development(), ClientTables::default(), overrides).expect("an issuer, and defaults")
 }
 
-/// Returns what `file` and its client `tables` say, with defaults filled in; `overrides` win.
-fn config(
-    mut file: File,
-    source: &Source,
-    tables: Vec<Range<usize>>,
-    overrides: Overrides,
-) -> Result<Config, ConfigError> {
+/// Returns what `file` and its `clients` say, with defaults filled in; `overrides` win.
+fn config(mut file: File, source: &Source, clients: ClientTables, overrides: Overrides) -> Result<Config, ConfigError> {
     file.issuer = overrides.issuer.or(file.issuer);
     if !overrides.listen.is_empty() {
         file.listen = Some(Addresses(overrides.listen));
     }
     let missing =
         source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"");
-    let others = file.clients.take().into_iter().flatten().map(|table| one(table, source.clone())).collect();
-    let clients = ClientTables { tables, others };
     let mut config = Config::read(file, source.clone(), clients).map_err(|Missing| missing)?;
     config.keys.path = overrides.keys.unwrap_or_else(|| source.resolve(&config.keys.path));
     if let Some(Tls { cert, key }) = &mut config.tls {
@@ -76,6 +119,14 @@ pub(super) fn client(source: &Source, range: Range<usize>) -> Result<Client, Con
     Ok(one(table, piece))
 }
 
+impl ClientTables {
+    /// Parses each client.
+    pub(super) fn read(&self) -> impl Iterator<Item = Result<Client, ConfigError>> {
+        let tables = self.files.iter().flat_map(|(source, tables)| tables.iter().map(move |table| (source, table)));
+        tables.map(|(source, table)| client(source, table.clone())).chain(self.others.iter().cloned().map(Ok))
+    }
+}
+
 #[expect(clippy::expect_used, reason = "a client has no setting that an override may give")]
 fn one(table: ClientTable, source: Source) -> Client {
     Client::read(table, source).expect("a whole table")
@@ -83,21 +134,6 @@ fn one(table: ClientTable, source: Source) -> Client {
 
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| source.error_at(error.span().unwrap_or_default(), in_words(error.message())))
-}
-
-/// Reads the text of the file at `path`.
-pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
-    let problem = |what: &str| ConfigError::new(format!("{}: {what}", path.display()));
-    let mut contents = files::read(path, MAX_BYTES).map_err(|error| match error {
-        ReadError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            problem("there is no such file; `lingpai init` writes one")
-        }
-        ReadError::Io(error) => ConfigError::unreadable(path, error),
-        ReadError::NotRegular | ReadError::TooLarge(_) => {
-            problem(&format!("expected a regular file of at most {} MiB", MAX_BYTES >> 20))
-        }
-    })?;
-    String::from_utf8(std::mem::take(&mut *contents.bytes)).map_err(|_| problem("is not UTF-8 text"))
 }
 
 /// Rewrites the parser's message about a wrong type in plain words, on one line and without the value: a misplaced
@@ -135,6 +171,8 @@ fn without_secrets(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::super::values::{Issuer, Listen};
     use super::*;
 
@@ -142,7 +180,7 @@ mod tests {
         // Only cases about clients may leave the issuer out.
         let issuer = content.contains("clients").then(|| Issuer::local("127.0.0.1"));
         let overrides = Overrides { issuer, ..Overrides::default() };
-        let parsed = super::parse(Path::new("/lingpai.toml"), content.to_owned(), overrides);
+        let parsed = super::parse(Texts::alone(Path::new("/lingpai.toml"), content.to_owned()), overrides);
         let with_clients = parsed.and_then(|config| config.clients().collect::<Result<Vec<_>, _>>().map(|_| config));
         with_clients.map_err(|error| error.to_string().replacen('/', "", 1))
     }
@@ -232,6 +270,40 @@ mod tests {
         }
     }
 
+    /// An included file is named with its own path and line.
+    #[test]
+    fn mistakes_in_an_included_file() {
+        let refused = |content: &str| {
+            let source = Source::file(Path::new("team.toml"), content.to_owned());
+            let clients = super::included(&source);
+            let all = clients.and_then(|clients| clients.read().collect::<Result<Vec<_>, _>>());
+            all.unwrap_err().to_string()
+        };
+        let only = |name: &str| {
+            format!("an included file holds only [[clients]]; move `{name}` to the file that includes this one")
+        };
+        for (content, expected) in [
+            ("issuer = \"https://t.example\"", format!("team.toml:1:1: {}", only("issuer"))),
+            ("# x\ninclude = [\"a\"]\n[token]", format!("team.toml:2:1: {}", only("include"))),
+            ("[[clients]]\nid = \"a\"\n[token]\nleeway = \"1s\"", format!("team.toml:3:2: {}", only("token"))),
+            ("[[clients]]\nid = \"a\"\n[[client]]\nid = \"b\"", format!("team.toml:3:3: {}", only("client"))),
+            ("lps_canary = 1", format!("team.toml:1:1: {}", only("(a secret)"))),
+            ("\"a\\n\" = 1", format!("team.toml:1:1: {}", only("a\\n"))),
+            ("[[clients]]\nid = \"a\"\nscope = 1", "team.toml:3:9: invalid type".to_owned()),
+            ("[[clients]]\nid = \"a\"\n[clients.x]", "team.toml:3:2: invalid type: map".to_owned()),
+            ("clients = []\n[[clients]]", "team.toml:2:1: `clients` is also written in another form".to_owned()),
+            ("clients = [{ id = 1 }]", "team.toml:1:19: invalid type".to_owned()),
+            ("a = ", "team.toml:1:".to_owned()),
+        ] {
+            let said = refused(content);
+            assert!(said.starts_with(&expected), "{content:?}\n said: {said}\n want: {expected}");
+            assert!(!said.contains('\n'), "{said}");
+        }
+        for good in ["", "# none yet\n", "clients = []", "[[clients]]\nid = \"a\""] {
+            assert!(super::included(&Source::file(Path::new("team.toml"), good.to_owned())).is_ok(), "{good:?}");
+        }
+    }
+
     #[test]
     fn a_misplaced_secret_is_not_repeated() {
         for content in [
@@ -256,7 +328,7 @@ mod tests {
             listen: vec!["127.0.0.1:2".parse().unwrap()],
             keys: Some("elsewhere".into()),
         };
-        let config = super::parse(Path::new("/lingpai.toml"), content.to_owned(), overrides).unwrap();
+        let config = super::parse(Texts::alone(Path::new("/lingpai.toml"), content.to_owned()), overrides).unwrap();
         assert_eq!(config.issuer.as_str(), "https://flag.example");
         assert_eq!(config.listen, ["127.0.0.1:2".parse().unwrap()]);
         assert_eq!(config.keys.path, Path::new("elsewhere"));

@@ -14,9 +14,11 @@ mod setting;
 mod settings;
 mod source;
 mod suggest;
+mod texts;
 mod values;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::crypto::Digester;
 use crate::keys::Modes;
@@ -28,6 +30,7 @@ pub use settings::{
     settings,
 };
 pub use source::{ConfigError, List, PathText, Source, Text};
+pub use texts::Texts;
 pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Nonces, Origin, Overrides, Peer, Seconds};
 
 /// The configuration file that is read when none is named.
@@ -48,29 +51,30 @@ impl Config {
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
         let path = match file {
             Some(path) => path,
-            None => match std::fs::symlink_metadata(DEFAULT_FILE) {
+            None => match fs::symlink_metadata(DEFAULT_FILE) {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Self::development(overrides)),
                 // A dangling link and a file without permission do exist, so they are errors.
                 _ => Path::new(DEFAULT_FILE),
             },
         };
-        Self::parse(path, Self::content(path)?, overrides)
+        Self::of(Texts::read(path)?, overrides)
     }
 
-    /// Reads the text of the file at `path`.
+    /// Parses what was read; `overrides` win over what it says.
     ///
     /// # Errors
-    /// The file does not exist, is not readable, or is not UTF-8.
-    pub fn content(path: &Path) -> Result<String, ConfigError> {
-        file::content(path)
+    /// What is wrong, where, and what would be right.
+    pub fn of(texts: Texts, overrides: Overrides) -> Result<Self, ConfigError> {
+        file::parse(texts, overrides)
     }
 
-    /// Parses the text of the file at `path`; `overrides` win over what it says.
+    /// Parses the text of the file at `path` by itself: the files that it includes are not read. `overrides` win over
+    /// what it says.
     ///
     /// # Errors
     /// What is wrong, where, and what would be right.
     pub fn parse(path: &Path, content: String, overrides: Overrides) -> Result<Self, ConfigError> {
-        file::parse(path, content, overrides)
+        file::parse(Texts::alone(path, content), overrides)
     }
 
     /// Returns the settings of a server without a file: a loopback address, anonymous
@@ -114,14 +118,29 @@ impl Config {
 
     /// Returns each of `[[clients]]`, as written.
     pub fn clients(&self) -> impl Iterator<Item = Result<Client, ConfigError>> {
-        let others = self.client_tables.others.iter().cloned().map(Ok);
-        self.client_tables.tables.iter().map(|table| file::client(&self.source, table.clone())).chain(others)
+        self.client_tables.read()
     }
 
     /// Returns the number of clients.
     #[must_use]
     pub fn clients_len(&self) -> usize {
-        self.client_tables.tables.len() + self.client_tables.others.len()
+        self.client_tables.len()
+    }
+
+    /// Each file that the settings were read from, and its text; first that which includes the others.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        self.client_tables.files.iter().filter_map(|(source, _)| source.whole())
+    }
+
+    /// The file at `path` as the settings name it: one that they were read from, or one that `include` would match if
+    /// it were there.
+    #[must_use]
+    pub fn file_at(&self, path: &Path) -> Option<PathBuf> {
+        let target = fs::canonicalize(path).ok();
+        let is_same = |file: &Path| target.is_some() && fs::canonicalize(file).ok() == target;
+        let known = self.files().map(|(file, _)| file).find(|file| is_same(file)).map(Path::to_owned);
+        // It may be there since the others were read.
+        known.or_else(|| texts::would_include(&self.source, &self.include, path))
     }
 
     /// Returns a digest of the settings in which replicas must agree. `clients` is the digest of their clients. Where a

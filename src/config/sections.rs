@@ -6,7 +6,7 @@
 //! `toml_edit` are built on, so it adds no crate to compile. `toml` reads with serde and with places in the file;
 //! `toml_edit` changes a file and keeps its comments, for `lingpai client add`.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use toml_parser::Source;
 use toml_parser::lexer::{Token, TokenKind};
@@ -21,26 +21,48 @@ pub(super) fn table(content: &str, name: &str) -> Option<Range<usize>> {
     tables(content, &["[", name, "]"]).into_iter().next()
 }
 
+/// The bytes before the first table.
+pub(super) fn head(content: &str) -> Range<usize> {
+    let mut end = content.len();
+    each_header(content, |start, _| {
+        end = start;
+        ControlFlow::Break(())
+    });
+    0..end
+}
+
 /// Returns the range of every table whose header begins with these tokens.
 fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
+    let mut tables: Vec<Range<usize>> = Vec::new();
+    let mut open = false;
+    each_header(content, |start, header| {
+        if let Some(last) = tables.last_mut().filter(|_| open) {
+            last.end = start;
+        }
+        open = header.iter().take(expected.len()).eq(expected);
+        if open {
+            tables.push(start..content.len());
+        }
+        ControlFlow::Continue(())
+    });
+    tables
+}
+
+/// Calls `take` with where each header begins and its first tokens, until that breaks off.
+fn each_header(content: &str, mut take: impl FnMut(usize, &[&str]) -> ControlFlow<()>) {
     let source = Source::new(content);
     let text = |token: &Token| source.get(token).map_or("", |raw| raw.as_str());
-    let mut tables: Vec<Range<usize>> = Vec::new();
-    let (mut open, mut line) = (false, Vec::new());
+    let (mut line, mut words) = (Vec::new(), Vec::new());
     let mut depth = 0_usize;
     for token in source.lex() {
         match token.kind() {
             TokenKind::Whitespace => continue,
             // A line that begins with a bracket is a header unless a value is open.
             TokenKind::Newline | TokenKind::Eof if depth == 0 => {
-                if let Some(start) = header(&line) {
-                    if let Some(last) = tables.last_mut().filter(|_| open) {
-                        last.end = start;
-                    }
-                    open = line.iter().take(expected.len()).map(text).eq(expected.iter().copied());
-                    if open {
-                        tables.push(start..content.len());
-                    }
+                words.clear();
+                words.extend(line.iter().map(text));
+                if header(&line).is_some_and(|start| take(start, &words).is_break()) {
+                    return;
                 }
                 line.clear();
                 continue;
@@ -53,7 +75,6 @@ fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
             line.push(token);
         }
     }
-    tables
 }
 
 /// Returns where the header begins whose tokens begin a line.
@@ -63,6 +84,20 @@ fn header(line: &[Token]) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_head() {
+        let head = |content: &'static str| &content[super::head(content)];
+        for (content, expected) in [
+            ("", ""),
+            ("a = 1", "a = 1"),
+            ("a = [\n[1],\n]\n # x\n [b] # y\nc = 1\n[d]", "a = [\n[1],\n]\n # x\n "),
+            ("[[clients]]\na = 1", ""),
+            ("a = \"\"\"\n[b]\n\"\"\"\n", "a = \"\"\"\n[b]\n\"\"\"\n"),
+        ] {
+            assert_eq!(head(content), expected, "{content:?}");
+        }
+    }
+
     #[test]
     fn tables_of_clients() {
         let cut = |content: &'static str| -> Vec<&str> {

@@ -35,6 +35,8 @@ settings! {
             | "Proxies whose forwarding header is trusted for the caller's address: networks such as `\"10.0.0.0/8\"`, addresses, or `\"unix\"`.";
         forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
+        include: Vec<Text> | [] | local | reload
+            | "Files that hold only `[[clients]]`: up to 64 paths, relative to the configuration file. A `*` in a file's name stands for any characters, except a leading dot; what it matches is read by name, and may be nothing. Up to 4,096 files of 16 MiB, with the configuration file 256 MiB together.";
     }
     + tables {
         cors: Cors, keys: Keys, reload: Reload, log: Log, drain: Drain, limits: Limits, token: Token, dpop: Dpop
@@ -168,7 +170,7 @@ settings! {
         secrets: List | ("required without `jwks`") | secret | reload
             | "Digests of the client's secrets: `sha256:` and 64 hex digits. Two while one replaces the other.";
         jwks: PathText | ("required without `secrets`") | contents | reload
-            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file. A certificate in `x5c` authenticates the client too (`self_signed_tls_client_auth`).";
+            | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the file that names it. A certificate in `x5c` authenticates the client too (`self_signed_tls_client_auth`).";
         tls_san_dns: Text | () | replicated | reload
             | "A DNS name in the client's certificate, by which it authenticates (`tls_client_auth`). It is one of the ways beside `secrets` and `jwks`; not with `tls_san_uri`.";
         tls_san_uri: Text | () | replicated | reload
@@ -209,10 +211,23 @@ settings! {
 /// Where the clients are written. They are parsed on demand.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ClientTables {
-    /// `[[clients]]` tables in the file.
-    pub(super) tables: Vec<Range<usize>>,
-    /// Clients that are written elsewhere: in an inline array, or in no file.
+    /// `[[clients]]` tables in each file: in the configuration's own, and in those that it includes.
+    pub(super) files: Vec<(Source, Vec<Range<usize>>)>,
+    /// Those that are written elsewhere: in an inline array, or in no file.
     pub(super) others: Vec<Client>,
+}
+
+impl ClientTables {
+    /// Adds those of another file.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.files.append(&mut other.files);
+        self.others.append(&mut other.others);
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.files.iter().map(|(_, tables)| tables.len()).sum::<usize>() + self.others.len()
+    }
 }
 
 impl Config {

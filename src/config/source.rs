@@ -65,7 +65,12 @@ impl Source {
         self.file.as_deref().map_or("", |(_, content)| content)
     }
 
-    /// Returns an error about the bytes at `span` of this source.
+    /// The file and its text, if the settings were read from one.
+    pub(super) fn whole(&self) -> Option<(&Path, &str)> {
+        self.file.as_deref().map(|(path, content)| (path.as_path(), content.as_str()))
+    }
+
+    /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
         ConfigError { place: self.place(span), message: message.into(), source: None }

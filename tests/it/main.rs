@@ -13,6 +13,7 @@ mod foreign;
 mod forge;
 mod guesses;
 mod home;
+mod include;
 mod inspect;
 mod laws;
 mod limits;

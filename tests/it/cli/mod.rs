@@ -6,6 +6,7 @@ mod clients;
 mod explain;
 mod get;
 mod healthcheck;
+mod include;
 mod init;
 mod log;
 mod output;
