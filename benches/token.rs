@@ -258,6 +258,7 @@ fn session() -> Session {
         lifetime: None,
         start: now,
         end: now.plus(30 * 86_400),
+        actor: None,
     }
 }
 

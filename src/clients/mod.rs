@@ -5,6 +5,7 @@
 //! (an [`Order`] is what it asked for), nor how a token is.
 
 mod credentials;
+mod delegation;
 mod explain;
 mod grant_type;
 mod limiter;
@@ -13,6 +14,7 @@ mod registry;
 mod secret;
 
 pub use credentials::ClientAuth;
+pub use delegation::{Undelegated, delegate};
 pub use explain::{Finding, Question, explain};
 pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};

@@ -148,9 +148,9 @@ settings! {
         algorithm: Text | ("the service's") | replicated | reload
             | "The algorithm that signs the client's access tokens, for example for a relying party that only knows `RS256`.";
         grants: Vec<Text> | ("`[\"client_credentials\"]`") | replicated | reload
-            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`.";
+            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:token-exchange`.";
         accepts: Vec<Text> | [] | replicated | reload
-            | "Audiences that the client serves, up to 8: it may introspect tokens for them.";
+            | "Audiences that the client serves, up to 8: it may introspect and exchange tokens for them.";
         rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
             | "Token pairs per second, created or refreshed, which is also the burst. Only issued pairs count. A reload keeps the count while the rate stays the same.";
         access_lifetime: Access as i64 | ("the service's") | replicated | reload

@@ -7,11 +7,13 @@ mod client_credentials;
 mod native_create;
 mod native_refresh;
 mod refresh_token;
+mod token_exchange;
 
 pub use client_credentials::ClientCredentials;
 pub use native_create::NativeCreate;
 pub use native_refresh::NativeRefresh;
 pub use refresh_token::RefreshToken;
+pub use token_exchange::TokenExchange;
 
 use crate::service::{Call, Decision, Denied, Issued};
 

@@ -63,11 +63,31 @@ pub enum Denied {
     OtherAudience,
     /// The token lacks a scope that was asked about.
     MissingScope(ScopeToken),
+    /// The token to exchange is not accepted, for this reason.
+    SubjectToken(Box<Denied>),
+    /// The token of the actor is not accepted, for this reason.
+    ActorToken(Box<Denied>),
+    /// A token to exchange ends now.
+    NothingLeft,
+    /// The new token would name too many actors.
+    TooManyActors,
     /// No token could be issued.
     Mint(MintError),
 }
 
 impl Denied {
+    /// The refusal of a token to exchange.
+    #[must_use]
+    pub fn subject_token(why: Self) -> Self {
+        Self::SubjectToken(Box::new(why))
+    }
+
+    /// The refusal of an actor's token.
+    #[must_use]
+    pub fn actor_token(why: Self) -> Self {
+        Self::ActorToken(Box::new(why))
+    }
+
     /// Why, in a word for the log: from a closed set, for metrics count it.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -83,6 +103,9 @@ impl Denied {
             Self::OtherClient => "other_client",
             Self::OtherAudience => "other_audience",
             Self::MissingScope(_) => "missing_scope",
+            Self::SubjectToken(why) | Self::ActorToken(why) => why.word(),
+            Self::NothingLeft => "nothing_left",
+            Self::TooManyActors => "too_many_actors",
             Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",
             Self::Mint(MintError::NoRandomness) => "no_randomness",

@@ -87,6 +87,15 @@ impl<'s> Call<'s> {
         self.state.metrics.token(Event::Verified, Dialect::OAuth2.name());
         Ok(inspected)
     }
+
+    /// The access token `text`, if it is good and was issued to `client`.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub fn own(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
+        let inspected = self.inspect(text)?;
+        if inspected.claims().client == client.id { Ok(inspected) } else { Err(Denied::OtherClient) }
+    }
 }
 
 impl Inspected<'_> {

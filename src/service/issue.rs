@@ -3,7 +3,7 @@
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
-use crate::token::{self, Access, Audience, Grant, Pair, Scope, Session};
+use crate::token::{self, Access, Actor, Audience, Grant, Pair, Scope, Session};
 
 /// What a grant decided to issue.
 #[derive(Debug)]
@@ -103,6 +103,7 @@ impl<'s> Call<'s> {
     /// Records what was given to whom: a metric, and a line for the audit.
     fn record(&self, event: Event, session: &Session, grant: &Grant<'_>, access: &Access, expire: &str) {
         self.state.metrics.token(event, session.dialect.name());
+        let actor = session.actor.as_ref().map(Actor::chain);
         let audience = grant.audience.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ");
         telemetry::issued(
             self.origin.request_id,
@@ -111,6 +112,7 @@ impl<'s> Call<'s> {
                 is_refresh: event == Event::Refreshed,
                 client: session.client.as_str(),
                 subject: session.subject.as_str(),
+                actor: actor.as_deref(),
                 scope: grant.scope.as_str(),
                 audience: &audience,
                 id: &access.id,

@@ -166,6 +166,8 @@ pub struct Issued<'a> {
     pub client: &'a str,
     /// `sub`.
     pub subject: &'a str,
+    /// Who acts for the subject, with spaces between; first the one that acts now.
+    pub actor: Option<&'a str>,
     /// `scope`.
     pub scope: &'a str,
     /// `aud`, with spaces between.
@@ -180,9 +182,9 @@ pub struct Issued<'a> {
 
 /// An access token and a refresh token have been issued.
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
-    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires } = token;
+    let Issued { is_refresh, client, subject, actor, scope, audience, id: jti, kid, expires } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
-    tracing::info!(request_id, event, client, subject, scope, audience, jti, kid, expires, address, "token");
+    tracing::info!(request_id, event, client, subject, actor, scope, audience, jti, kid, expires, address, "token");
 }
 
 #[cfg(test)]

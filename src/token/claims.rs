@@ -12,7 +12,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize as DeserializeDerive, Serialize};
 
 use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
-use super::{Audiences, ClientId, Dialect, ExtraClaims, Grant, Scope, Session, Subject};
+use super::{Actor, Audiences, ClientId, Dialect, ExtraClaims, Grant, Scope, Session, Subject};
 use crate::clock::Timestamp;
 
 /// What an access token says (RFC 9068 §2.2).
@@ -34,6 +34,8 @@ pub struct AccessClaims {
     pub client: ClientId,
     /// What it allows.
     pub scope: Scope,
+    /// Who acts for the subject, if somebody does.
+    pub actor: Option<Actor>,
     /// Every other claim.
     pub extra: ExtraClaims,
 }
@@ -73,6 +75,9 @@ impl Serialize for NewAccess<'_> {
         map.serialize_entry("client_id", self.session.client.as_str())?;
         if !self.grant.scope.is_empty() {
             map.serialize_entry("scope", &*self.grant.scope)?;
+        }
+        if let Some(actor) = &self.session.actor {
+            map.serialize_entry("act", actor)?;
         }
         for (name, value) in self.grant.claims.iter() {
             map.serialize_entry(name, value)?;
@@ -164,6 +169,7 @@ impl RefreshClaims {
                 lifetime: wire.lifetime,
                 start: wire.session_start,
                 end: wire.session_end,
+                actor: None,
             },
         })
     }
@@ -200,7 +206,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AccessClaims, A::Error> {
         let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Cow<str>>, None, None, None, None);
-        let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Cow<str>>, None, None);
+        let (mut nbf, mut jti, mut client_id, mut scope, mut act) = (None, None::<Cow<str>>, None, None, None);
         let mut extra = ExtraClaims::default();
         while let Some(name) = members.next_key::<Cow<str>>()? {
             match &*name {
@@ -213,9 +219,9 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 "jti" => once(&mut jti, &mut members)?,
                 "client_id" => once(&mut client_id, &mut members)?,
                 "scope" => once(&mut scope, &mut members)?,
-                // Who acts for the subject (RFC 8693 §4.1), whose key must be shown (RFC 7800 §3.1): refused for as
-                // long as nothing here obeys them.
-                "act" | "cnf" => return Err(de::Error::custom("a claim that is not enforced")),
+                "act" => once(&mut act, &mut members)?,
+                // Whose key must be shown (RFC 7800 §3.1): refused for as long as nothing here obeys it.
+                "cnf" => return Err(de::Error::custom("a claim that is not enforced")),
                 other => {
                     let value = members.next_value()?;
                     extra.read_from_token(other, value).map_err(de::Error::custom)?;
@@ -238,6 +244,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
             id: id.into(),
             client: required(client_id, "client_id")?,
             scope: scope.unwrap_or_default(),
+            actor: act,
             extra,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, ClientId, ExtraClaims, Scope, Subject};
+use super::{Actor, Audiences, ClientId, ExtraClaims, Scope, Subject};
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
@@ -57,6 +57,8 @@ pub struct Session {
     pub start: Timestamp,
     /// When it ends, without leeway.
     pub end: Timestamp,
+    /// Who acts for the subject. Only a session without a refresh token has one.
+    pub actor: Option<Actor>,
 }
 
 /// What one access token of a session is given: the session's, or less.

@@ -63,6 +63,7 @@ prop_compose! {
             lifetime,
             start: Timestamp::from_unix(start),
             end: Timestamp::from_unix(start + lives),
+            actor: None,
         }
     }
 }
@@ -315,6 +316,7 @@ proptest! {
             lifetime,
             start: now,
             end: now.plus(start.lifetimes[2]),
+            actor: None,
         };
         let mut end = first.end;
         let mut pair = minted(keys, alg, &first, start.lifetimes[0], start.lifetimes[1]).unwrap();

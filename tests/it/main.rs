@@ -6,6 +6,7 @@ mod attacks;
 mod cli;
 mod create;
 mod errors;
+mod exchange;
 mod folder;
 mod foreign;
 mod forge;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::clients::Refusal;
 use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
 use crate::service::{Denied, Unauthenticated};
-use crate::token::{MAX_TOKEN, MintError};
+use crate::token::{Actor, MAX_TOKEN, MintError};
 
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
 
@@ -106,6 +106,13 @@ impl OAuthFailure {
             | Denied::OtherAudience
             | Denied::OtherDialect
             | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted", cause),
+            Denied::SubjectToken(_) => Self::new("invalid_request", "the subject_token is not accepted", cause),
+            Denied::ActorToken(_) => Self::new("invalid_request", "the actor_token is not accepted", cause),
+            Denied::NothingLeft => Self::new("invalid_request", "nothing is left of the tokens' lifetime", cause),
+            Denied::TooManyActors => {
+                let description = format!("the token would name more than {} actors", Actor::MAX);
+                Self::new("invalid_request", description, cause)
+            }
             Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
             )),

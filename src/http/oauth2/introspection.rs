@@ -57,6 +57,8 @@ pub(super) struct IntrospectionSchema {
     jti: Option<String>,
     /// `Bearer`.
     token_type: Option<String>,
+    /// Who acts for the subject: `sub`, and `act` of the actor before (RFC 8693 §4.1).
+    act: Option<serde_json::Value>,
 }
 
 impl Answer for IntrospectionSchema {
@@ -100,6 +102,9 @@ impl Serialize for Active<'_> {
         map.serialize_entry("iat", &claims.issued)?;
         map.serialize_entry("jti", &claims.id)?;
         map.serialize_entry("token_type", "Bearer")?;
+        if let Some(actor) = &claims.actor {
+            map.serialize_entry("act", actor)?;
+        }
         for (name, value) in claims.extra.iter().filter(|(name, _)| !OWN.contains(name)) {
             map.serialize_entry(name, value)?;
         }

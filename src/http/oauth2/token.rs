@@ -5,10 +5,11 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
+use super::exchange::{self, Exchange};
 use super::form::{Described, Form};
 use crate::clients::{Client, GrantType, Order};
 use crate::clock::Timestamp;
-use crate::grants::{self, ClientCredentials, RefreshToken};
+use crate::grants::{self, ClientCredentials, RefreshToken, TokenExchange};
 use crate::http::reply::Answer;
 use crate::service::{Call, Denied, Issued};
 use crate::token::{Audience, Audiences, Scope, ScopeToken};
@@ -17,7 +18,7 @@ use crate::token::{Audience, Audiences, Scope, ScopeToken};
 #[derive(Debug, Object)]
 #[oai(rename = "OAuthTokenRequest")]
 pub(super) struct TokenRequest {
-    /// `client_credentials` or `refresh_token`.
+    /// `client_credentials`, `refresh_token` or `urn:ietf:params:oauth:grant-type:token-exchange`.
     grant_type: String,
     /// Scope tokens with spaces between; default: all that the client may have, or that the session has.
     scope: Option<String>,
@@ -27,6 +28,16 @@ pub(super) struct TokenRequest {
     resource: Option<String>,
     /// The refresh token, with `grant_type=refresh_token`.
     refresh_token: Option<String>,
+    /// With `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`: the access token to exchange (RFC 8693 §2.1).
+    subject_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, `…:jwt` or `…:id_token`, beside `subject_token`.
+    subject_token_type: Option<String>,
+    /// An access token of the client, whose subject acts for that of `subject_token`; default: the client acts.
+    actor_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`, beside `actor_token`.
+    actor_token_type: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token` (the default) or `…:jwt`.
+    requested_token_type: Option<String>,
     /// The client's id, where it is not in the `Authorization` header.
     client_id: Option<String>,
     /// The client's secret, where it is not in the `Authorization` header.
@@ -56,6 +67,9 @@ pub(super) struct TokenResponse {
     /// The refresh token, where the client's `grants` have `refresh_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, where a token was exchanged (RFC 8693 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<String>,
 }
 
 impl Answer for TokenResponse {
@@ -68,14 +82,15 @@ impl TokenResponse {
         serde_json::to_vec(self).expect("JSON")
     }
 
-    /// What was issued at `now`.
-    pub(super) fn new(issued: Issued<'_>, now: Timestamp) -> Self {
+    /// What was issued at `now`, with `issued_token_type` where a token was exchanged.
+    pub(super) fn new(issued: Issued<'_>, now: Timestamp, is_exchange: bool) -> Self {
         Self {
             expires_in: issued.access.expires.since(now),
             scope: issued.scope().as_str().to_owned(),
             access_token: issued.access.token,
             token_type: "Bearer".to_owned(),
             refresh_token: issued.refresh,
+            issued_token_type: is_exchange.then(|| exchange::ACCESS_TOKEN.to_owned()),
         }
     }
 }
@@ -84,6 +99,7 @@ impl TokenResponse {
 pub(super) enum Asked {
     ClientCredentials(Order),
     RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>),
+    Exchange(Exchange, Order),
 }
 
 impl Asked {
@@ -91,10 +107,8 @@ impl Asked {
     pub(super) fn read(form: &mut Form) -> Result<Self, OAuthFailure> {
         let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
         match GrantType::from_name(&asked) {
-            Some(GrantType::ClientCredentials) => {
-                let order = Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() };
-                Ok(Self::ClientCredentials(order))
-            }
+            Some(GrantType::ClientCredentials) => Ok(Self::ClientCredentials(order(form)?)),
+            Some(GrantType::TokenExchange) => Ok(Self::Exchange(Exchange::take(form)?, order(form)?)),
             Some(GrantType::RefreshToken) => {
                 let missing = || OAuthFailure::invalid_request("refresh_token is missing");
                 Ok(Self::RefreshToken(form.take("refresh_token").ok_or_else(missing)?, scope(form)?))
@@ -106,14 +120,28 @@ impl Asked {
         }
     }
 
+    /// Whether a token is exchanged, which the answer says.
+    pub(super) fn is_exchange(&self) -> bool {
+        matches!(self, Self::Exchange(..))
+    }
+
     /// Issues it to `client`.
     pub(super) fn issue<'s>(self, call: &Call<'s>, client: &'s Client) -> Result<Issued<'s>, OAuthFailure> {
         let issued = match self {
             Self::ClientCredentials(order) => grants::issue(call, ClientCredentials { client, order }),
             Self::RefreshToken(token, scope) => grants::issue(call, RefreshToken { client, token: &token, scope }),
+            Self::Exchange(Exchange { subject_token, actor_token }, order) => {
+                let actor_token = actor_token.as_ref().map(|token| token.as_str());
+                grants::issue(call, TokenExchange { client, subject_token: &subject_token, actor_token, order })
+            }
         };
         issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
     }
+}
+
+/// What a new token is to have.
+fn order(form: &mut Form) -> Result<Order, OAuthFailure> {
+    Ok(Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() })
 }
 
 /// `scope`: scope tokens with one space between (RFC 6749 §3.3). Duplicates collapse.

@@ -62,6 +62,7 @@ fn access(payload: &[u8], claims: &AccessClaims) {
         lifetime: None,
         start: claims.issued,
         end: claims.issued.plus(SESSION_CAP),
+        actor: claims.actor.clone(),
     };
     if let Some(pair) = issued(&session, claims.expires.since(claims.issued), 1, claims.issued) {
         let again = verified::<AccessClaims>(&pair.access).unwrap();
