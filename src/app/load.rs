@@ -9,6 +9,7 @@ use super::warnings::warnings;
 use crate::clients::{Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::{Config, ConfigError, Text};
+use crate::federation::Issuers;
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
@@ -75,7 +76,7 @@ pub(super) fn certificates(files: &TlsFiles) -> Vec<Content> {
     files.parts().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)).collect()
 }
 
-/// The clients' JWKS files, each as it was read first.
+/// The JWKS files of clients and issuers, each as it was read first.
 #[derive(Default)]
 pub(super) struct KeySets(BTreeMap<PathBuf, Vec<u8>>);
 
@@ -123,6 +124,12 @@ pub(super) fn compile(
     });
     // A file that is named for the first time is not among those that are compared, so it is read again each time.
     let registry = registry.map_err(|error| StartError::from(error).passing())?;
+    let issuers = Issuers::compile_with(config, &registry, |path| {
+        let bytes = key_sets.get(path)?;
+        used.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
+    });
+    let issuers = issuers.map_err(|error| StartError::from(error).passing())?;
     let key_sets = KeySets(used);
     let plan = plan(config, &registry)?;
     let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
@@ -136,7 +143,7 @@ pub(super) fn compile(
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
         warnings,
-        configuration_digest: config.digest_with(registry.digest()),
+        configuration_digest: config.digest_with(registry.digest(), issuers.digest(config)),
         forwarding: config.forwarding(),
         origins: config.cors.origins.iter().map(|origin| origin.as_str().into()).collect(),
         inspected: Cache::new(config.token.cache),
@@ -145,6 +152,7 @@ pub(super) fn compile(
         key_sets: key_sets.0.into_keys().collect(),
         compiled: now,
         registry,
+        issuers,
         keys,
     })
 }

@@ -9,11 +9,13 @@ pub enum GrantType {
     RefreshToken,
     /// Token exchange (RFC 8693).
     TokenExchange,
+    /// An assertion (RFC 7523 §2.1).
+    JwtBearer,
 }
 
 impl GrantType {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::ClientCredentials, Self::RefreshToken, Self::TokenExchange];
+    pub const ALL: [Self; 4] = [Self::ClientCredentials, Self::RefreshToken, Self::TokenExchange, Self::JwtBearer];
 
     /// Its name, as in `grant_type`.
     #[must_use]
@@ -22,6 +24,7 @@ impl GrantType {
             Self::ClientCredentials => "client_credentials",
             Self::RefreshToken => "refresh_token",
             Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 

@@ -8,6 +8,7 @@
 
 pub mod edit;
 mod file;
+mod matches;
 mod problems;
 mod sections;
 mod setting;
@@ -21,9 +22,12 @@ use std::path::Path;
 use crate::crypto::Digester;
 use crate::keys::Modes;
 
+pub use matches::{MatchValue, Matches};
 pub use problems::problems;
 pub use setting::Setting;
-pub use settings::{Anonymous, Client, Config, Cors, Drain, Keys, Limits, Ops, Reload, Tls, Token, settings};
+pub use settings::{
+    Anonymous, Client, Config, Cors, Drain, IssuerRule, Keys, Limits, Ops, Reload, Tls, Token, TrustedIssuer, settings,
+};
 pub use source::{ConfigError, List, PathText, Source, Text};
 pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Origin, Overrides, Peer, Seconds};
 
@@ -118,13 +122,15 @@ impl Config {
         self.client_tables.tables.len() + self.client_tables.others.len()
     }
 
-    /// A digest of what replicas must agree in, but for their clients, of which `clients` is a digest. Where a replica
+    /// A digest of what replicas must agree in, but for their clients and issuers, of which `clients` and `issuers` are
+    /// digests. Where a replica
     /// listens and keeps its files is its own affair, and secrets are nobody's.
     #[must_use]
-    pub fn digest_with(&self, clients: [u8; 32]) -> [u8; 32] {
+    pub fn digest_with(&self, clients: [u8; 32], issuers: [u8; 32]) -> [u8; 32] {
         let mut all = Digester::default();
         self.digest(&mut all, &|path, all| all.add(path.as_os_str().as_encoded_bytes()));
         all.add(&clients);
+        all.add(&issuers);
         all.finish()
     }
 

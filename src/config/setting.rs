@@ -44,6 +44,7 @@ macro_rules! meaning {
 }
 
 meaning! {
+    bool: |flag| vec![u8::from(*flag)];
     u32: |number| number.to_be_bytes().to_vec();
     i64: |number| number.to_be_bytes().to_vec();
     String: |text| text.as_bytes();
@@ -125,7 +126,7 @@ macro_rules! settings {
         }
         $(+ tables { $($table:ident: $of:ident),* })?
         $(+ optional tables { $($optional:ident: $optional_of:ident),* })?
-        $(+ array of tables { $array:ident: $array_of:ident })?
+        $(+ arrays of tables { $($array:ident: $array_of:ident),* })?
         $(+ beside { $($(#[$about_beside:meta])* $seen:vis $beside:ident: $beside_type:ty),* })?
     )*) => {
         $(
@@ -135,7 +136,7 @@ macro_rules! settings {
                 $(pub(super) $field: raw_type!($default, $raw),)*
                 $($($table: Option<<$of as Table>::Written>,)*)?
                 $($($optional: Option<<$optional_of as Table>::Written>,)*)?
-                $(pub(super) $array: Option<Vec<<$array_of as Table>::Written>>,)?
+                $($(pub(super) $array: Option<Vec<<$array_of as Table>::Written>>,)*)?
             }
 
             $(#[$about])*
@@ -162,7 +163,7 @@ macro_rules! settings {
             impl Table for $name {
                 type Written = $written;
                 const SETTINGS: &'static [Setting] = &[$(Setting {
-                    key: concat!($at, stringify!($field)),
+                    key: concat!($at, name!($field)),
                     default: default_text!($default),
                     needs_restart: needs_restart!($change),
                     text: $text,
@@ -182,7 +183,7 @@ macro_rules! settings {
                 /// Adds what replicas must agree in. `contents` adds what the file at a path holds.
                 pub fn digest(&self, all: &mut Digester, contents: &dyn Fn(&Path, &mut Digester)) {
                     let _ = (contents, &mut *all);
-                    $(digest!($digest, concat!($at, stringify!($field)), self.$field, all, contents);)*
+                    $(digest!($digest, concat!($at, name!($field)), self.$field, all, contents);)*
                     $($(self.$table.digest(all, contents);)*)?
                     $($(if let Some(table) = &self.$optional {
                         table.digest(all, contents);
@@ -192,7 +193,7 @@ macro_rules! settings {
                 /// Keeps what only a restart changes as it is in `running`. Adds the key of each that differs to `changed`.
                 pub fn hold(&mut self, running: &Self, changed: &mut Vec<&'static str>) {
                     let _ = (running, &changed);
-                    $(hold!($change, concat!($at, stringify!($field)), self.$field, running.$field, changed);)*
+                    $(hold!($change, concat!($at, name!($field)), self.$field, running.$field, changed);)*
                     $($(self.$table.hold(&running.$table, changed);)*)?
                     $($(match (&mut self.$optional, &running.$optional) {
                         (Some(table), Some(running)) => table.hold(running, changed),
@@ -243,6 +244,16 @@ pub(super) trait Table {
     fn held() -> impl Iterator<Item = &'static str> {
         Self::SETTINGS.iter().filter(|setting| setting.needs_restart).map(|setting| setting.key)
     }
+}
+
+/// How a setting is called in the file.
+macro_rules! name {
+    (r#match) => {
+        "match"
+    };
+    ($field:ident) => {
+        stringify!($field)
+    };
 }
 
 macro_rules! raw_type {
@@ -332,4 +343,4 @@ macro_rules! hold {
     };
 }
 
-pub(super) use {default_text, digest, hold, needs_restart, raw_type, settings, value, value_type};
+pub(super) use {default_text, digest, hold, name, needs_restart, raw_type, settings, value, value_type};

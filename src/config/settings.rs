@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::matches::Matches;
 use super::setting::{
-    Meaning, Missing, Setting, Table, count, default_text, digest, empty, hold, needs_restart, raw_type, settings,
-    value, value_type, written,
+    Meaning, Missing, Setting, Table, count, default_text, digest, empty, hold, name, needs_restart, raw_type,
+    settings, value, value_type, written,
 };
 use super::source::{List, PathText, Source, Text};
 use super::values::{Addresses, ForwardedHeader, Forwarding, Instant, Issuer, Listen, Memory, Origin, Peer, Seconds};
@@ -36,11 +37,13 @@ settings! {
     }
     + tables { cors: Cors, keys: Keys, reload: Reload, drain: Drain, limits: Limits, token: Token }
     + optional tables { ops: Ops, tls: Tls, anonymous: Anonymous }
-    + array of tables { clients: Client }
+    + arrays of tables { clients: Client, issuers: TrustedIssuer }
     + beside {
         /// Where the settings came from, for messages about them.
         pub source: Source,
-        pub(super) client_tables: ClientTables
+        pub(super) client_tables: ClientTables,
+        /// Each of `[[issuers]]`, as written.
+        pub issuers: Vec<TrustedIssuer>
     }
 
     /// `[cors]`.
@@ -133,7 +136,7 @@ settings! {
     Client, written as ClientTable, at "clients." {
         id: Text | (required) | replicated | reload
             | "1 to 64 of `A-Z a-z 0-9 . _ ~ -`; unique, and not `anonymous`.";
-        secrets: List | ("required without `jwks`") | secret | reload
+        secrets: List | ("required without `jwks`, except where a rule of `[[issuers]]` names the client") | secret | reload
             | "Digests of the client's secrets: `sha256:` and 64 hex digits. Two while one replaces the other.";
         jwks: PathText | ("required without `secrets`") | contents | reload
             | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the configuration file.";
@@ -148,7 +151,7 @@ settings! {
         algorithm: Text | ("the service's") | replicated | reload
             | "The algorithm that signs the client's access tokens, for example for a relying party that only knows `RS256`.";
         grants: Vec<Text> | ("`[\"client_credentials\"]`") | replicated | reload
-            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:token-exchange`.";
+            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:token-exchange`, `urn:ietf:params:oauth:grant-type:jwt-bearer`.";
         accepts: Vec<Text> | [] | replicated | reload
             | "Audiences that the client serves, up to 8: it may introspect and exchange tokens for them.";
         rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
@@ -165,6 +168,37 @@ settings! {
     + beside {
         /// What it was read from, for messages about it.
         pub source: Source
+    }
+
+    /// One of `[[issuers]]`, as written.
+    TrustedIssuer, written as IssuerTable, at "issuers." {
+        issuer: Text | ("required without `spiffe`") | replicated | reload
+            | "An issuer whose workloads get tokens by its word: what its tokens say in `iss`.";
+        spiffe: Text | ("required without `issuer`") | replicated | reload
+            | "A SPIFFE trust domain such as `\"example.org\"`: its JWT-SVIDs name a workload in `sub`, and `iss` is not read.";
+        audience: Text | ("the service's `issuer`") | replicated | reload
+            | "The only value that `aud` of its tokens may have.";
+        jwks_file: PathText | ("required") | contents | reload
+            | "A JWKS file with the issuer's public keys, relative to the configuration file. Keys that cannot be used are passed over; a private or symmetric key is refused.";
+        max_age: Seconds<1, ACCESS_CAP> as i64 | "1h" | replicated | reload
+            | "How long its tokens may live, from `iat` to `exp`; at most `24h`.";
+    }
+    + arrays of tables { rules: IssuerRule }
+    + beside {
+        /// Its rules, in the file's order.
+        pub rules: Vec<IssuerRule>
+    }
+
+    /// One of `[[issuers.rules]]`, as written.
+    IssuerRule, written as IssuerRuleTable, at "issuers.rules." {
+        r#match: toml::Spanned<Matches> | (required) | replicated | reload
+            | "Claims that an identity must have, at least one. In a string `*` stands for one or more characters other than `:` and `/`, and `**` for any. An array of strings must have one that matches; a table is for an object's members. The first rule that matches speaks; without one there is no token.";
+        client: Text | (required) | replicated | reload
+            | "The client that the identity is. Its policy limits all, and its `grants` must have the one that the request uses.";
+        subject: Text | ("the client's id") | replicated | reload
+            | "The tokens' subject, with claims in braces: `\"ci:{repository_id}\"`. It must be within the client's `subjects`.";
+        scope: List | ("the client's") | replicated | reload
+            | "A further limit on scope, also where none is requested.";
     }
 }
 

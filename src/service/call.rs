@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
-use crate::foreign::{self, HeaderPolicy, MaxAge, Rules, Unverified};
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
 
@@ -14,7 +13,7 @@ use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Sessio
 pub const TOKEN_ENDPOINT: &str = "/oauth2/token";
 
 /// How many seconds ahead a client's assertion may expire: what Authlib and oauthlib write by default.
-const MAX_ASSERTION: i64 = 3_600;
+pub(super) const MAX_ASSERTION: i64 = 3_600;
 
 /// Where a call comes from, for the log and for the limits.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +101,7 @@ impl<'r> Call<'r> {
     }
 
     /// Counts a failed authentication, and limits it.
-    fn failed(&self, why: Unauthenticated) -> Denied {
+    pub(super) fn failed(&self, why: Unauthenticated) -> Denied {
         let limited = self.snapshot.failures.map(|rate| self.state.failures.record(self.origin.prefix, rate));
         match limited {
             Some(Err(wait)) => Denied::Limited(wait),
@@ -110,23 +109,9 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject.
+    /// The client that signed the assertion `text` about itself (RFC 7523 §2.2).
     fn by_assertion(&self, text: &str) -> Result<&'r Client, Unauthenticated> {
-        let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
-        let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;
-        let named = unverified.unverified_issuer().and_then(|id| registry.named(id));
-        let client = named.ok_or(Unauthenticated::UnknownClient)?;
-        self.note_client(&client.id);
-        let keys = client.keys().ok_or(Unauthenticated::NoKeys)?;
-        let token_endpoint = format!("{issuer}{TOKEN_ENDPOINT}");
-        let rules = Rules {
-            issuer: Some(client.id.as_str()),
-            audiences: &[issuer, &token_endpoint],
-            max_age: MaxAge::FromNow(MAX_ASSERTION),
-            leeway: *leeway,
-            now: self.now,
-        };
-        let assertion = foreign::verify(unverified, keys, rules).map_err(Unauthenticated::Assertion)?;
+        let (client, assertion) = self.by_client(text)?;
         let is_own = assertion.claims().subject == client.id.as_str();
         if is_own { Ok(client) } else { Err(Unauthenticated::AssertionSubject) }
     }

@@ -21,6 +21,12 @@ pub enum Unauthenticated {
     AssertionSubject,
     /// The client has no keys to verify an assertion with.
     NoKeys,
+    /// No trusted issuer is named.
+    UnknownIssuer,
+    /// No rule of the issuer matches.
+    NoRule,
+    /// The claims do not make a subject.
+    SubjectTemplate,
 }
 
 impl Unauthenticated {
@@ -34,6 +40,9 @@ impl Unauthenticated {
             Self::Assertion(rejected) => rejected.word(),
             Self::AssertionSubject => "wrong_subject",
             Self::NoKeys => "no_keys",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::NoRule => "no_rule",
+            Self::SubjectTemplate => "no_subject",
         }
     }
 }
@@ -63,6 +72,8 @@ pub enum Denied {
     OtherAudience,
     /// The token lacks a scope that was asked about.
     MissingScope(ScopeToken),
+    /// The assertion that is the grant is not accepted, for this reason.
+    Assertion(Unauthenticated),
     /// The token to exchange is not accepted, for this reason.
     SubjectToken(Box<Denied>),
     /// The token of the actor is not accepted, for this reason.
@@ -76,6 +87,24 @@ pub enum Denied {
 }
 
 impl Denied {
+    /// The same of an assertion that is the grant.
+    #[must_use]
+    pub(super) fn into_assertion(self) -> Self {
+        match self {
+            Self::Client(why) => Self::Assertion(why),
+            other => other,
+        }
+    }
+
+    /// The same of a token to exchange.
+    #[must_use]
+    pub(super) fn into_subject_token(self) -> Self {
+        match self {
+            refused @ Self::Client(_) => Self::subject_token(refused),
+            other => other,
+        }
+    }
+
     /// The refusal of a token to exchange.
     #[must_use]
     pub fn subject_token(why: Self) -> Self {
@@ -92,7 +121,7 @@ impl Denied {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Client(why) => why.word(),
+            Self::Client(why) | Self::Assertion(why) => why.word(),
             Self::Limited(_) => "limited",
             Self::Policy(refusal) => refusal.word(),
             Self::Session(ended) => ended.word(),

@@ -13,6 +13,7 @@ mod issue;
 mod renderings;
 mod snapshot;
 mod state;
+mod vouched;
 
 pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use denied::{Denied, Unauthenticated};
@@ -21,3 +22,4 @@ pub use issue::{Decision, Issued};
 pub use renderings::{Rendered, Renderings};
 pub use snapshot::{Snapshot, Warning};
 pub use state::State;
+pub use vouched::{Caller, Vouched};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::clients::{Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::Forwarding;
+use crate::federation::Issuers;
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
@@ -21,6 +22,8 @@ pub struct Snapshot {
     pub jwks_max_age: i64,
     /// Who may ask for what.
     pub registry: Registry,
+    /// Who else is believed, and about whom.
+    pub issuers: Issuers,
     /// The keys and their schedule.
     pub keys: KeyRing,
     /// Access tokens that were found good.
@@ -36,7 +39,7 @@ pub struct Snapshot {
     pub configuration_digest: [u8; 32],
     /// What is allowed, but probably not meant.
     pub warnings: Vec<Warning>,
-    /// The clients' JWKS files.
+    /// The JWKS files of clients and issuers.
     pub key_sets: Vec<PathBuf>,
     /// A digest of the files that all this was read from.
     pub files: [u8; 32],
@@ -75,6 +78,7 @@ impl Snapshot {
             leeway: 0,
             jwks_max_age: 0,
             registry: Registry::default(),
+            issuers: Issuers::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
             inspected: Cache::new(0),
             failures: None,

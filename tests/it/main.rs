@@ -7,6 +7,7 @@ mod cli;
 mod create;
 mod errors;
 mod exchange;
+mod federation;
 mod folder;
 mod foreign;
 mod forge;

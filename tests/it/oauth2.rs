@@ -255,7 +255,7 @@ fn forms() {
         let body = format!("grant_type={}", other.replace(' ', "+"));
         assert_eq!(
             send(&[FORM], &body).assert_oauth(400, "unsupported_grant_type"),
-            "grant_type must be client_credentials or refresh_token or urn:ietf:params:oauth:grant-type:token-exchange"
+            "grant_type must be client_credentials or refresh_token or urn:ietf:params:oauth:grant-type:token-exchange or urn:ietf:params:oauth:grant-type:jwt-bearer"
         );
     }
     for query in ["?grant_type=client_credentials", "?scope=orders:read", "?x"] {

@@ -22,9 +22,11 @@ impl From<Denied> for Problem {
                 invalid_token(None)
             }
             // Nothing of this dialect exchanges a token.
-            Denied::SubjectToken(_) | Denied::ActorToken(_) | Denied::NothingLeft | Denied::TooManyActors => {
-                Self::bad("the token cannot be exchanged")
-            }
+            Denied::Assertion(_)
+            | Denied::SubjectToken(_)
+            | Denied::ActorToken(_)
+            | Denied::NothingLeft
+            | Denied::TooManyActors => Self::bad("the token cannot be exchanged"),
             // No grant of this dialect needs to be allowed.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {

@@ -106,6 +106,7 @@ impl OAuthFailure {
             | Denied::OtherAudience
             | Denied::OtherDialect
             | Denied::OtherClient => Self::new("invalid_grant", "the token is not accepted", cause),
+            Denied::Assertion(_) => Self::new("invalid_grant", "the assertion is not accepted", cause),
             Denied::SubjectToken(_) => Self::new("invalid_request", "the subject_token is not accepted", cause),
             Denied::ActorToken(_) => Self::new("invalid_request", "the actor_token is not accepted", cause),
             Denied::NothingLeft => Self::new("invalid_request", "nothing is left of the tokens' lifetime", cause),

@@ -52,8 +52,8 @@ impl OAuth2 {
 impl OAuth2 {
     /// Get a token (OAuth 2.0)
     ///
-    /// Issues an access token by `client_credentials`, continues a session by `refresh_token` (RFC 6749), and exchanges
-    /// an access token for one of the caller's own (RFC 8693). The client authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
+    /// Issues an access token by `client_credentials`, continues a session by `refresh_token` (RFC 6749),
+    /// exchanges a token for one of the caller's own (RFC 8693), and takes an assertion as a grant (RFC 7523). The client authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
     /// (`private_key_jwt`, RFC 7523).
     #[oai(path = "/oauth2/token", method = "post", operation_id = "oauthToken")]
     async fn token(
@@ -67,7 +67,7 @@ impl OAuth2 {
         let presented = Presented::take(header, &mut form)?;
         let asked = Asked::read(&mut form)?;
         let is_exchange = asked.is_exchange();
-        let issued = asked.issue(&call, presented.client(&call)?)?;
+        let issued = asked.issue(&call, &presented)?;
         Ok(Reply::secret(TokenResponse::new(issued, call.now, is_exchange).json().into()))
     }
 
