@@ -202,6 +202,7 @@ impl Part for Settings {
         }
         snapshot.keys.remember(&before.keys);
         snapshot.registry.keep_limiters(&before.registry);
+        snapshot.issuers.keep_keys(&before.issuers);
         warnings.append(&mut snapshot.warnings);
         snapshot.warnings = warnings;
         Ok((snapshot, seconds(config.reload.interval)))

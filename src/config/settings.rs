@@ -178,8 +178,16 @@ settings! {
             | "A SPIFFE trust domain such as `\"example.org\"`: its JWT-SVIDs name a workload in `sub`, and `iss` is not read.";
         audience: Text | ("the service's `issuer`") | replicated | reload
             | "The only value that `aud` of its tokens may have.";
-        jwks_file: PathText | ("required") | contents | reload
-            | "A JWKS file with the issuer's public keys, relative to the configuration file. Keys that cannot be used are passed over; a private or symmetric key is refused.";
+        jwks_uri: Text | ("by discovery at the issuer") | replicated | reload
+            | "Where its public keys are. Keys are fetched when a token needs them, by `https` only (`http` for loopback), without following redirects; the last good set serves for a day.";
+        jwks_file: PathText | () | contents | reload
+            | "Instead: a JWKS file with the issuer's public keys, relative to the configuration file. Keys that cannot be used are passed over; a private or symmetric key is refused.";
+        ca_file: PathText | ("what the machine trusts, otherwise Mozilla's list") | local | reload
+            | "CA certificates in PEM that the issuer's server is verified with, instead of public ones.";
+        token_file: PathText | () | local | reload
+            | "A file with a Bearer token for discovery and keys, read at each fetch. It is sent only to the issuer's own origin or to a configured `jwks_uri`.";
+        allow_private: bool | false | replicated | reload
+            | "Whether the issuer may be at a private, loopback or otherwise special address.";
         max_age: Seconds<1, ACCESS_CAP> as i64 | "1h" | replicated | reload
             | "How long its tokens may live, from `iat` to `exp`; at most `24h`.";
     }

@@ -2,14 +2,20 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::glob::Glob;
 use super::issuer::{Issuer, Issuers, Name, Rule};
+use super::keys::{Kept, Keys};
 use super::matcher::{Expected, Matcher};
+use super::source::{At, Source as KeySource};
 use super::template::Template;
 use crate::clients::Registry;
-use crate::config::{Config, ConfigError, IssuerRule, MatchValue, Matches, Source, Text, TrustedIssuer};
+use crate::config::{
+    self, Config, ConfigError, IssuerRule, MatchValue, Matches, PathText, Source, Text, TrustedIssuer,
+};
 use crate::crypto::Digester;
+use crate::fetch;
 use crate::files::ReadError;
 use crate::foreign::{KeySet, Owner};
 use crate::token::{Audience, ClientId, Scope, ScopeToken};
@@ -52,7 +58,11 @@ impl Issuers {
     pub fn digest(&self, config: &Config) -> [u8; 32] {
         let mut all = Digester::default();
         for (issuer, written) in self.0.iter().zip(&config.issuers) {
-            written.digest(&mut all, &|_, all| issuer.keys.digest(all));
+            written.digest(&mut all, &|_, all| {
+                if let Keys::File(keys) = &issuer.keys {
+                    keys.digest(all);
+                }
+            });
             // The first rule that matches speaks, so their order says something.
             for rule in &written.rules {
                 rule.digest(&mut all, &|_, _| {});
@@ -82,7 +92,7 @@ impl Entry<'_> {
         if rules.len() > MAX_RULES {
             return Err(self.error(format!("expected at most {MAX_RULES} [[issuers.rules]]")));
         }
-        Ok(Issuer { name, audience: self.audience()?, max_age: written.max_age, keys: self.keys(read)?, rules })
+        Ok(Issuer { audience: self.audience()?, max_age: written.max_age, keys: self.keys(&name, read)?, name, rules })
     }
 
     /// An error about the entry as a whole.
@@ -136,10 +146,68 @@ impl Entry<'_> {
         }
     }
 
-    fn keys(&self, read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>) -> Result<KeySet, ConfigError> {
-        let Some(written) = &self.written.jwks_file else {
-            return Err(self.error("expected `jwks_file`, a file with its public keys"));
+    fn keys(
+        &self,
+        name: &Name,
+        read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Keys, ConfigError> {
+        let TrustedIssuer { jwks_uri, jwks_file, ca_file, token_file, .. } = self.written;
+        let Some(file) = jwks_file else {
+            let source = self.key_source(name, read)?;
+            let (Name::Issuer(name) | Name::Spiffe(name)) = name;
+            return Ok(Keys::Fetched(Arc::new(Kept::new(name, source))));
         };
+        if let Some(uri) = jwks_uri {
+            return Err(self.source.error(uri, "expected `jwks_uri` or `jwks_file`, not both"));
+        }
+        if let Some(path) = ca_file.as_ref().or(token_file.as_ref()) {
+            return Err(self
+                .source
+                .error(path, "nothing is fetched where there is `jwks_file`; leave one of them out"));
+        }
+        self.key_file(file, read)
+    }
+
+    /// Where the keys are fetched. That a file is there with certificates is checked now, and it is read at each fetch.
+    fn key_source(
+        &self,
+        name: &Name,
+        read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<KeySource, ConfigError> {
+        let TrustedIssuer { jwks_uri, ca_file, token_file, allow_private, .. } = self.written;
+        let at = match (jwks_uri, name, &self.written.issuer) {
+            (Some(uri), ..) => At::Uri(self.url(uri)?),
+            (None, Name::Issuer(_), Some(written)) => At::Discovered(self.url(written)?),
+            _ => return Err(self.error("a trust domain has no place for its keys; expected `jwks_uri` or `jwks_file`")),
+        };
+        if let Some(written) = ca_file {
+            let path = self.source.resolve(written.get_ref());
+            let problem = |problem: String| self.source.error(written, format!("{}: {problem}", path.display()));
+            let pem = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+            fetch::trusting_pem(&pem).map_err(|_| problem("expected CA certificates in PEM".to_owned()))?;
+        }
+        let resolve = |path: &PathText| self.source.resolve(path.get_ref());
+        let (ca_file, token_file) = (ca_file.as_ref().map(resolve), token_file.as_ref().map(resolve));
+        Ok(KeySource { at, ca_file, token_file, allow_private: *allow_private })
+    }
+
+    /// A URL that keys may be fetched from. An issuer may end with a slash, and a place of keys have a query.
+    fn url(&self, written: &Text) -> Result<Box<str>, ConfigError> {
+        let url = written.get_ref().as_str();
+        let (path, _) = url.split_once('?').unwrap_or((url, ""));
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.parse::<config::Issuer>().is_ok() && url.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+            return Ok(url.into());
+        }
+        let expected = "keys cannot be fetched there; expected an https URL (http for loopback), or `jwks_file`";
+        Err(self.source.error(written, expected))
+    }
+
+    fn key_file(
+        &self,
+        written: &PathText,
+        read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Keys, ConfigError> {
         let path = self.source.resolve(written.get_ref());
         let problem = |problem: String| self.source.error(written, format!("{}: {problem}", path.display()));
         let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
@@ -149,7 +217,7 @@ impl Entry<'_> {
                 "has no key that can be used; expected one that signs, of P-256, P-384, Ed25519 or RSA".into(),
             ));
         }
-        Ok(keys)
+        Ok(Keys::File(Arc::new(keys)))
     }
 
     fn rule(&self, written: &IssuerRule) -> Result<Rule, ConfigError> {

@@ -1,7 +1,10 @@
 //! Issuers and their rules, compiled.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
+use super::keys::Keys;
 use super::matcher::{Difference, Matcher};
 use super::template::Template;
 use crate::clock::Timestamp;
@@ -20,7 +23,7 @@ pub struct Issuer {
     pub(super) audience: Box<str>,
     /// How long an identity may live, in seconds.
     pub(super) max_age: i64,
-    pub(super) keys: KeySet,
+    pub(super) keys: Keys,
     pub(super) rules: Vec<Rule>,
 }
 
@@ -65,6 +68,8 @@ pub enum Untrusted {
     NoRule,
     /// The claims do not fill the rule's subject.
     Subject,
+    /// There are no keys to verify the token with, and they cannot be fetched now.
+    NoKeys,
 }
 
 impl Issuers {
@@ -83,6 +88,46 @@ impl Issuers {
         };
         let issuer = self.0.iter().find(by_issuer).or_else(|| self.0.iter().find(by_subject))?;
         Some((issuer, token))
+    }
+
+    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are not there yet.
+    pub async fn prepare(&self, token: &str, now: Timestamp) {
+        let Some((issuer, token)) = self.unverified_issuer(token) else { return };
+        if let Keys::Fetched(kept) = &issuer.keys {
+            kept.prepare(token.unverified_kid(), now).await;
+        }
+    }
+
+    /// Takes over the keys that were fetched for the issuers of `before`. One that has them elsewhere begins anew.
+    pub fn keep_keys(&mut self, before: &Self) {
+        for issuer in &mut self.0 {
+            let same = before.0.iter().find(|other| other.name == issuer.name);
+            if let (Keys::Fetched(kept), Some(Keys::Fetched(fetched))) = (&mut issuer.keys, same.map(|same| &same.keys))
+                && kept.source == fetched.source
+            {
+                *kept = Arc::clone(fetched);
+            }
+        }
+    }
+
+    /// Of each issuer whose keys are fetched: its name, and how many seconds ago they were, if they ever were.
+    pub fn ages(&self, now: Timestamp) -> impl Iterator<Item = (&str, Option<i64>)> {
+        self.0.iter().filter_map(move |issuer| match &issuer.keys {
+            Keys::Fetched(kept) => Some((issuer.name(), kept.age(now))),
+            Keys::File(_) => None,
+        })
+    }
+
+    /// What is to be warned of at `now`: keys that cannot be fetched.
+    pub fn stale(&self, now: Timestamp) -> impl Iterator<Item = String> {
+        self.0.iter().filter_map(move |issuer| {
+            let Keys::Fetched(kept) = &issuer.keys else { return None };
+            let (why, name) = (kept.failure()?, issuer.name());
+            Some(match kept.age(now).filter(|_| kept.current(now).is_some()) {
+                Some(age) => format!("the keys of {name} are {age} s old and serve for a day: {why}"),
+                None => format!("there are no keys of {name}, so its tokens are answered with 503: {why}"),
+            })
+        })
     }
 
     /// Each of them, in the file's order.
@@ -111,6 +156,14 @@ impl Issuer {
         self.rules.iter()
     }
 
+    /// Its keys, if there are any that serve at `now`.
+    fn keys(&self, now: Timestamp) -> Option<Arc<KeySet>> {
+        match &self.keys {
+            Keys::File(keys) => Some(Arc::clone(keys)),
+            Keys::Fetched(kept) => kept.current(now),
+        }
+    }
+
     /// What the first rule that matches makes of `token`, which names this issuer.
     ///
     /// # Errors
@@ -122,7 +175,8 @@ impl Issuer {
         };
         let max_age = MaxAge::FromIssue(self.max_age);
         let rules = Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now };
-        let verified = foreign::verify(token, &self.keys, rules).map_err(Untrusted::Rejected)?;
+        let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
+        let verified = foreign::verify(token, &keys, rules).map_err(Untrusted::Rejected)?;
         let claims = &verified.claims().claims;
         let rule = self.rules.iter().find(|rule| self.difference(rule, claims).is_none()).ok_or(Untrusted::NoRule)?;
         Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })

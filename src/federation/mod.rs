@@ -4,13 +4,18 @@
 //! limit on scope, and where the issuer's keys come from. A rule that is written wrong stops the start. How a request
 //! presents a token must not enter, and neither what a client may have: a rule names a client, whose policy limits all.
 
+mod address;
 mod compile;
 mod explain;
 mod glob;
 mod issuer;
+mod keys;
 mod lint;
 mod matcher;
+mod source;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use explain::Verdict;
 pub use issuer::{Identity, Issuer, Issuers, Rule, Untrusted};

@@ -102,7 +102,9 @@ impl<'r> Call<'r> {
 
     /// Counts a failed authentication, and limits it.
     pub(super) fn failed(&self, why: Unauthenticated) -> Denied {
-        let limited = self.snapshot.failures.map(|rate| self.state.failures.record(self.origin.prefix, rate));
+        // That is nobody's guess.
+        let rate = self.snapshot.failures.filter(|_| why != Unauthenticated::IssuerUnavailable);
+        let limited = rate.map(|rate| self.state.failures.record(self.origin.prefix, rate));
         match limited {
             Some(Err(wait)) => Denied::Limited(wait),
             _ => Denied::Client(why),

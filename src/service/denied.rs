@@ -27,6 +27,8 @@ pub enum Unauthenticated {
     NoRule,
     /// The claims do not make a subject.
     SubjectTemplate,
+    /// The issuer's keys cannot be had now.
+    IssuerUnavailable,
 }
 
 impl Unauthenticated {
@@ -43,6 +45,7 @@ impl Unauthenticated {
             Self::UnknownIssuer => "unknown_issuer",
             Self::NoRule => "no_rule",
             Self::SubjectTemplate => "no_subject",
+            Self::IssuerUnavailable => "issuer_unavailable",
         }
     }
 }
@@ -91,7 +94,7 @@ impl Denied {
     #[must_use]
     pub(super) fn into_assertion(self) -> Self {
         match self {
-            Self::Client(why) => Self::Assertion(why),
+            Self::Client(why) if why != Unauthenticated::IssuerUnavailable => Self::Assertion(why),
             other => other,
         }
     }
@@ -100,7 +103,7 @@ impl Denied {
     #[must_use]
     pub(super) fn into_subject_token(self) -> Self {
         match self {
-            refused @ Self::Client(_) => Self::subject_token(refused),
+            Self::Client(why) if why != Unauthenticated::IssuerUnavailable => Self::subject_token(Self::Client(why)),
             other => other,
         }
     }

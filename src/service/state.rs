@@ -73,7 +73,12 @@ impl State {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let (snapshot, now) = (self.snapshot.load(), self.clock.now());
-        snapshot.warnings(now).map(str::to_owned).chain(self.pending.load().iter().cloned()).collect()
+        snapshot
+            .warnings(now)
+            .map(str::to_owned)
+            .chain(snapshot.issuers.stale(now))
+            .chain(self.pending.load().iter().cloned())
+            .collect()
     }
 
     /// From now on it says that it is not ready, because it will end.

@@ -47,6 +47,14 @@ impl<'r> Call<'r> {
         self.snapshot.issuers.unverified_issuer(token).is_some()
     }
 
+    /// Fetches the keys that `token` needs, if a trusted issuer signed it and they are not there yet. Everything after it
+    /// decides at once.
+    pub async fn prepare(&self, token: Option<&str>) {
+        if let Some(token) = token {
+            self.snapshot.issuers.prepare(token, self.now).await;
+        }
+    }
+
     /// What a trusted issuer's `token` says of who presents it: the one function behind every way to present one. None
     /// if no trusted issuer is named.
     pub(super) fn by_issuer(&self, token: &str) -> Option<Result<Vouched<'r>, Unauthenticated>> {
@@ -127,6 +135,7 @@ impl From<Untrusted> for Unauthenticated {
             Untrusted::Rejected(rejected) => Self::Assertion(rejected),
             Untrusted::NoRule => Self::NoRule,
             Untrusted::Subject => Self::SubjectTemplate,
+            Untrusted::NoKeys => Self::IssuerUnavailable,
         }
     }
 }

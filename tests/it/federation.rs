@@ -505,11 +505,41 @@ fn settings_are_checked() {
         ("k.json", "empty.json", "has no key that can be used"),
         ("k.json", "nowhere.json", "nowhere.json: cannot be read"),
         ("k.json", "lingpai.toml", "lingpai.toml: "),
+        (
+            "jwks_file = \"k.json\"",
+            "jwks_file = \"k.json\"\njwks_uri = \"https://a.example\"",
+            "`jwks_uri` or `jwks_file`, not both",
+        ),
+        (
+            "jwks_file = \"k.json\"",
+            "jwks_file = \"k.json\"\ntoken_file = \"t\"",
+            "nothing is fetched where there is `jwks_file`",
+        ),
+        (
+            "jwks_file = \"k.json\"",
+            "jwks_uri = \"http://a.example\"",
+            "keys cannot be fetched there; expected an https URL",
+        ),
+        ("jwks_file = \"k.json\"", "jwks_uri = \"https://u@a.example\"", "keys cannot be fetched there"),
+        ("jwks_file = \"k.json\"", "jwks_uri = \"https://a.example/#x\"", "keys cannot be fetched there"),
+        ("jwks_file = \"k.json\"", "jwks_uri = \"https://a.example/?p=x\"", ""),
+        ("https://a.example\"\njwks_file = \"k.json\"", "kubernetes/serviceaccount\"", "keys cannot be fetched there"),
+        ("jwks_file = \"k.json\"", "ca_file = \"nowhere.pem\"", "nowhere.pem: cannot be read"),
+        ("jwks_file = \"k.json\"", "ca_file = \"k.json\"", "k.json: expected CA certificates in PEM"),
+        (
+            "issuer = \"https://a.example\"\njwks_file = \"k.json\"",
+            "spiffe = \"a\"",
+            "a trust domain has no place for its keys",
+        ),
         ("jwks_file", "max_age = \"25h\"\njwks_file", "expected a duration from 1s to 1d"),
         ("jwks_file", "audience = \"\"\njwks_file", "expected an audience"),
     ] {
         assert!(good.contains(from), "{from}");
         let said = refused(&good.replacen(from, to, 1));
+        if expected.is_empty() {
+            assert_eq!(said, "");
+            continue;
+        }
         assert!(said.contains(expected), "{to}: {said}\n want: {expected}");
         assert!(said.contains("lingpai.toml") && !said.contains('\n'), "{said}");
     }

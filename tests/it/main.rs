@@ -8,6 +8,7 @@ mod create;
 mod errors;
 mod exchange;
 mod federation;
+mod fetched;
 mod folder;
 mod foreign;
 mod forge;

@@ -2,7 +2,7 @@
 
 use crate::clients::{Ended, Refusal};
 use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
-use crate::service::Denied;
+use crate::service::{Denied, Unauthenticated};
 use crate::token::{MAX_TOKEN, MintError, Rejection};
 
 impl From<Denied> for Problem {
@@ -10,7 +10,9 @@ impl From<Denied> for Problem {
         let word = denied.word();
         let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word);
         match denied {
-            Denied::Client(_) => Self::Unauthorized(Challenge::Basic, word),
+            Denied::Client(why) if why != Unauthenticated::IssuerUnavailable => {
+                Self::Unauthorized(Challenge::Basic, word)
+            }
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
             Denied::Policy(refusal) => refused(refusal),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
@@ -36,7 +38,8 @@ impl From<Denied> for Problem {
             Denied::Mint(MintError::TooLarge) => Self::bad(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope, audience or claims"
             )),
-            Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
+            // No caller of this dialect is vouched for.
+            Denied::Client(_) | Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
             Denied::Mint(MintError::NoRandomness) => Self::Internal(word),
         }
     }

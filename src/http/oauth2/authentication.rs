@@ -66,6 +66,14 @@ impl Presented {
         self.caller(call).map(|caller| caller.client())
     }
 
+    /// The assertion, if that is the method.
+    pub(super) fn assertion(&self) -> Option<&str> {
+        match &self.auth {
+            ClientAuth::Assertion(text) => Some(text),
+            ClientAuth::None | ClientAuth::Secret(..) => None,
+        }
+    }
+
     /// Whether no method was used. `client_id` alone is none.
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.auth, ClientAuth::None)

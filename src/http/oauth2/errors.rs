@@ -88,6 +88,11 @@ impl OAuthFailure {
     pub(super) fn of(denied: Denied, in_header: bool) -> Self {
         let cause = denied.word();
         match denied {
+            Denied::Client(Unauthenticated::IssuerUnavailable) => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                retry_after: Some(5),
+                ..Self::new("temporarily_unavailable", "the issuer's keys cannot be had at the moment", cause)
+            },
             Denied::Client(why) => Self::invalid_client(in_header, why),
             Denied::Limited(wait) => Self {
                 status: StatusCode::TOO_MANY_REQUESTS,

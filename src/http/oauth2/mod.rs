@@ -66,6 +66,8 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let asked = Asked::read(&mut form)?;
+        call.prepare(presented.assertion()).await;
+        call.prepare(asked.foreign_token()).await;
         let is_exchange = asked.is_exchange();
         let issued = asked.issue(&call, &presented)?;
         Ok(Reply::secret(TokenResponse::new(issued, call.now, is_exchange).json().into()))
@@ -86,6 +88,7 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
+        call.prepare(presented.assertion()).await;
         Ok(match call.introspect(presented.client(&call)?, &token) {
             Ok(inspected) => Reply::secret(inspected.rendered::<Introspected>().0.clone().into()),
             Err(_) => Reply::secret(INACTIVE.into()),

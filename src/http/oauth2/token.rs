@@ -131,6 +131,15 @@ impl Asked {
         }
     }
 
+    /// The token of others that is the grant, if there is one.
+    pub(super) fn foreign_token(&self) -> Option<&str> {
+        match self {
+            Self::JwtBearer(assertion, _) => Some(assertion),
+            Self::Exchange(exchange, _) => Some(&exchange.subject_token),
+            Self::ClientCredentials(_) | Self::RefreshToken(..) => None,
+        }
+    }
+
     /// Whether a token is exchanged, which the answer says.
     pub(super) fn is_exchange(&self) -> bool {
         matches!(self, Self::Exchange(..))
