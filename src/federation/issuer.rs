@@ -8,7 +8,7 @@ use super::keys::Keys;
 use super::matcher::{Difference, Matcher};
 use super::template::Template;
 use crate::clock::Timestamp;
-use crate::foreign::{self, HeaderPolicy, KeySet, MaxAge, Rejected, Rules, Unverified};
+use crate::foreign::{self, Assertion, HeaderPolicy, KeySet, MaxAge, Rejected, Rules, Unverified, Verified};
 use crate::token::{ClientId, Scope, Subject};
 
 /// Every trusted issuer.
@@ -169,17 +169,40 @@ impl Issuer {
     /// # Errors
     /// Why the token is not accepted.
     pub fn identify(&self, token: Unverified<'_>, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
+        let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
+        let verified = self.verify(token, &keys, leeway, now).map_err(Untrusted::Rejected)?;
+        let claims = &verified.claims().claims;
+        let rule = self.rules.iter().find(|rule| self.difference(rule, claims).is_none()).ok_or(Untrusted::NoRule)?;
+        Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })
+    }
+
+    /// Whether `token` is good, whatever the rules say: by `keys`, otherwise by those that are here. None if there are none.
+    #[must_use]
+    pub fn check(
+        &self,
+        token: Unverified<'_>,
+        keys: Option<&KeySet>,
+        leeway: i64,
+        now: Timestamp,
+    ) -> Option<Result<(), Rejected>> {
+        let own = self.keys(now);
+        let keys = keys.or(own.as_deref())?;
+        Some(self.verify(token, keys, leeway, now).map(drop))
+    }
+
+    fn verify(
+        &self,
+        token: Unverified<'_>,
+        keys: &KeySet,
+        leeway: i64,
+        now: Timestamp,
+    ) -> Result<Verified<Assertion>, Rejected> {
         let issuer = match &self.name {
             Name::Issuer(name) => Some(&**name),
             Name::Spiffe(_) => None,
         };
         let max_age = MaxAge::FromIssue(self.max_age);
-        let rules = Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now };
-        let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
-        let verified = foreign::verify(token, &keys, rules).map_err(Untrusted::Rejected)?;
-        let claims = &verified.claims().claims;
-        let rule = self.rules.iter().find(|rule| self.difference(rule, claims).is_none()).ok_or(Untrusted::NoRule)?;
-        Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })
+        foreign::verify(token, keys, Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now })
     }
 
     /// The first claim in which an identity differs from what `rule` has. A SPIFFE identity is of the trust domain too.
@@ -211,6 +234,12 @@ impl Rule {
     #[must_use]
     pub fn client(&self) -> &ClientId {
         &self.client
+    }
+
+    /// What the scope is within, beside the client's.
+    #[must_use]
+    pub fn scope(&self) -> Option<&Scope> {
+        self.scope.as_ref()
     }
 
     /// Where the file has it, as `file:line:column`.

@@ -335,7 +335,10 @@ async fn many_wait_for_one_fetch() {
     let waiting: Vec<_> = (0..64)
         .map(|_| {
             let kept = Arc::clone(&kept);
-            tokio::spawn(async move { kept.prepare(Some("a"), at(0)).await })
+            tokio::spawn(async move {
+                kept.prepare(Some("a"), at(0)).await;
+                kept.current(at(0)).is_some()
+            })
         })
         .collect();
     while server.asked() == 0 {
@@ -348,7 +351,7 @@ async fn many_wait_for_one_fetch() {
     waiting.iter().take(1).for_each(tokio::task::JoinHandle::abort);
     server.permits.add_permits(1_000);
     for one in waiting.into_iter().skip(1) {
-        one.await.unwrap();
+        assert!(one.await.unwrap(), "it did not wait");
     }
     assert_eq!((server.asked(), kept.current(at(0)).unwrap().len()), (1, 1));
 }

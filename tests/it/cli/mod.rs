@@ -4,6 +4,7 @@ mod check;
 mod client;
 mod clients;
 mod explain;
+mod explain_token;
 mod get;
 mod healthcheck;
 mod init;
