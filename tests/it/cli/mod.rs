@@ -8,6 +8,7 @@ mod explain_token;
 mod get;
 mod healthcheck;
 mod init;
+mod issuers;
 mod log;
 mod output;
 mod revoke;
