@@ -260,6 +260,7 @@ fn session() -> Session {
         sender: None,
         start: now,
         end: now.plus(30 * 86_400),
+        actor: None,
     }
 }
 

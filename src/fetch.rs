@@ -4,6 +4,7 @@
 //! answer like any other: nothing is sent on to where it points.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -55,25 +57,70 @@ pub async fn fetch(request: Request<Bytes>, limit: Duration) -> Result<Response<
 }
 
 async fn exchange(request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
-    let uri = request.uri();
-    let host = uri.host().ok_or(FetchError::Url)?.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let is_tls = match uri.scheme_str() {
-        Some("https") => true,
-        Some("http") => false,
-        _ => return Err(FetchError::Url),
-    };
-    let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+    let server = Server::of(request.uri())?;
     // Before anything is sent.
-    let config = is_tls.then(verifying).transpose()?;
-    let stream = TcpStream::connect((host.as_str(), port)).await.map_err(FetchError::Connect)?;
-    match config {
-        None => send(stream, request).await,
-        Some(config) => {
-            let name = ServerName::try_from(host.clone()).map_err(|_| FetchError::Url)?;
-            let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-            send(stream.map_err(FetchError::Connect)?, request).await
+    let config = server.is_tls.then(verifying).transpose()?;
+    let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(FetchError::Connect)?;
+    send_over(stream, server, config.map(Arc::new), request).await
+}
+
+/// Sends `request` to the first of `addresses` that takes a connection, and returns the answer with its whole body. Over
+/// https the server shows a certificate that `trust` verifies. Nothing is resolved, and it takes as long as it takes.
+///
+/// # Errors
+/// See [`FetchError`].
+pub async fn fetch_at(
+    request: Request<Bytes>,
+    addresses: &[SocketAddr],
+    trust: Arc<ClientConfig>,
+) -> Result<Response<Bytes>, FetchError> {
+    let server = Server::of(request.uri())?;
+    let stream = TcpStream::connect(addresses).await.map_err(FetchError::Connect)?;
+    let trust = server.is_tls.then_some(trust);
+    send_over(stream, server, trust, request).await
+}
+
+/// What a URL says of the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name or address, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Whether it speaks TLS.
+    pub is_tls: bool,
+}
+
+impl Server {
+    /// Reads an absolute URL.
+    ///
+    /// # Errors
+    /// [`FetchError::Url`].
+    pub fn of(uri: &Uri) -> Result<Self, FetchError> {
+        // Nobody is logged in by a URL.
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(FetchError::Url);
         }
+        let host = uri.host().ok_or(FetchError::Url)?.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let is_tls = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err(FetchError::Url),
+        };
+        Ok(Self { host, port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }), is_tls })
     }
+}
+
+async fn send_over(
+    stream: TcpStream,
+    server: Server,
+    trust: Option<Arc<ClientConfig>>,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, FetchError> {
+    let Some(trust) = trust else { return send(stream, request).await };
+    let name = ServerName::try_from(server.host).map_err(|_| FetchError::Url)?;
+    let stream = TlsConnector::from(trust).connect(name, stream).await;
+    send(stream.map_err(FetchError::Connect)?, request).await
 }
 
 async fn send(
@@ -108,6 +155,31 @@ fn verifying() -> Result<ClientConfig, FetchError> {
     if roots.is_empty() {
         return Err(FetchError::NoRoots);
     }
+    trusting(roots)
+}
+
+/// TLS that trusts the certificates of `pem` alone.
+///
+/// # Errors
+/// [`FetchError::NoRoots`] where there is none that can be used.
+pub fn trusting_pem(pem: &[u8]) -> Result<ClientConfig, FetchError> {
+    let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates.map_err(|_| FetchError::NoRoots)? {
+        roots.add(certificate).map_err(|_| FetchError::NoRoots)?;
+    }
+    if roots.is_empty() { Err(FetchError::NoRoots) } else { trusting(roots) }
+}
+
+/// TLS that trusts what this machine trusts or, where it trusts nothing, what Mozilla does.
+///
+/// # Errors
+/// A build whose cryptography knows no version of TLS.
+pub fn trusting_public() -> Result<ClientConfig, FetchError> {
+    verifying().or_else(|_| trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
+}
+
+fn trusting(roots: RootCertStore) -> Result<ClientConfig, FetchError> {
     let versions = ClientConfig::builder_with_provider(Arc::new(crypto::tls::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| FetchError::Connect(io::Error::other(error)))?;

@@ -14,6 +14,7 @@
 //! | [`http`] | poem: the dialects, wire types, errors, the specification |
 //! | [`grants`] | one file per grant: what to issue |
 //! | [`service`] | what every dialect does: state, snapshot, authenticate, issue, inspect |
+//! | [`federation`] | who else is believed: issuers, rules, where their keys come from |
 //! | [`clients`] | who may ask for what: registry, credentials, policy |
 //! | [`revocation`] | the list of what has ended before its time: grammar, look-up |
 //! | [`foreign`] | tokens that others signed: their form, their issuers' keys |
@@ -38,6 +39,7 @@ pub mod clients;
 pub mod clock;
 pub mod config;
 pub mod crypto;
+pub mod federation;
 pub mod fetch;
 pub mod files;
 pub mod foreign;

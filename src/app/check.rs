@@ -6,6 +6,7 @@ use super::listeners::{addresses, cannot_listen, distinct, leaves_ipv4};
 use super::load::{Loaded, load_with, snapshot};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::federation;
 use crate::keys::{Folder, Gravity};
 use crate::server;
 use crate::service::{Snapshot, Warning};
@@ -38,8 +39,9 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
         breaks.push(format!("the issuer changes from {old}: every token issued so far is refused at once"));
     }
-    let lint = lint::warnings(config, &new.registry, &new.keys, now);
-    new.warnings.extend(lint.into_iter().map(Warning::standing));
+    let lint =
+        lint::warnings(config, &new.registry, &new.keys, now).into_iter().chain(federation::warnings(&new.issuers));
+    new.warnings.extend(lint.map(Warning::standing));
     new.warnings.retain(|warning| !breaks.contains(&warning.message));
     Ok((new, breaks))
 }

@@ -10,6 +10,7 @@ use super::warnings::warnings;
 use crate::clients::{ClientRoots, Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, Listen, Text};
+use crate::federation::Issuers;
 use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
@@ -82,7 +83,7 @@ pub(super) fn certificates(files: &TlsFiles) -> Vec<Content> {
     files.parts().map(|(path, bytes, exposed)| Content::new(path, bytes, exposed)).collect()
 }
 
-/// The clients' JWKS files, each as it was first read.
+/// The JWKS files of clients and issuers, each as it was first read.
 #[derive(Default)]
 pub(super) struct KeySets(BTreeMap<PathBuf, Vec<u8>>);
 
@@ -139,6 +140,12 @@ pub(super) fn compile(
     let client_roots = client_roots.map_err(|error| StartError::from(error).passing())?;
     // A file that was just named for the first time is not compared yet, so retry its errors each time.
     let registry = registry.map_err(|error| StartError::from(error).passing())?;
+    let issuers = Issuers::compile_with(config, &registry, |path| {
+        let bytes = key_sets.get(path)?;
+        used.insert(path.to_owned(), bytes.clone());
+        Ok(bytes)
+    });
+    let issuers = issuers.map_err(|error| StartError::from(error).passing())?;
     let key_sets = KeySets(used);
     let plan = plan(config, &registry)?;
     let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
@@ -152,7 +159,7 @@ pub(super) fn compile(
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
         warnings,
-        configuration_digest: config.digest_with(registry.digest()),
+        configuration_digest: config.digest_with(registry.digest(), issuers.digest(config)),
         client_roots,
         mtls_url: mtls_url(config),
         nonces: config.dpop.nonce,
@@ -167,6 +174,7 @@ pub(super) fn compile(
         compiled: now,
         documents: Documents::default(),
         registry,
+        issuers,
         keys,
     })
 }

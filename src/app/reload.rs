@@ -243,6 +243,7 @@ impl Part for Settings {
         }
         snapshot.keys.remember(&before.keys);
         snapshot.registry.keep_limiters(&before.registry);
+        snapshot.issuers.keep_keys(&before.issuers);
         warnings.append(&mut snapshot.warnings);
         snapshot.warnings = warnings;
         let files = config.files().map(|(path, _)| path.to_owned()).collect();

@@ -7,11 +7,15 @@ pub enum GrantType {
     ClientCredentials,
     /// `refresh_token` (RFC 6749 §6).
     RefreshToken,
+    /// Token exchange (RFC 8693).
+    TokenExchange,
+    /// An assertion (RFC 7523 §2.1).
+    JwtBearer,
 }
 
 impl GrantType {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::ClientCredentials, Self::RefreshToken];
+    pub const ALL: [Self; 4] = [Self::ClientCredentials, Self::RefreshToken, Self::TokenExchange, Self::JwtBearer];
 
     /// Its name, as in `grant_type`.
     #[must_use]
@@ -19,6 +23,8 @@ impl GrantType {
         match self {
             Self::ClientCredentials => "client_credentials",
             Self::RefreshToken => "refresh_token",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod certificate;
 mod credentials;
+mod delegation;
 mod explain;
 mod grant_type;
 mod limiter;
@@ -18,6 +19,7 @@ mod secret;
 
 pub use certificate::ClientRoots;
 pub use credentials::ClientAuth;
+pub use delegation::{Undelegated, delegate};
 pub use explain::{Finding, Question, explain};
 pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};

@@ -21,6 +21,8 @@ pub struct Order {
     pub lifetime: Option<i64>,
     /// Extra claims.
     pub claims: Option<ExtraClaims>,
+    /// What the scope is to be within beside the client's, also where none is asked for.
+    pub limit: Option<Scope>,
 }
 
 /// The part of an order that is not allowed.
@@ -81,19 +83,8 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
             return Err(Refusal::Anonymous(member));
         }
     }
-    let scope = match order.scope {
-        None => client.scope.clone(),
-        Some(asked) => {
-            if let Some(refused) = asked.iter().find(|token| !client.scope.contains(token.as_str())) {
-                return Err(Refusal::Scope(refused.clone()));
-            }
-            subset(asked)
-        }
-    };
-    let audience = match order.audience {
-        None => client.audience.clone(),
-        Some(asked) => part_of(asked, &client.audience)?,
-    };
+    let scope = chosen_scope(client, order.scope, order.limit.as_ref())?;
+    let audience = chosen_audience(client, order.audience)?;
     let subject = order.subject.unwrap_or_else(|| Subject::from(&client.id));
     if !may_be_about(registry, client, &subject) {
         return Err(Refusal::Subject(subject));
@@ -117,7 +108,23 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
         sender: None,
         start: now,
         end: now.plus(client.lifetimes.session),
+        actor: None,
     })
+}
+
+/// The scope that `asked` names, all of it within the client's and `limit`; all that these allow if nothing is asked.
+fn chosen_scope(client: &Client, asked: Option<Vec<ScopeToken>>, limit: Option<&Scope>) -> Result<Scope, Refusal> {
+    let allowed = limit.map_or_else(|| client.scope.clone(), |limit| client.scope.intersect(limit));
+    let Some(asked) = asked else { return Ok(allowed) };
+    match asked.iter().find(|token| !allowed.contains(token.as_str())) {
+        Some(refused) => Err(Refusal::Scope(refused.clone())),
+        None => Ok(subset(asked)),
+    }
+}
+
+/// The audiences that `asked` names, all of them the client's; all of the client's if nothing is asked.
+pub(super) fn chosen_audience(client: &Client, asked: Option<Audiences>) -> Result<Audiences, Refusal> {
+    asked.map_or_else(|| Ok(client.audience.clone()), |asked| part_of(asked, &client.audience))
 }
 
 /// Why a session is not continued.
@@ -251,7 +258,7 @@ fn part_of(asked: Audiences, allowed: &Audiences) -> Result<Audiences, Refusal> 
 
 /// These tokens of a scope.
 #[expect(clippy::expect_used, reason = "all of them are of one scope, which has at most as many as a scope may have")]
-fn subset(tokens: Vec<ScopeToken>) -> Scope {
+pub(super) fn subset(tokens: Vec<ScopeToken>) -> Scope {
     Scope::collect(tokens).expect("a part of a scope")
 }
 

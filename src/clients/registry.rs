@@ -1,6 +1,6 @@
 //! The registry: what the configuration says about clients, compiled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -180,6 +180,8 @@ impl Registry {
         };
         let algorithm = algorithm(source, &config.token.algorithm)?;
         let has_ca = config.mtls.as_ref().is_some_and(|mtls| mtls.ca.is_some());
+        let vouched = config.issuers.iter().flat_map(|issuer| &issuer.rules).map(|rule| rule.client.get_ref().as_str());
+        let vouched: HashSet<_> = vouched.collect();
         let mut clients = Vec::with_capacity(config.clients_len());
         let mut digests = Vec::with_capacity(config.clients_len());
         for written in config.clients() {
@@ -187,7 +189,8 @@ impl Registry {
                 if let Some(name) = named_by(&written).filter(|_| !has_ca) {
                     return Err(written.source.error(name, NEEDS_CA));
                 }
-                let client = client(&written, &service_audience, algorithm, service, &mut read)?;
+                let is_vouched = vouched.contains(written.id.get_ref().as_str());
+                let client = client(&written, is_vouched, &service_audience, algorithm, service, &mut read)?;
                 digests.push(digest(&written, &client));
                 clients.push(client);
                 Ok(())
@@ -384,6 +387,7 @@ fn of_all(mut clients: Vec<[u8; 32]>) -> [u8; 32] {
 
 fn client(
     written: &config::Client,
+    is_vouched: bool,
     service_audience: &Audiences,
     service_algorithm: Alg,
     service: Lifetimes,
@@ -396,7 +400,7 @@ fn client(
         return Err(source.error(&written.id, "the id `anonymous` is reserved for tokens without credentials"));
     }
     Ok(Client {
-        credentials: credentials(source, written, read)?,
+        credentials: credentials(source, written, is_vouched, read)?,
         scope: scope(source, &written.scope)?,
         audience: match &written.audience {
             Some(own) => audiences(source, own)?,
@@ -425,15 +429,16 @@ fn client(
 fn credentials(
     source: &Source,
     written: &config::Client,
+    is_vouched: bool,
     read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
 ) -> Result<Credentials, ConfigError> {
     let secrets = written.secrets();
     if let Some(too_many) = written.secrets.as_ref().filter(|_| secrets.len() > MAX_SECRETS) {
         return Err(source.error(too_many, "expected one secret, or two while one is being replaced"));
     }
-    if secrets.is_empty() && written.jwks.is_none() && named_by(written).is_none() {
+    if secrets.is_empty() && written.jwks.is_none() && named_by(written).is_none() && !is_vouched {
         let expected = "nobody can authenticate as this client; expected `secrets` with one secret, a `jwks` file, or \
-                        `tls_san_dns` or `tls_san_uri`";
+                        `tls_san_dns`, `tls_san_uri`, or a rule of [[issuers]]";
         return Err(source.error(&written.id, expected));
     }
     let parse = |text: &Text| {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::Deserialize;
 
 use super::setting::{Missing, empty};
-use super::settings::{Client, ClientTable, ClientTables, Config, File, Tls};
+use super::settings::{Client, ClientTable, ClientTables, Config, File, IssuerRule, IssuerTable, Tls, TrustedIssuer};
 use super::source::{ConfigError, Source};
 use super::texts::Texts;
 use super::values::{Addresses, Overrides};
@@ -95,7 +95,8 @@ fn config(mut file: File, source: &Source, clients: ClientTables, overrides: Ove
     }
     let missing =
         source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"");
-    let mut config = Config::read(file, source.clone(), clients).map_err(|Missing| missing)?;
+    let issuers = file.issuers.take().into_iter().flatten().map(trusted).collect();
+    let mut config = Config::read(file, source.clone(), clients, issuers).map_err(|Missing| missing)?;
     config.keys.path = overrides.keys.unwrap_or_else(|| source.resolve(&config.keys.path));
     if let Some(Tls { cert, key }) = &mut config.tls {
         for path in [cert, key] {
@@ -130,6 +131,13 @@ impl ClientTables {
 #[expect(clippy::expect_used, reason = "a client has no setting that an override may give")]
 fn one(table: ClientTable, source: Source) -> Client {
     Client::read(table, source).expect("a whole table")
+}
+
+#[expect(clippy::expect_used, reason = "an issuer has no setting that an override may give")]
+fn trusted(mut table: IssuerTable) -> TrustedIssuer {
+    let rule = |table| IssuerRule::read(table).expect("a whole table");
+    let rules = table.rules.take().into_iter().flatten().map(rule).collect();
+    TrustedIssuer::read(table, rules).expect("a whole table")
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
@@ -218,7 +226,7 @@ mod tests {
             ("listen = \"127.0.0.1:1\"", "lingpai.toml: `issuer` is missing"),
             ("issuer = \"http://t.example\"", "lingpai.toml:1:10: the issuer is http on a host"),
             ("issuer = 5", "lingpai.toml:1:10: invalid type: integer `5`, expected an https URL"),
-            ("issuer = \"https://t.example\"\nissuers = 1", "lingpai.toml:2:1: unknown field `issuers`"),
+            ("issuer = \"https://t.example\"\nissuerz = 1", "lingpai.toml:2:1: unknown field `issuerz`"),
             ("issuer = \"https://t.example\"\nlisten = []", "lingpai.toml:2:10: expected 1 to 16 addresses"),
             ("issuer = \"https://t.example\"\nlisten = \"x\"", "lingpai.toml:2:10: expected an address"),
             ("issuer = \"https://t.example\"\nlisten = [\"x\"]", "lingpai.toml:2:11: expected an address"),

@@ -8,6 +8,7 @@
 
 pub mod edit;
 mod file;
+mod matches;
 mod problems;
 mod sections;
 mod setting;
@@ -23,11 +24,12 @@ use std::path::{Path, PathBuf};
 use crate::crypto::Digester;
 use crate::keys::Modes;
 
+pub use matches::{MatchValue, Matches};
 pub use problems::problems;
 pub use setting::Setting;
 pub use settings::{
-    Anonymous, Client, Config, Cors, Dpop, Drain, Keys, Limits, Log, Mtls, Ops, Reload, Revocations, Tls, Token,
-    settings,
+    Anonymous, Client, Config, Cors, Dpop, Drain, IssuerRule, Keys, Limits, Log, Mtls, Ops, Reload, Revocations, Tls,
+    Token, TrustedIssuer, settings,
 };
 pub use source::{ConfigError, List, PathText, Source, Text};
 pub use texts::Texts;
@@ -143,13 +145,15 @@ impl Config {
         known.or_else(|| texts::would_include(&self.source, &self.include, path))
     }
 
-    /// Returns a digest of the settings in which replicas must agree. `clients` is the digest of their clients. Where a
+    /// Returns a digest of the settings in which replicas must agree. `clients` and `issuers` are the digests of
+    /// their clients and of the issuers that they trust. Where a
     /// replica listens and keeps its files is its own choice, and secrets are left out.
     #[must_use]
-    pub fn digest_with(&self, clients: [u8; 32]) -> [u8; 32] {
+    pub fn digest_with(&self, clients: [u8; 32], issuers: [u8; 32]) -> [u8; 32] {
         let mut all = Digester::default();
         self.digest(&mut all, &|path, all| all.add(path.as_os_str().as_encoded_bytes()));
         all.add(&clients);
+        all.add(&issuers);
         all.finish()
     }
 

@@ -130,7 +130,7 @@ macro_rules! settings {
         }
         $(+ tables { $($table:ident: $of:ident),* })?
         $(+ optional tables { $($optional:ident: $optional_of:ident),* })?
-        $(+ array of tables { $array:ident: $array_of:ident })?
+        $(+ arrays of tables { $($array:ident: $array_of:ident),* })?
         $(+ beside { $($(#[$about_beside:meta])* $seen:vis $beside:ident: $beside_type:ty),* })?
     )*) => {
         $(
@@ -140,7 +140,7 @@ macro_rules! settings {
                 $(pub(super) $field: raw_type!($default, $raw),)*
                 $($($table: Option<<$of as Table>::Written>,)*)?
                 $($($optional: Option<<$optional_of as Table>::Written>,)*)?
-                $(pub(super) $array: Option<Vec<<$array_of as Table>::Written>>,)?
+                $($(pub(super) $array: Option<Vec<<$array_of as Table>::Written>>,)*)?
             }
 
             $(#[$about])*
@@ -167,7 +167,7 @@ macro_rules! settings {
             impl Table for $name {
                 type Written = $written;
                 const SETTINGS: &'static [Setting] = &[$(Setting {
-                    key: concat!($at, stringify!($field)),
+                    key: concat!($at, name!($field)),
                     default: default_text!($default),
                     needs_restart: needs_restart!($change),
                     text: $text,
@@ -187,7 +187,7 @@ macro_rules! settings {
                 /// Adds the settings in which replicas must agree. `contents` adds the content of the file at a path.
                 pub fn digest(&self, all: &mut Digester, contents: &dyn Fn(&Path, &mut Digester)) {
                     let _ = (contents, &mut *all);
-                    $(digest!($digest, concat!($at, stringify!($field)), self.$field, all, contents);)*
+                    $(digest!($digest, concat!($at, name!($field)), self.$field, all, contents);)*
                     $($(self.$table.digest(all, contents);)*)?
                     $($(if let Some(table) = &self.$optional {
                         table.digest(all, contents);
@@ -198,7 +198,7 @@ macro_rules! settings {
                 /// differs to `changed`.
                 pub fn hold(&mut self, running: &Self, changed: &mut Vec<&'static str>) {
                     let _ = (running, &changed);
-                    $(hold!($change, concat!($at, stringify!($field)), self.$field, running.$field, changed);)*
+                    $(hold!($change, concat!($at, name!($field)), self.$field, running.$field, changed);)*
                     $($(self.$table.hold(&running.$table, changed);)*)?
                     $($(match (&mut self.$optional, &running.$optional) {
                         (Some(table), Some(running)) => table.hold(running, changed),
@@ -248,6 +248,16 @@ pub(super) trait Table {
     fn held() -> impl Iterator<Item = &'static str> {
         Self::SETTINGS.iter().filter(|setting| setting.needs_restart).map(|setting| setting.key)
     }
+}
+
+/// How a setting is called in the file.
+macro_rules! name {
+    (r#match) => {
+        "match"
+    };
+    ($field:ident) => {
+        stringify!($field)
+    };
 }
 
 macro_rules! raw_type {
@@ -337,4 +347,4 @@ macro_rules! hold {
     };
 }
 
-pub(super) use {default_text, digest, hold, needs_restart, raw_type, settings, value, value_type};
+pub(super) use {default_text, digest, hold, name, needs_restart, raw_type, settings, value, value_type};

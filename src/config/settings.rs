@@ -5,9 +5,10 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::matches::Matches;
 use super::setting::{
-    Meaning, Missing, Setting, Table, count, default_text, digest, empty, hold, needs_restart, raw_type, settings,
-    value, value_type, written,
+    Meaning, Missing, Setting, Table, count, default_text, digest, empty, hold, name, needs_restart, raw_type,
+    settings, value, value_type, written,
 };
 use super::source::{List, PathText, Source, Text};
 use super::values::{
@@ -42,11 +43,13 @@ settings! {
         cors: Cors, keys: Keys, reload: Reload, log: Log, drain: Drain, limits: Limits, token: Token, dpop: Dpop
     }
     + optional tables { ops: Ops, tls: Tls, mtls: Mtls, revocations: Revocations, anonymous: Anonymous }
-    + array of tables { clients: Client }
+    + arrays of tables { clients: Client, issuers: TrustedIssuer }
     + beside {
         /// Where the settings came from, for messages about them.
         pub source: Source,
-        pub(super) client_tables: ClientTables
+        pub(super) client_tables: ClientTables,
+        /// Each of `[[issuers]]`, as written.
+        pub issuers: Vec<TrustedIssuer>
     }
 
     /// `[cors]`.
@@ -167,7 +170,7 @@ settings! {
     Client, written as ClientTable, at "clients." {
         id: Text | (required) | replicated | reload
             | "1 to 64 of `A-Z a-z 0-9 . _ ~ -`; unique, and not `anonymous`.";
-        secrets: List | ("required without `jwks`") | secret | reload
+        secrets: List | ("required without `jwks`, except where a rule of `[[issuers]]` names the client") | secret | reload
             | "Digests of the client's secrets: `sha256:` and 64 hex digits. Two while one replaces the other.";
         jwks: PathText | ("required without `secrets`") | contents | reload
             | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the file that names it. A certificate in `x5c` authenticates the client too (`self_signed_tls_client_auth`).";
@@ -186,9 +189,9 @@ settings! {
         algorithm: Text | ("the service's") | replicated | reload
             | "The algorithm that signs the client's access tokens, for example for a relying party that supports only `RS256`.";
         grants: Vec<Text> | ("`[\"client_credentials\"]`") | replicated | reload
-            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`.";
+            | "Grants that the client may use at `/oauth2/token`: `client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:token-exchange`, `urn:ietf:params:oauth:grant-type:jwt-bearer`.";
         accepts: Vec<Text> | [] | replicated | reload
-            | "Audiences that the client serves, up to 8: it may introspect tokens for them.";
+            | "Audiences that the client serves, up to 8: it may introspect and exchange tokens for them.";
         sender: Sender | () | replicated | reload
             | "How the client's tokens must be bound: `\"dpop\"`, to the key of a proof (RFC 9449), or `\"mtls\"`, to its certificate (RFC 8705). It gets no other tokens, and none at `/token`. Without it a proof binds a token, and none is needed.";
         rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
@@ -205,6 +208,45 @@ settings! {
     + beside {
         /// What it was read from, for messages about it.
         pub source: Source
+    }
+
+    /// One of `[[issuers]]`, as written.
+    TrustedIssuer, written as IssuerTable, at "issuers." {
+        issuer: Text | ("required without `spiffe`") | replicated | reload
+            | "An issuer whose workloads get tokens by its word: what its tokens say in `iss`.";
+        spiffe: Text | ("required without `issuer`") | replicated | reload
+            | "A SPIFFE trust domain such as `\"example.org\"`: its JWT-SVIDs name a workload in `sub`, and `iss` is not read.";
+        audience: Text | ("the service's `issuer`") | replicated | reload
+            | "The only value that `aud` of its tokens may have.";
+        jwks_uri: Text | ("by discovery at the issuer") | replicated | reload
+            | "Where its public keys are. Keys are fetched when a token needs them, by `https` only (`http` for loopback), without following redirects; the last good set serves for a day.";
+        jwks_file: PathText | () | contents | reload
+            | "Instead: a JWKS file with the issuer's public keys, relative to the configuration file. Keys that cannot be used are passed over; a private or symmetric key is refused.";
+        ca_file: PathText | ("what the machine trusts, otherwise Mozilla's list") | local | reload
+            | "CA certificates in PEM that the issuer's server is verified with, instead of public ones.";
+        token_file: PathText | () | local | reload
+            | "A file with a Bearer token for discovery and keys, read at each fetch. It is sent only to the issuer's own origin or to a configured `jwks_uri`.";
+        allow_private: bool | false | replicated | reload
+            | "Whether the issuer may be at a private, loopback or otherwise special address.";
+        max_age: Seconds<1, ACCESS_CAP> as i64 | "1h" | replicated | reload
+            | "How long its tokens may live, from `iat` to `exp`; at most `24h`.";
+    }
+    + arrays of tables { rules: IssuerRule }
+    + beside {
+        /// Its rules, in the file's order.
+        pub rules: Vec<IssuerRule>
+    }
+
+    /// One of `[[issuers.rules]]`, as written.
+    IssuerRule, written as IssuerRuleTable, at "issuers.rules." {
+        r#match: toml::Spanned<Matches> | (required) | replicated | reload
+            | "Claims that an identity must have, at least one. In a string `*` stands for one or more characters other than `:` and `/`, and `**` for any. An array of strings must have one that matches; a table is for an object's members. The first rule that matches speaks; without one there is no token.";
+        client: Text | (required) | replicated | reload
+            | "The client that the identity is. Its policy limits all, and its `grants` must have the one that the request uses.";
+        subject: Text | ("the client's id") | replicated | reload
+            | "The tokens' subject, with claims in braces: `\"ci:{repository_id}\"`. It must be within the client's `subjects`.";
+        scope: List | ("the client's") | replicated | reload
+            | "A further limit on scope, also where none is requested.";
     }
 }
 

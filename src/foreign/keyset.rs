@@ -197,6 +197,12 @@ impl KeySet {
         !self.certificates.is_empty()
     }
 
+    /// Whether a key that can be used is called `kid`.
+    #[must_use]
+    pub fn has_kid(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+
     /// The keys of an issuer that cannot be used: their positions in the set, from 0, and why.
     #[must_use]
     pub fn passed_over(&self) -> &[(usize, Unusable)] {

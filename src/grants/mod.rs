@@ -4,14 +4,18 @@
 //! client's rate, minting, the record. No HTTP and no storage may enter.
 
 mod client_credentials;
+mod jwt_bearer;
 mod native_create;
 mod native_refresh;
 mod refresh_token;
+mod token_exchange;
 
 pub use client_credentials::ClientCredentials;
+pub use jwt_bearer::JwtBearer;
 pub use native_create::NativeCreate;
 pub use native_refresh::NativeRefresh;
 pub use refresh_token::RefreshToken;
+pub use token_exchange::TokenExchange;
 
 use crate::service::{At, Call, Decision, Denied, Issued, TOKEN_ENDPOINT, Target};
 

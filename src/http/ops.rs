@@ -58,6 +58,7 @@ impl Ops {
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
         let newest = Alg::ALL.map(|alg| (alg.name(), snapshot.keys.newest(alg).map(Timestamp::unix)));
+        self.state.metrics.issuer_keys(snapshot.issuers.ages(now));
         let warnings = self.state.warnings(&snapshot, now).len();
         reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, warnings))
     }

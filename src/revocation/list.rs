@@ -12,7 +12,7 @@ use super::{Entry, Kind};
 use crate::clock::Timestamp;
 use crate::crypto::NoRandomness;
 use crate::keys::Key;
-use crate::token::{AccessClaims, ClientId, RefreshClaims, SessionId, Subject};
+use crate::token::{AccessClaims, Actor, ClientId, RefreshClaims, SessionId, Subject};
 
 /// Maximum number of entries.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -48,7 +48,8 @@ impl Marks {
     /// Those of an access token.
     #[must_use]
     pub fn of_access(claims: &AccessClaims) -> Self {
-        Self::of(names(&claims.id, claims.session.as_ref(), &claims.client, &claims.subject))
+        let actors = claims.actor.iter().flat_map(Actor::iter).flat_map(|actor| identity(actor.as_str()));
+        Self::of(names(&claims.id, claims.session.as_ref(), &claims.client, &claims.subject).chain(actors))
     }
 
     /// Those of a refresh token.
@@ -65,7 +66,12 @@ impl Marks {
     }
 }
 
-/// All that an entry may call a token by. A client's id is a subject too, and nobody else's, so lines of both kinds
+/// What an entry may call a client or a subject, which are of one namespace.
+fn identity(name: &str) -> [(Kind, &str); 2] {
+    [(Kind::Client, name), (Kind::Subject, name)]
+}
+
+/// All that an entry may call a token by, beside its actors. A client's id is a subject too, and nobody else's, so lines of both kinds
 /// match either.
 fn names<'t>(
     id: &'t str,
@@ -76,7 +82,7 @@ fn names<'t>(
     let session = session.map(|id| (Kind::Session, id.as_str()));
     let (client, subject) = (client.as_str(), subject.as_str());
     let identities = std::iter::once(client).chain((client != subject).then_some(subject));
-    let identities = identities.flat_map(|name| [(Kind::Client, name), (Kind::Subject, name)]);
+    let identities = identities.flat_map(identity);
     std::iter::once((Kind::Jti, id)).chain(session).chain(identities)
 }
 

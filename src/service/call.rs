@@ -7,7 +7,7 @@ use super::carried::Carried;
 use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
-use crate::foreign::{self, HeaderPolicy, KeySet, MaxAge, Proof, Rules, Unverified};
+use crate::foreign::Proof;
 use crate::revocation::Marks;
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
@@ -16,7 +16,7 @@ use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Sessio
 pub const TOKEN_ENDPOINT: &str = "/oauth2/token";
 
 /// How many seconds ahead a client's assertion may expire: what Authlib and oauthlib write by default.
-const MAX_ASSERTION: i64 = 3_600;
+pub(super) const MAX_ASSERTION: i64 = 3_600;
 
 /// Where a call comes from, for the log and for the limits.
 #[derive(Debug, Clone, Copy)]
@@ -127,8 +127,10 @@ impl<'r> Call<'r> {
     }
 
     /// Counts a failed authentication, and limits it.
-    fn failed(&self, why: Unauthenticated) -> Denied {
-        let limited = self.snapshot.failures.map(|rate| self.state.failures.record(self.origin.prefix, rate));
+    pub(super) fn failed(&self, why: Unauthenticated) -> Denied {
+        // That is nobody's guess.
+        let rate = self.snapshot.failures.filter(|_| why != Unauthenticated::IssuerUnavailable);
+        let limited = rate.map(|rate| self.state.failures.record(self.origin.prefix, rate));
         match limited {
             Some(Err(wait)) => Denied::Limited(wait),
             _ => Denied::Client(why),
@@ -145,30 +147,9 @@ impl<'r> Call<'r> {
         if is_own { Ok(client) } else { Err(Unauthenticated::WrongCertificate) }
     }
 
-    /// The client that signed the assertion `text` (RFC 7523 §3): its issuer and its subject. An unknown client, and
-    /// one without keys, costs one check of a signature as any other does.
+    /// The client that signed the assertion `text` about itself (RFC 7523 §2.2).
     fn by_assertion(&self, text: &str) -> Result<&'r Client, Unauthenticated> {
-        let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
-        let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;
-        let named = unverified.unverified_issuer().and_then(|id| registry.named(id));
-        if let Some(client) = named {
-            self.note_client(&client.id);
-        }
-        let keys = named.and_then(Client::keys);
-        let token_endpoint = format!("{issuer}{TOKEN_ENDPOINT}");
-        let rules = Rules {
-            issuer: named.map(|client| client.id.as_str()),
-            audiences: &[issuer, &token_endpoint],
-            max_age: MaxAge::FromNow(MAX_ASSERTION),
-            leeway: *leeway,
-            now: self.now,
-        };
-        let verified = foreign::verify(unverified, keys.unwrap_or(&KeySet::none()), rules);
-        let client = named.ok_or(Unauthenticated::UnknownClient)?;
-        let assertion = match keys {
-            Some(_) => verified.map_err(Unauthenticated::Assertion)?,
-            None => return Err(Unauthenticated::NoKeys),
-        };
+        let (client, assertion) = self.by_client(text)?;
         let is_own = assertion.claims().subject == client.id.as_str();
         if is_own { Ok(client) } else { Err(Unauthenticated::AssertionSubject) }
     }

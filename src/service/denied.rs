@@ -25,6 +25,14 @@ pub enum Unauthenticated {
     WrongCertificate,
     /// The client has no keys to verify an assertion with.
     NoKeys,
+    /// No trusted issuer is named.
+    UnknownIssuer,
+    /// No rule of the issuer matches.
+    NoRule,
+    /// The claims do not make a subject.
+    SubjectTemplate,
+    /// The issuer's keys cannot be had now.
+    IssuerUnavailable,
 }
 
 impl Unauthenticated {
@@ -39,6 +47,10 @@ impl Unauthenticated {
             Self::AssertionSubject => "wrong_subject",
             Self::NoKeys => "no_keys",
             Self::WrongCertificate => "wrong_certificate",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::NoRule => "no_rule",
+            Self::SubjectTemplate => "no_subject",
+            Self::IssuerUnavailable => "issuer_unavailable",
         }
     }
 }
@@ -78,16 +90,56 @@ pub enum Denied {
     WrongScheme,
     /// The token is bound to another key or certificate than the sender's.
     OtherSender,
+    /// The assertion that is the grant is not accepted, for this reason.
+    Assertion(Unauthenticated),
+    /// The token to exchange is not accepted, for this reason.
+    SubjectToken(Box<Denied>),
+    /// The token of the actor is not accepted, for this reason.
+    ActorToken(Box<Denied>),
+    /// A token to exchange ends now.
+    NothingLeft,
+    /// The new token would name too many actors.
+    TooManyActors,
     /// No token could be issued.
     Mint(MintError),
 }
 
 impl Denied {
+    /// The same of an assertion that is the grant.
+    #[must_use]
+    pub(super) fn into_assertion(self) -> Self {
+        match self {
+            Self::Client(why) if why != Unauthenticated::IssuerUnavailable => Self::Assertion(why),
+            other => other,
+        }
+    }
+
+    /// The same of a token to exchange.
+    #[must_use]
+    pub(super) fn into_subject_token(self) -> Self {
+        match self {
+            Self::Client(why) if why != Unauthenticated::IssuerUnavailable => Self::subject_token(Self::Client(why)),
+            other => other,
+        }
+    }
+
+    /// The refusal of a token to exchange.
+    #[must_use]
+    pub fn subject_token(why: Self) -> Self {
+        Self::SubjectToken(Box::new(why))
+    }
+
+    /// The refusal of an actor's token.
+    #[must_use]
+    pub fn actor_token(why: Self) -> Self {
+        Self::ActorToken(Box::new(why))
+    }
+
     /// Why, in a word for the log: from a closed set, for metrics count it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Client(why) => why.word(),
+            Self::Client(why) | Self::Assertion(why) => why.word(),
             Self::Limited(_) => "limited",
             Self::Policy(refusal) => refusal.word(),
             Self::Session(ended) => ended.word(),
@@ -103,6 +155,9 @@ impl Denied {
             Self::BoundClient => "sender_constrained",
             Self::WrongScheme => "wrong_scheme",
             Self::OtherSender => "other_sender",
+            Self::SubjectToken(why) | Self::ActorToken(why) => why.word(),
+            Self::NothingLeft => "nothing_left",
+            Self::TooManyActors => "too_many_actors",
             Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",
             Self::Mint(MintError::NoRandomness) => "no_randomness",

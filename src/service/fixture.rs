@@ -72,6 +72,7 @@ impl Service {
         Session {
             id: None,
             sender: None,
+            actor: None,
             dialect: Dialect::OAuth2,
             client: client.id.clone(),
             subject: (&client.id).into(),

@@ -139,6 +139,19 @@ impl<'s> Call<'s> {
             key.check_decoy(text.as_bytes().get(..length).unwrap_or_default());
         }
     }
+
+    /// The access token `text`, if it is good, was issued to `client` and is bound to no sender.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub fn own(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
+        let inspected = self.inspect(text)?;
+        let claims = inspected.claims();
+        if claims.client != client.id {
+            return Err(Denied::OtherClient);
+        }
+        if claims.confirmation.is_some() { Err(Denied::OtherSender) } else { Ok(inspected) }
+    }
 }
 
 impl Inspected<'_> {

@@ -5,7 +5,9 @@ use std::fmt;
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
-use crate::token::{self, Access, Audience, Confirmation, Grant, MintError, Pair, Scope, Sender, Session, SessionId};
+use crate::token::{
+    self, Access, Actor, Audience, Confirmation, Grant, MintError, Pair, Scope, Sender, Session, SessionId,
+};
 
 /// What a grant decided to issue.
 #[derive(Debug)]
@@ -142,6 +144,7 @@ impl<'s> Call<'s> {
     /// Records what was given to whom: a metric, and a line for the audit.
     fn record(&self, event: Event, session: &Session, grant: &Grant<'_>, access: &Access, expire: &str) {
         self.state.metrics.token(event, session.dialect.name());
+        let actor = session.actor.as_ref().map(Actor::chain);
         let audience = grant.audience.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ");
         telemetry::issued(
             self.origin.request_id,
@@ -150,6 +153,7 @@ impl<'s> Call<'s> {
                 is_refresh: event == Event::Refreshed,
                 client: session.client.as_str(),
                 subject: session.subject.as_str(),
+                actor: actor.as_deref(),
                 scope: grant.scope.as_str(),
                 audience: &audience,
                 id: &access.id,

@@ -21,6 +21,7 @@ mod renderings;
 mod sender;
 mod snapshot;
 mod state;
+mod vouched;
 
 pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
 pub use carried::{At, Carried, ProofField, Target, Unproven};
@@ -32,3 +33,4 @@ pub use publish::{LIST_MAX_AGE, Unpublished};
 pub use renderings::{Rendered, Renderings};
 pub use snapshot::{Snapshot, Warning};
 pub use state::{RevocationList, SignedList, State};
+pub use vouched::{Caller, Vouched};

@@ -84,6 +84,16 @@ impl<'r> Call<'r> {
         }
     }
 
+    /// Whether the request's proof or certificate is by the key that `confirmation` names.
+    #[must_use]
+    pub fn shows(&self, confirmation: Confirmation) -> bool {
+        let shown = match confirmation.sender {
+            Sender::Dpop => self.proof().map(|proof| proof.thumbprint),
+            Sender::Mtls => self.carried.certificate_thumbprint(),
+        };
+        shown == Some(confirmation.thumbprint)
+    }
+
     /// Enters the request's proof as seen, if there is one: the last step before an answer.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::clients::{ClientRoots, Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::{Forwarding, Nonces};
+use crate::federation::Issuers;
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
@@ -27,6 +28,8 @@ pub struct Snapshot {
     pub mtls_url: Option<String>,
     /// Whether proofs need a nonce.
     pub nonces: Nonces,
+    /// Who else is believed, and about whom.
+    pub issuers: Issuers,
     /// The keys and their schedule.
     pub keys: KeyRing,
     /// Whether new sessions get an id, by which they can be ended.
@@ -48,7 +51,7 @@ pub struct Snapshot {
     pub configuration_digest: [u8; 32],
     /// What is allowed, but probably not meant.
     pub warnings: Vec<Warning>,
-    /// The clients' JWKS files.
+    /// The JWKS files of clients and issuers.
     pub key_sets: Vec<PathBuf>,
     /// A digest of the files that all this was read from.
     pub files: [u8; 32],
@@ -90,6 +93,7 @@ impl Snapshot {
             client_roots: None,
             mtls_url: None,
             nonces: Nonces::default(),
+            issuers: Issuers::default(),
             keys: KeyRing::lenient(Vec::new(), Plan::default()),
             has_session_ids: false,
             publishes_revocations: false,

@@ -135,8 +135,8 @@ impl State {
                  `lingpai revoke --prune`"
             )
         });
-        let own = snapshot.warnings(now).map(str::to_owned).chain(pending.iter().cloned());
-        own.chain(list.waiting.clone()).chain(unpublished).collect()
+        let own = snapshot.warnings(now).map(str::to_owned).chain(snapshot.issuers.stale(now));
+        own.chain(pending.iter().cloned()).chain(list.waiting.clone()).chain(unpublished).collect()
     }
 
     /// From now on it says that it is not ready, because it will end.

@@ -39,6 +39,7 @@ pub struct Metrics {
     newest_key: IntGaugeVec,
     keys_digest: IntGauge,
     configuration_digest: IntGauge,
+    issuer_keys_age: IntGaugeVec,
     /// Where there is no list, there are none of these.
     revocations: OnceLock<RevocationMetrics>,
 }
@@ -96,6 +97,10 @@ impl Default for Metrics {
             "lingpai_newest_key_start_timestamp_seconds",
             "When the newest key of an algorithm that signs starts to sign, or did.",
         );
+        let issuer_keys_age = Opts::new(
+            "lingpai_issuer_keys_age_seconds",
+            "How long ago an issuer's keys were fetched, where they were.",
+        );
         let metrics = Self {
             requests: registered(&registry, IntCounterVec::new(requests, &["route", "method", "status"])),
             durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
@@ -118,6 +123,7 @@ impl Default for Metrics {
                 "lingpai_last_reload_successful",
                 "Whether what is in the files now is what the server works with: 1, or 0 while a reload is refused.",
             ),
+            issuer_keys_age: registered(&registry, IntGaugeVec::new(issuer_keys_age, &["issuer"])),
             warnings: gauge(
                 "lingpai_warnings",
                 "Warnings about the configuration and the keys in force; the log has them.",
@@ -256,6 +262,16 @@ impl Metrics {
     /// A reload of this part, one of [`RELOAD_PARTS`], was refused.
     pub fn reload_refused(&self, part: &'static str) {
         self.reload_failures.with_label_values(&[part]).inc();
+    }
+
+    /// Sets, for each issuer of the configuration, how many seconds ago its keys were fetched, if they ever were.
+    pub fn issuer_keys<'a>(&self, ages: impl Iterator<Item = (&'a str, Option<i64>)>) {
+        self.issuer_keys_age.reset();
+        for (issuer, age) in ages {
+            if let Some(age) = age {
+                self.issuer_keys_age.with_label_values(&[issuer]).set(age);
+            }
+        }
     }
 
     /// Returns all metrics as text, with the number of keys in each state, the start of each algorithm's

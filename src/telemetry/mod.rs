@@ -194,6 +194,8 @@ pub struct Issued<'a> {
     pub client: &'a str,
     /// `sub`.
     pub subject: &'a str,
+    /// Who acts for the subject, with spaces between; first the one that acts now.
+    pub actor: Option<&'a str>,
     /// `scope`.
     pub scope: &'a str,
     /// `aud`, with spaces between.
@@ -210,10 +212,11 @@ pub struct Issued<'a> {
 
 /// Logs issued tokens.
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
-    let Issued { is_refresh, client, subject, scope, audience, id: jti, kid, expires, sender } = token;
+    let Issued { is_refresh, client, subject, actor, scope, audience, id: jti, kid, expires, sender } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
     tracing::info!(
-        target: AUDIT, request_id, event, client, subject, scope, audience, jti, kid, expires, sender, address, "token"
+        target: AUDIT, request_id, event, client, subject, actor, scope, audience, jti, kid, expires, sender, address,
+        "token"
     );
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize as DeserializeDerive, Serialize};
 
 use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 use super::{
-    Audiences, ClaimValue, ClientId, Confirmation, Dialect, ExtraClaims, Grant, Scalar, Scope, Sender, Session,
+    Actor, Audiences, ClaimValue, ClientId, Confirmation, Dialect, ExtraClaims, Grant, Scalar, Scope, Sender, Session,
     SessionId, Subject,
 };
 use crate::clock::Timestamp;
@@ -41,6 +41,8 @@ pub struct AccessClaims {
     pub session: Option<SessionId>,
     /// Whose key its bearer must prove to hold: `cnf`.
     pub confirmation: Option<Confirmation>,
+    /// Who acts for the subject, if somebody does.
+    pub actor: Option<Actor>,
     /// Every other claim.
     pub extra: ExtraClaims,
 }
@@ -86,6 +88,9 @@ impl Serialize for NewAccess<'_> {
         }
         if let Some(confirmation) = &self.grant.confirmation {
             map.serialize_entry("cnf", confirmation)?;
+        }
+        if let Some(actor) = &self.session.actor {
+            map.serialize_entry("act", actor)?;
         }
         for (name, value) in self.grant.claims.iter() {
             map.serialize_entry(name, value)?;
@@ -188,6 +193,7 @@ impl RefreshClaims {
                 sender: wire.sender,
                 start: wire.session_start,
                 end: wire.session_end,
+                actor: None,
             },
         })
     }
@@ -231,8 +237,8 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AccessClaims, A::Error> {
         let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Cow<str>>, None, None, None, None);
-        let (mut nbf, mut jti, mut client_id, mut scope, mut cnf) = (None, None::<Cow<str>>, None, None, None);
-        let (mut session, mut extra) = (None, ExtraClaims::default());
+        let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Cow<str>>, None, None);
+        let (mut cnf, mut act, mut session, mut extra) = (None, None, None, ExtraClaims::default());
         while let Some(name) = members.next_key::<Cow<str>>()? {
             match &*name {
                 "iss" => once(&mut iss, &mut members)?,
@@ -245,8 +251,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 "client_id" => once(&mut client_id, &mut members)?,
                 "scope" => once(&mut scope, &mut members)?,
                 "cnf" => once(&mut cnf, &mut members)?,
-                // Who acts for the subject (RFC 8693 §4.1): refused for as long as nothing here obeys it.
-                "act" => return Err(de::Error::custom("a claim that is not enforced")),
+                "act" => once(&mut act, &mut members)?,
                 // One of another shape than this service writes is an extra claim.
                 "sid" => {
                     let value = members.next_value()?;
@@ -284,6 +289,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
             scope: scope.unwrap_or_default(),
             session,
             confirmation: cnf,
+            actor: act,
             extra,
         })
     }

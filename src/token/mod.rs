@@ -7,6 +7,7 @@
 //! A string from a request is a [`Compact`] until [`verify`] has made it a
 //! [`Verified`]; nothing else can, and only that type gives the claims away.
 
+mod actor;
 mod cache;
 mod claims;
 mod confirmation;
@@ -19,6 +20,7 @@ mod session;
 mod session_id;
 mod verify;
 
+pub use actor::Actor;
 pub use cache::{Cache, Fingerprint, Hit};
 pub use claims::{AccessClaims, RefreshClaims};
 pub use confirmation::{Confirmation, Sender, Thumbprint};

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Audiences, ClientId, Confirmation, ExtraClaims, Scope, Sender, SessionId, Subject};
+use super::{Actor, Audiences, ClientId, Confirmation, ExtraClaims, Scope, Sender, SessionId, Subject};
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
@@ -61,6 +61,8 @@ pub struct Session {
     pub start: Timestamp,
     /// When it ends, without leeway.
     pub end: Timestamp,
+    /// Who acts for the subject. Only a session without a refresh token has one.
+    pub actor: Option<Actor>,
 }
 
 /// What one access token of a session is given: the session's, or less.

@@ -694,6 +694,11 @@ fn shared_refusals(purpose: Purpose) -> Vec<(String, Vec<u8>)> {
     all
 }
 
+/// `act` with so many levels.
+fn actors(levels: usize) -> String {
+    (1..levels).fold(r#"{"sub":"a"}"#.to_owned(), |inner, _| format!(r#"{{"sub":"a","act":{inner}}}"#))
+}
+
 #[test]
 fn access_claims_of_another_shape_are_refused() {
     let (app, forge) = (service(), Forge::es256());
@@ -706,10 +711,15 @@ fn access_claims_of_another_shape_are_refused() {
         add("nbf", &value);
     }
     // Whatever the value, even none: nobody here enforces them. Of `cnf` these are no values.
-    for name in ["cnf", "act", "may_act", "nonce", "events", "c\\u006ef"] {
+    for name in ["cnf", "may_act", "nonce", "events", "c\\u006ef"] {
         for value in ["null", "{}", "\"a\"", "true", r#"{"jkt":"AAAA"}"#, "[]"] {
             add(name, value);
         }
+    }
+    for value in
+        ["null", "{}", "\"a\"", "[]", r#"{"sub":1}"#, r#"{"sub":"a b"}"#, r#"{"sub":"a","iss":"b"}"#, &actors(5)]
+    {
+        add("act", value);
     }
     let long = format!("\"{}\"", "x".repeat(256));
     let list = format!("[{}]", ["1"; 33].join(","));

@@ -65,6 +65,7 @@ prop_compose! {
             sender: None,
             start: Timestamp::from_unix(start),
             end: Timestamp::from_unix(start + lives),
+            actor: None,
         }
     }
 }
@@ -319,6 +320,7 @@ proptest! {
             sender: None,
             start: now,
             end: now.plus(start.lifetimes[2]),
+            actor: None,
         };
         let mut end = first.end;
         let mut pair = minted(keys, alg, &first, start.lifetimes[0], start.lifetimes[1]).unwrap();

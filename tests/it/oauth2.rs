@@ -38,7 +38,7 @@ grants = []
     TestApp::with(&(config + &more), &["2026-01-01T00-00-00Z.es256.pem"])
 }
 
-trait OAuth {
+pub trait OAuth {
     fn form(&self, path: &str, headers: &[&str], form: &str) -> Answer;
 
     /// `POST /oauth2/token` by HTTP Basic.
@@ -61,7 +61,7 @@ impl OAuth for TestApp {
 impl Answer {
     /// Asserts an error of this kind, in this dialect's shape. Its description.
     #[track_caller]
-    fn assert_oauth(&self, status: u16, error: &str) -> String {
+    pub fn assert_oauth(&self, status: u16, error: &str) -> String {
         assert_eq!(self.status, status, "{self:?}");
         assert_eq!(self.header("content-type"), Some("application/json"), "{self:?}");
         assert_eq!(self.header("cache-control"), Some("no-store"), "{self:?}");
@@ -77,7 +77,7 @@ impl Answer {
 
     /// Asserts the 401 of every cause; with a challenge where an `Authorization` header was sent.
     #[track_caller]
-    fn assert_invalid_client(&self, challenged: bool) {
+    pub fn assert_invalid_client(&self, challenged: bool) {
         assert_eq!(self.assert_oauth(401, "invalid_client"), "client authentication failed");
         let expected: &[&str] = if challenged { &crate::app::BASIC } else { &[] };
         assert_eq!(self.all("www-authenticate"), expected, "{self:?}");
@@ -255,7 +255,7 @@ fn forms() {
         let body = format!("grant_type={}", other.replace(' ', "+"));
         assert_eq!(
             send(&[FORM], &body).assert_oauth(400, "unsupported_grant_type"),
-            "grant_type must be client_credentials or refresh_token"
+            "grant_type must be client_credentials or refresh_token or urn:ietf:params:oauth:grant-type:token-exchange or urn:ietf:params:oauth:grant-type:jwt-bearer"
         );
     }
     for query in ["?grant_type=client_credentials", "?scope=orders:read", "?x"] {
@@ -596,13 +596,13 @@ fn with_signer(forges: &[&Forge]) -> TestApp {
     TestApp::with(&(standard() + &more), &["2026-01-01T00-00-00Z.es256.pem"])
 }
 
-fn jwk(forge: &Forge) -> Value {
+pub fn jwk(forge: &Forge) -> Value {
     let mut jwk: Value = serde_json::from_str(&forge.jwk).unwrap();
     jwk["kid"] = forge.kid.as_str().into();
     jwk
 }
 
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 fn with_assertion(app: &TestApp, assertion: &str, more: &str) -> Answer {
     let form = format!("{CLIENT_CREDENTIALS}&client_assertion_type={JWT_BEARER}&client_assertion={assertion}{more}");

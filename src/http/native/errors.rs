@@ -2,7 +2,7 @@
 
 use crate::clients::{Ended, Refusal};
 use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
-use crate::service::{Denied, Unproven};
+use crate::service::{Denied, Unauthenticated, Unproven};
 use crate::token::{MAX_TOKEN, MintError, Rejection};
 
 impl From<Denied> for Problem {
@@ -10,7 +10,9 @@ impl From<Denied> for Problem {
         let word = denied.word();
         let invalid_token = |description| Self::Unauthorized(Challenge::InvalidToken(description), word);
         match denied {
-            Denied::Client(_) => Self::Unauthorized(Challenge::Basic, word),
+            Denied::Client(why) if why != Unauthenticated::IssuerUnavailable => {
+                Self::Unauthorized(Challenge::Basic, word)
+            }
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
             Denied::Policy(refusal) => refused(refusal),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
@@ -32,6 +34,12 @@ impl From<Denied> for Problem {
                 let message = "this client's tokens are bound to their sender; get them at /oauth2/token";
                 Self::Forbidden(message.to_owned(), None)
             }
+            // Nothing of this dialect exchanges a token.
+            Denied::Assertion(_)
+            | Denied::SubjectToken(_)
+            | Denied::ActorToken(_)
+            | Denied::NothingLeft
+            | Denied::TooManyActors => Self::bad("the token cannot be exchanged"),
             // No grant of this dialect needs to be allowed.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {
@@ -41,7 +49,8 @@ impl From<Denied> for Problem {
             Denied::Mint(MintError::TooLarge) => Self::bad(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope, audience or claims"
             )),
-            Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
+            // No caller of this dialect is vouched for.
+            Denied::Client(_) | Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
             Denied::Mint(MintError::NoRandomness) => Self::Internal(word),
         }
     }

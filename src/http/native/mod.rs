@@ -18,13 +18,14 @@ use super::query::{AskedAudience, AskedMethod, AskedScope, AskedUrl};
 use super::reply::Reply;
 use crate::grants::{self, NativeCreate, NativeRefresh};
 use crate::service::{At, Question, Rendered, State, Target};
-use crate::token::{AccessClaims, Dialect};
+use crate::token::{AccessClaims, Actor, Dialect, Subject};
 
 use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
 
 const SUBJECT: HeaderName = HeaderName::from_static("x-token-subject");
 const CLIENT: HeaderName = HeaderName::from_static("x-token-client");
 const SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
+const ACTOR: HeaderName = HeaderName::from_static("x-token-actor");
 
 #[derive(Tags)]
 enum Tag {
@@ -120,6 +121,7 @@ struct Inspected {
     subject: HeaderValue,
     client: HeaderValue,
     scope: HeaderValue,
+    actor: HeaderValue,
 }
 
 impl Rendered for Inspected {
@@ -133,6 +135,7 @@ impl Rendered for Inspected {
             subject: header(claims.subject.as_str()),
             client: header(claims.client.as_str()),
             scope: header(claims.scope.as_str()),
+            actor: header(claims.actor.as_ref().and_then(Actor::current).map_or("", Subject::as_str)),
         }
     }
 }
@@ -143,5 +146,6 @@ impl Inspected {
             .header(SUBJECT, self.subject.clone())
             .header(CLIENT, self.client.clone())
             .header(SCOPE, self.scope.clone())
+            .header(ACTOR, self.actor.clone())
     }
 }

@@ -17,7 +17,7 @@ use crate::http::credentials::BasicAuth;
 use crate::http::problem::Problem;
 use crate::http::reply::Answer;
 use crate::service::Issued;
-use crate::token::{AccessClaims, Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
+use crate::token::{AccessClaims, Actor, Audience, Audiences, ExtraClaims, Scope, ScopeToken, Subject};
 
 /// An access token and what continues it.
 // No `Debug`, so that nothing can print it.
@@ -53,6 +53,7 @@ impl Answer for TokenPair {
 
 /// What a token says.
 #[derive(Debug, Object, Serialize)]
+#[oai(skip_serializing_if_is_none)]
 pub(super) struct TokenInfo {
     /// When the token ends: `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub(super) expire: String,
@@ -70,6 +71,29 @@ pub(super) struct TokenInfo {
     pub(super) id: String,
     /// Its extra claims.
     pub(super) claims: BTreeMap<String, serde_json::Value>,
+    /// Who acts for the subject, where somebody does (RFC 8693 §4.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) act: Option<ActorInfo>,
+}
+
+/// Who acts for a token's subject.
+#[derive(Debug, Object, Serialize)]
+#[oai(rename = "Actor", skip_serializing_if_is_none)]
+pub(super) struct ActorInfo {
+    /// The actor's name.
+    pub(super) sub: String,
+    /// For whom it acts in turn, where there was an actor before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) act: Option<Box<ActorInfo>>,
+}
+
+impl ActorInfo {
+    fn of(actor: &Actor) -> Option<Self> {
+        let all: Vec<_> = actor.iter().collect();
+        let nest =
+            |inner: Option<Self>, sub: &&Subject| Some(Self { sub: sub.as_str().to_owned(), act: inner.map(Box::new) });
+        all.iter().rev().fold(None, nest)
+    }
 }
 
 impl TokenInfo {
@@ -86,6 +110,7 @@ impl TokenInfo {
             issued: claims.issued.iso_millis(),
             id: claims.id.clone().into(),
             claims: claims.extra.iter().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
+            act: claims.actor.as_ref().and_then(ActorInfo::of),
         }
     }
 
@@ -101,6 +126,7 @@ impl Answer for TokenInfo {
         ("X-Token-Subject", "Whom the token is about."),
         ("X-Token-Client", "The client that asked for it."),
         ("X-Token-Scope", "What it allows: scope tokens with one space between, maybe none."),
+        ("X-Token-Actor", "Who acts for the subject now, maybe empty (RFC 8693 §4.1)."),
     ];
 }
 
@@ -153,7 +179,7 @@ impl CreateToken {
                 return Err(Problem::bad(message));
             }
         };
-        Ok((auth, Order { scope, audience, subject, lifetime, claims }))
+        Ok((auth, Order { scope, audience, subject, lifetime, claims, limit: None }))
     }
 }
 

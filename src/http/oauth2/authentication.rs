@@ -7,10 +7,14 @@ use super::form::Form;
 use crate::clients::{Client, ClientAuth};
 use crate::http::credentials::BasicAuth;
 use crate::http::query::decode;
-use crate::service::{Call, Denied, Unauthenticated};
+use crate::service::{Call, Caller, Denied, Unauthenticated};
 
-/// The one kind of assertion (RFC 7523 §2.2).
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// The kinds of assertion: any (RFC 7523 §2.2), and one that is a JWT-SVID (draft-ietf-oauth-spiffe-client-auth §4.1).
+/// What it is, the assertion itself says.
+const ASSERTION_TYPES: [&str; 2] = [
+    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+    "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
+];
 
 /// What a request presents.
 pub(super) struct Presented {
@@ -34,11 +38,13 @@ impl Presented {
                 Some(id) => ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec())),
                 None => return invalid("client_id is missing beside client_secret"),
             },
-            (BasicAuth::Absent, None, (Some(assertion), Some(kind))) if kind.as_str() == JWT_BEARER => {
+            (BasicAuth::Absent, None, (Some(assertion), Some(kind))) if ASSERTION_TYPES.contains(&kind.as_str()) => {
                 ClientAuth::Assertion(assertion)
             }
             (BasicAuth::Absent, None, (Some(_), Some(_))) => {
-                return Err(OAuthFailure::invalid_request(format!("client_assertion_type must be {JWT_BEARER}")));
+                let [any, spiffe] = ASSERTION_TYPES;
+                let expected = format!("client_assertion_type must be {any} or {spiffe}");
+                return Err(OAuthFailure::invalid_request(expected));
             }
             (BasicAuth::Absent, None, (Some(_), None)) => return invalid("client_assertion_type is missing"),
             (BasicAuth::Absent, None, (None, Some(_))) => return invalid("client_assertion is missing"),
@@ -55,23 +61,47 @@ impl Presented {
         Ok(Self { auth, client_id, in_header })
     }
 
-    /// The client that has proved who it is.
+    /// The client that has proved who it is, or that a trusted issuer vouches for.
     pub(super) fn client<'s>(&self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
+        self.caller(call).map(|caller| caller.client())
+    }
+
+    /// The assertion, if that is the method.
+    pub(super) fn assertion(&self) -> Option<&str> {
+        match &self.auth {
+            ClientAuth::Assertion(text) => Some(text),
+            ClientAuth::None | ClientAuth::Secret(..) | ClientAuth::Certificate(_) => None,
+        }
+    }
+
+    /// Whether no method was used. `client_id` alone is none.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.auth, ClientAuth::None)
+    }
+
+    /// Whether all that the request says of its client agrees with `client`: `client_id`, and a method if one was used.
+    pub(super) fn agrees(&self, call: &Call<'_>, client: &Client) -> Result<bool, OAuthFailure> {
+        let is_named = self.client_id.as_ref().is_none_or(|id| id.as_str() == client.id.as_str());
+        Ok(is_named && (self.is_absent() || self.client(call)?.id == client.id))
+    }
+
+    /// Who has proved who it is, and by whose word.
+    pub(super) fn caller<'s>(&self, call: &Call<'s>) -> Result<Caller<'s>, OAuthFailure> {
         if let (ClientAuth::None, Some(id), Some(_)) = (&self.auth, &self.client_id, call.carried.certificate) {
             let by_certificate = call.authenticate(&ClientAuth::Certificate(id.clone()));
-            return by_certificate.map_err(|denied| OAuthFailure::of(denied, self.in_header));
+            return by_certificate.map(Caller::Own).map_err(|denied| OAuthFailure::of(denied, self.in_header));
         }
         if matches!(self.auth, ClientAuth::None) {
             let denied = call.note(Denied::Client(Unauthenticated::NoCredentials));
             return Err(OAuthFailure::of(denied, self.in_header));
         }
-        let client = call.authenticate(&self.auth).map_err(|denied| OAuthFailure::of(denied, self.in_header))?;
+        let caller = call.caller(&self.auth).map_err(|denied| OAuthFailure::of(denied, self.in_header))?;
         match &self.client_id {
-            Some(id) if id.as_str() != client.id.as_str() => {
+            Some(id) if id.as_str() != caller.client().id.as_str() => {
                 let denied = call.note(Denied::Client(Unauthenticated::AssertionSubject));
                 Err(OAuthFailure::of(denied, self.in_header))
             }
-            _ => Ok(client),
+            _ => Ok(caller),
         }
     }
 }

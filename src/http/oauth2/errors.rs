@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::clients::Refusal;
 use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
 use crate::service::{Denied, Unauthenticated, Unproven};
-use crate::token::{MAX_TOKEN, MintError};
+use crate::token::{Actor, MAX_TOKEN, MintError};
 
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
 
@@ -94,6 +94,11 @@ impl OAuthFailure {
 
     fn said_of(denied: Denied, in_header: bool) -> Self {
         match denied {
+            Denied::Client(Unauthenticated::IssuerUnavailable) => Self {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                retry_after: Some(5),
+                ..Self::new("temporarily_unavailable", "the issuer's keys cannot be had at the moment")
+            },
             Denied::Client(why) => Self::invalid_client(in_header, why),
             Denied::Limited(wait) => Self {
                 status: StatusCode::TOO_MANY_REQUESTS,
@@ -120,6 +125,14 @@ impl OAuthFailure {
             | Denied::OtherClient
             | Denied::WrongScheme
             | Denied::OtherSender => Self::new("invalid_grant", "the token is not accepted"),
+            Denied::Assertion(_) => Self::new("invalid_grant", "the assertion is not accepted"),
+            Denied::SubjectToken(_) => Self::new("invalid_request", "the subject_token is not accepted"),
+            Denied::ActorToken(_) => Self::new("invalid_request", "the actor_token is not accepted"),
+            Denied::NothingLeft => Self::new("invalid_request", "nothing is left of the tokens' lifetime"),
+            Denied::TooManyActors => {
+                let description = format!("the token would name more than {} actors", Actor::MAX);
+                Self::new("invalid_request", description)
+            }
             Denied::Mint(MintError::TooLarge) => Self::invalid_request(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope or audience"
             )),

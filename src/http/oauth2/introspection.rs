@@ -55,6 +55,8 @@ pub(super) struct IntrospectionSchema {
     token_type: Option<String>,
     /// Whom it is bound to (RFC 7800 §3.1): `jkt`, of a key, or `x5t#S256`, of a certificate.
     cnf: Option<serde_json::Value>,
+    /// Who acts for the subject: `sub`, and `act` of the actor before (RFC 8693 §4.1).
+    act: Option<serde_json::Value>,
 }
 
 impl Answer for IntrospectionSchema {
@@ -100,6 +102,9 @@ impl Serialize for Active<'_> {
         map.serialize_entry("token_type", token_type(claims.confirmation.map(|one| one.sender)))?;
         if let Some(confirmation) = &claims.confirmation {
             map.serialize_entry("cnf", confirmation)?;
+        }
+        if let Some(actor) = &claims.actor {
+            map.serialize_entry("act", actor)?;
         }
         for (name, value) in claims.extra.iter().filter(|(name, _)| !OWN.contains(name)) {
             map.serialize_entry(name, value)?;

@@ -109,7 +109,8 @@ pub(super) fn reply(kind: Kind, snapshot: &Snapshot, request: &HeaderMap) -> Res
 fn document(kind: Kind, snapshot: &Snapshot) -> Value {
     let issuer = &snapshot.issuer;
     let grants: Vec<_> = snapshot.registry.grants().iter().map(GrantType::name).collect();
-    let AuthMethods { secret: by_secret, assertion: by_assertion } = snapshot.registry.methods();
+    let AuthMethods { secret: by_secret, assertion: by_own_key } = snapshot.registry.methods();
+    let by_assertion = by_own_key || !snapshot.issuers.is_empty();
     let secret = ["client_secret_basic", "client_secret_post"].into_iter().filter(|_| by_secret);
     let (by_name, by_registered) = snapshot.registry.certificate_methods();
     let methods = secret.chain(by_assertion.then_some("private_key_jwt")).chain(by_name.then_some("tls_client_auth"));
@@ -131,7 +132,9 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
     if let (true, Some(members)) = (by_assertion, members) {
         for endpoint in ["token", "introspection"] {
             let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
-            members.insert(name, json!(CLIENT_ALGORITHMS));
+            let of_issuers = (!snapshot.issuers.is_empty()).then_some("ES384");
+            let names: Vec<_> = CLIENT_ALGORITHMS.into_iter().chain(of_issuers).collect();
+            members.insert(name, json!(names));
         }
     }
     if let Some(members) = document.as_object_mut() {

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod errors;
+mod exchange;
 mod form;
 mod introspection;
 mod metadata;
@@ -51,8 +52,9 @@ impl OAuth2 {
 impl OAuth2 {
     /// Get a token (OAuth 2.0)
     ///
-    /// Issues an access token by `client_credentials`, and continues a session by `refresh_token` (RFC 6749). The
-    /// client authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
+    /// Issues an access token by `client_credentials`, continues a session by `refresh_token` (RFC 6749), exchanges a
+    /// token for one of the caller's own (RFC 8693), and takes an assertion as a grant (RFC 7523). The client
+    /// authenticates by HTTP Basic, by `client_id` and `client_secret` in the form, or by a JWT that it signed
     /// (`private_key_jwt`, RFC 7523). A proof in the header `DPoP` binds the access token to the key that signed it
     /// (RFC 9449); `DPoP-Nonce` in an answer is for the next proof.
     #[oai(path = "/oauth2/token", method = "post", operation_id = "oauthToken")]
@@ -66,8 +68,11 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let asked = Asked::read(&mut form)?;
-        let issued = asked.issue(&call, presented.client(&call)?)?;
-        Ok(Reply::no_store(TokenResponse::new(issued, call.now).json().into()))
+        call.prepare(presented.assertion()).await;
+        call.prepare(asked.foreign_token()).await;
+        let is_exchange = asked.is_exchange();
+        let issued = asked.issue(&call, &presented)?;
+        Ok(Reply::no_store(TokenResponse::new(issued, call.now, is_exchange).json().into()))
     }
 
     /// Introspect a token
@@ -85,6 +90,7 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
+        call.prepare(presented.assertion()).await;
         Ok(match call.introspect(presented.client(&call)?, &token) {
             Ok(inspected) => Reply::no_store(inspected.rendered::<Introspected>().0.clone().into()),
             Err(_) => Reply::no_store(INACTIVE.into()),

@@ -4,20 +4,23 @@ use poem_openapi::Object;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
+use super::authentication::Presented;
 use super::errors::OAuthFailure;
+use super::exchange::{self, Exchange};
 use super::form::Form;
-use crate::clients::{Client, GrantType, Order};
+use crate::clients::{GrantType, Order};
 use crate::clock::Timestamp;
-use crate::grants::{self, ClientCredentials, RefreshToken};
+use crate::grants::{self, ClientCredentials, JwtBearer, RefreshToken, TokenExchange};
 use crate::http::reply::Answer;
-use crate::service::{Call, Denied, Issued};
+use crate::service::{Call, Caller, Denied, Issued, Unauthenticated, Vouched};
 use crate::token::{Audience, Audiences, Scope, ScopeToken, Sender};
 
 /// What to issue (RFC 6749 §4.4.2 and §6).
 #[derive(Object)]
 #[oai(rename = "OAuthTokenRequest")]
 pub(super) struct TokenRequest {
-    /// `client_credentials` or `refresh_token`.
+    /// `client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:token-exchange` or
+    /// `urn:ietf:params:oauth:grant-type:jwt-bearer`.
     grant_type: String,
     /// Scope tokens with spaces between; default: all that the client may have, or that the session has.
     scope: Option<String>,
@@ -28,13 +31,27 @@ pub(super) struct TokenRequest {
     resource: Option<String>,
     /// The refresh token, with `grant_type=refresh_token`.
     refresh_token: Option<String>,
+    /// With `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`: a JWT that the client signed about any of its
+    /// subjects, or that a trusted issuer signed (RFC 7523 §2.1).
+    assertion: Option<String>,
+    /// With `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`: the token to exchange, an access token of this
+    /// service or a trusted issuer's token (RFC 8693 §2.1).
+    subject_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, `…:jwt` or `…:id_token`, beside `subject_token`.
+    subject_token_type: Option<String>,
+    /// An access token of the client, whose subject acts for that of `subject_token`; default: the client acts.
+    actor_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`, beside `actor_token`.
+    actor_token_type: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token` (the default) or `…:jwt`.
+    requested_token_type: Option<String>,
     /// The client's id, where it is not in the `Authorization` header.
     client_id: Option<String>,
     /// The client's secret, where it is not in the `Authorization` header.
     client_secret: Option<String>,
-    /// A JWT that the client signed with a key of its `jwks` (RFC 7523 §2.2).
+    /// A JWT that the client signed with a key of its `jwks`, or that a trusted issuer signed (RFC 7523 §2.2).
     client_assertion: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, beside `client_assertion`.
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` or `…:jwt-spiffe`, beside `client_assertion`.
     client_assertion_type: Option<String>,
 }
 
@@ -53,6 +70,9 @@ pub(super) struct TokenResponse {
     /// The refresh token, where the client's `grants` have `refresh_token`.
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
+    /// `urn:ietf:params:oauth:token-type:access_token`, where a token was exchanged (RFC 8693 §2.2.1).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<String>,
 }
 
 impl Answer for TokenResponse {
@@ -65,14 +85,15 @@ impl TokenResponse {
         serde_json::to_vec(self).expect("JSON")
     }
 
-    /// What was issued at `now`.
-    pub(super) fn new(issued: Issued<'_>, now: Timestamp) -> Self {
+    /// What was issued at `now`, with `issued_token_type` where a token was exchanged.
+    pub(super) fn new(issued: Issued<'_>, now: Timestamp, is_exchange: bool) -> Self {
         Self {
             expires_in: issued.access.expires.since(now),
             scope: issued.scope().as_str().to_owned(),
             access_token: issued.access.token,
             token_type: token_type(issued.sender).to_owned(),
             refresh_token: issued.refresh,
+            issued_token_type: is_exchange.then(|| exchange::ACCESS_TOKEN.to_owned()),
         }
     }
 }
@@ -90,6 +111,8 @@ pub(super) fn token_type(sender: Option<Sender>) -> &'static str {
 pub(super) enum Asked {
     ClientCredentials(Order),
     RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>, Option<Audiences>),
+    Exchange(Exchange, Order),
+    JwtBearer(Zeroizing<String>, Order),
 }
 
 impl Asked {
@@ -97,10 +120,12 @@ impl Asked {
     pub(super) fn read(form: &mut Form) -> Result<Self, OAuthFailure> {
         let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
         match GrantType::from_name(&asked) {
-            Some(GrantType::ClientCredentials) => {
-                let order = Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() };
-                Ok(Self::ClientCredentials(order))
+            Some(GrantType::ClientCredentials) => Ok(Self::ClientCredentials(order(form)?)),
+            Some(GrantType::JwtBearer) => {
+                let missing = || OAuthFailure::invalid_request("assertion is missing");
+                Ok(Self::JwtBearer(form.take("assertion").ok_or_else(missing)?, order(form)?))
             }
+            Some(GrantType::TokenExchange) => Ok(Self::Exchange(Exchange::take(form)?, order(form)?)),
             Some(GrantType::RefreshToken) => {
                 let missing = || OAuthFailure::invalid_request("refresh_token is missing");
                 let token = form.take("refresh_token").ok_or_else(missing)?;
@@ -113,16 +138,91 @@ impl Asked {
         }
     }
 
-    /// Issues it to `client`.
-    pub(super) fn issue<'s>(self, call: &Call<'s>, client: &'s Client) -> Result<Issued<'s>, OAuthFailure> {
+    /// The token of others that is the grant, if there is one.
+    pub(super) fn foreign_token(&self) -> Option<&str> {
+        match self {
+            Self::JwtBearer(assertion, _) => Some(assertion),
+            Self::Exchange(exchange, _) => Some(&exchange.subject_token),
+            Self::ClientCredentials(_) | Self::RefreshToken(..) => None,
+        }
+    }
+
+    /// Whether a token is exchanged, which the answer says.
+    pub(super) fn is_exchange(&self) -> bool {
+        matches!(self, Self::Exchange(..))
+    }
+
+    /// Issues it to who presents what the request has.
+    pub(super) fn issue<'s>(self, call: &Call<'s>, presented: &Presented) -> Result<Issued<'s>, OAuthFailure> {
         let issued = match self {
-            Self::ClientCredentials(order) => grants::issue(call, ClientCredentials { client, order }),
-            Self::RefreshToken(token, scope, audience) => {
-                grants::issue(call, RefreshToken { client, token: &token, scope, audience })
+            Self::ClientCredentials(order) => match presented.caller(call)? {
+                Caller::Own(client) => grants::issue(call, ClientCredentials { client, order }),
+                Caller::Vouched(vouched) => {
+                    grants::issue(call, JwtBearer { vouched, order, grant: GrantType::ClientCredentials })
+                }
+            },
+            Self::RefreshToken(token, scope, audience) => match presented.caller(call)? {
+                Caller::Own(client) => grants::issue(call, RefreshToken { client, token: &token, scope, audience }),
+                // Nobody who was vouched for got a refresh token.
+                Caller::Vouched(_) => Err(call.note(Denied::GrantType)),
+            },
+            Self::JwtBearer(assertion, order) => {
+                let vouched = call.assertion(&assertion).map_err(|denied| OAuthFailure::of(denied, false))?;
+                if presented.agrees(call, vouched.client)? {
+                    grants::issue(call, JwtBearer { vouched, order, grant: GrantType::JwtBearer })
+                } else {
+                    Err(call.note(Denied::Assertion(Unauthenticated::AssertionSubject)))
+                }
             }
+            Self::Exchange(exchange, order) if call.names_issuer(&exchange.subject_token) => {
+                return foreign_exchange(call, presented, &exchange, order);
+            }
+            Self::Exchange(exchange, order) => return own_exchange(call, presented, &exchange, order),
         };
         issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
     }
+}
+
+/// Exchanges an access token of ours.
+fn own_exchange<'s>(
+    call: &Call<'s>,
+    presented: &Presented,
+    exchange: &Exchange,
+    order: Order,
+) -> Result<Issued<'s>, OAuthFailure> {
+    let (client, limit) = match presented.caller(call)? {
+        Caller::Own(client) => (client, None),
+        Caller::Vouched(Vouched { client, limit, .. }) => (client, limit),
+    };
+    let Exchange { subject_token, actor_token } = exchange;
+    let actor_token = actor_token.as_ref().map(|token| token.as_str());
+    let order = Order { limit, ..order };
+    let issued = grants::issue(call, TokenExchange { client, subject_token, actor_token, order });
+    issued.map_err(|denied| OAuthFailure::of(denied, false))
+}
+
+/// Exchanges a trusted issuer's token, which is also what the client authenticates by.
+fn foreign_exchange<'s>(
+    call: &Call<'s>,
+    presented: &Presented,
+    exchange: &Exchange,
+    order: Order,
+) -> Result<Issued<'s>, OAuthFailure> {
+    if exchange.actor_token.is_some() {
+        return Err(OAuthFailure::invalid_request("actor_token is only for a subject_token that this service issued"));
+    }
+    let vouched = call.subject_token(&exchange.subject_token).map_err(|denied| OAuthFailure::of(denied, false))?;
+    let issued = if presented.agrees(call, vouched.client)? {
+        grants::issue(call, JwtBearer { vouched, order, grant: GrantType::TokenExchange })
+    } else {
+        Err(call.note(Denied::subject_token(Denied::Client(Unauthenticated::AssertionSubject))))
+    };
+    issued.map_err(|denied| OAuthFailure::of(denied, false))
+}
+
+/// What a new token is to have.
+fn order(form: &mut Form) -> Result<Order, OAuthFailure> {
+    Ok(Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() })
 }
 
 /// `scope`: scope tokens with one space between (RFC 6749 §3.3). Duplicates collapse.

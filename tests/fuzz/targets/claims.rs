@@ -66,6 +66,7 @@ fn access(payload: &[u8], claims: &AccessClaims) {
         sender: None,
         start: claims.issued,
         end: claims.issued.plus(SESSION_CAP),
+        actor: claims.actor.clone(),
     };
     if let Some(pair) = issued(&session, claims.expires.since(claims.issued), 1, claims.issued) {
         let again = verified::<AccessClaims>(&pair.access).unwrap();

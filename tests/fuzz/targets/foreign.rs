@@ -15,11 +15,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use fuzz::{Json, NOW};
 use libfuzzer_sys::fuzz_target;
 use lingpai::clock::Timestamp;
-use lingpai::token::MAX_TOKEN;
 use lingpai::foreign::{
     HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MaxAge, Owner, Rules, Unverified, verify, verify_signature,
 };
 use lingpai::keys::{Key, KeyRing, Plan, Purpose};
+use lingpai::token::MAX_TOKEN;
 
 const AUDIENCES: [&str; 2] = ["https://tokens.example.com", "https://tokens.example.com/oauth2/token"];
 const CLIENT: &str = "orders";

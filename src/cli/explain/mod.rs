@@ -1,5 +1,9 @@
 //! `lingpai explain`
 
+mod token;
+
+use std::path::PathBuf;
+
 use clap::Args;
 use serde_json::json;
 
@@ -11,7 +15,15 @@ use crate::token::ClientId;
 #[derive(Args)]
 pub(super) struct Arguments {
     /// The client's id, or `anonymous` for requests without credentials.
-    client: String,
+    #[arg(required_unless_present = "token")]
+    client: Option<String>,
+    /// Instead: a file with a token of a trusted issuer, `-` for standard input. Says which of [[issuers.rules]] speaks for
+    /// it, and why each other does not.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["client", "scope", "audience", "subject"])]
+    token: Option<PathBuf>,
+    /// Verify the token with the public keys in this file: nothing is fetched.
+    #[arg(long, value_name = "FILE", requires = "token")]
+    jwks: Option<PathBuf>,
     /// A scope token that it requests. May be repeated [default: all that it may request].
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
@@ -25,9 +37,12 @@ pub(super) struct Arguments {
 
 /// Whether everything is granted.
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
+    if let Some(file) = &arguments.token {
+        return token::run(settings, file, arguments.jwks.as_deref());
+    }
     let config = settings.load()?;
     let registry = Registry::compile(&config)?;
-    let id = arguments.client.as_str();
+    let id = arguments.client.as_deref().unwrap_or_default();
     let client = if id == ClientId::ANONYMOUS { registry.anonymous() } else { registry.named(id) };
     let Some(client) = client else {
         complain(&match id {

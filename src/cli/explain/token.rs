@@ -1,0 +1,182 @@
+//! `lingpai explain --token`: which rule speaks for a token of a trusted issuer, and why each other does not.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value, json};
+
+use crate::app::StartError;
+use crate::cli::{Answer, Settings, complain, read, say, say_json, visible};
+use crate::clients::{Order, Registry, decide};
+use crate::clock::{Clock, Timestamp};
+use crate::config::Config;
+use crate::federation::{Issuer, Issuers, Rule, Untrusted, Verdict};
+use crate::files;
+use crate::foreign::{KeySet, MAX_KEY_SET, Owner, Rejected};
+use crate::token::MAX_TOKEN;
+
+/// Maximum length of a claim's value on a terminal, in characters.
+const MAX_SHOWN: usize = 200;
+
+/// What the configuration says to a token, and what else there is to know.
+struct Case {
+    registry: Registry,
+    issuers: Issuers,
+    leeway: i64,
+    now: Timestamp,
+}
+
+/// Whether the token gets one of ours.
+pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answer {
+    let config = settings.load()?;
+    let case = Case::of(&config)?;
+    let text = read(file, 2 * MAX_TOKEN as u64)?;
+    let text = std::str::from_utf8(&text).unwrap_or_default().trim();
+    let Some(claims) = claims(text) else {
+        complain("this is not a token: expected three base64url segments with dots between");
+        return Ok(false);
+    };
+    let Some((issuer, _)) = case.issuers.unverified_issuer(text) else {
+        let named = |name| claims.get(name).map_or("none".to_owned(), shown);
+        let problem = format!("no [[issuers]] entry is for it: its iss is {}, its sub {}", named("iss"), named("sub"));
+        complain(&visible(&problem));
+        return Ok(false);
+    };
+    let keys = jwks.map(key_set).transpose()?;
+    let itself = case
+        .issuers
+        .unverified_issuer(text)
+        .map(|(_, token)| issuer.check(token, keys.as_ref(), case.leeway, case.now));
+    let itself = itself.unwrap_or(Some(Err(Rejected::Malformed)));
+    let said: Vec<_> = issuer.explain(&claims).into_iter().map(|verdict| case.said(verdict)).collect();
+    let granted = itself.is_none_or(|verified| verified.is_ok()) && said.iter().any(|one| one.granted);
+    if settings.json {
+        say_json(&in_json(issuer, itself, granted, &said))?;
+    } else {
+        in_words(issuer, itself, &said)?;
+    }
+    Ok(granted)
+}
+
+impl Case {
+    fn of(config: &Config) -> Result<Self, StartError> {
+        let registry = Registry::compile(config)?;
+        let read = |path: &Path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec());
+        let issuers = Issuers::compile_with(config, &registry, read)?;
+        Ok(Self { registry, issuers, leeway: config.token.leeway, now: Clock::system().now() })
+    }
+
+    fn said(&self, verdict: Verdict<'_>) -> Said {
+        let base = |rule: &Rule, word| Said {
+            place: rule.place().unwrap_or_default().to_owned(),
+            client: rule.client().to_string(),
+            word,
+            granted: false,
+            why: String::new(),
+            more: json!({}),
+        };
+        match verdict {
+            Verdict::Later(rule) => {
+                Said { why: "it matches too, but an earlier rule speaks".into(), ..base(rule, "later") }
+            }
+            Verdict::Differs(rule, difference) => {
+                let found = difference.found.as_ref().map_or("nothing".to_owned(), shown);
+                let why = format!("{}: the rule has {}, the token {found}", difference.claim, difference.expected);
+                let more =
+                    json!({"claim": difference.claim, "expected": difference.expected, "found": difference.found});
+                Said { why, more, ..base(rule, "differs") }
+            }
+            Verdict::Speaks(rule, subject) => {
+                let (granted, why, subject) = self.outcome(rule, subject);
+                Said { granted, why, more: json!({ "subject": subject }), ..base(rule, "speaks") }
+            }
+        }
+    }
+
+    /// Whether the client's policy allows what the rule makes, why, and the subject.
+    fn outcome(&self, rule: &Rule, subject: Result<Option<String>, Untrusted>) -> (bool, String, Option<String>) {
+        let Ok(subject) = subject else {
+            return (false, "REFUSED: the claims do not fill the rule's subject".to_owned(), None);
+        };
+        let order = Order {
+            subject: subject.as_deref().and_then(crate::token::Subject::parse),
+            limit: rule.scope().cloned(),
+            ..Order::default()
+        };
+        let Some(client) = self.registry.named(rule.client().as_str()) else {
+            return (false, "REFUSED: there is no such client".to_owned(), subject);
+        };
+        match decide(&self.registry, client, order, self.now) {
+            Ok(session) => {
+                let about = session.subject.as_str().to_owned();
+                (
+                    true,
+                    format!("client {}, subject {about}, scope {:?}", client.id, session.scope.as_str()),
+                    Some(about),
+                )
+            }
+            Err(refusal) => {
+                let value = refusal.value().unwrap_or_default();
+                (false, format!("REFUSED: {} ({value})", refusal.word()), subject)
+            }
+        }
+    }
+}
+
+/// What a rule says.
+struct Said {
+    place: String,
+    client: String,
+    word: &'static str,
+    granted: bool,
+    why: String,
+    more: Value,
+}
+
+fn claims(token: &str) -> Option<Map<String, Value>> {
+    let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&payload).ok()
+}
+
+fn key_set(path: &Path) -> Result<KeySet, StartError> {
+    let bytes = read(path, MAX_KEY_SET as u64)?;
+    KeySet::parse(&bytes, Owner::Issuer).map_err(|error| StartError::new(format!("{}: {error}", path.display())))
+}
+
+fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    let cut: String = text.chars().take(MAX_SHOWN).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
+}
+
+fn in_words(issuer: &Issuer, itself: Option<Result<(), Rejected>>, said: &[Said]) -> Result<(), StartError> {
+    let verdict = match itself {
+        None => "not verified: its keys are not fetched here; --jwks FILE verifies it".to_owned(),
+        Some(Ok(())) => "verified".to_owned(),
+        Some(Err(rejected)) => format!("NOT VALID: {}", rejected.word()),
+    };
+    say(&visible(&format!("token of {}: {verdict}", issuer.name())))?;
+    for Said { place, word, why, .. } in said {
+        say(&visible(&format!("{word:<7} {place}: {why}")))?;
+    }
+    if !said.iter().any(|one| one.word == "speaks") {
+        say("no rule matches, so there is no token")?;
+    }
+    Ok(())
+}
+
+fn in_json(issuer: &Issuer, itself: Option<Result<(), Rejected>>, granted: bool, said: &[Said]) -> Value {
+    let rule = |one: &Said| {
+        let mut rule = json!({"place": one.place, "client_id": one.client, "verdict": one.word, "why": one.why});
+        if let (Some(rule), Some(more)) = (rule.as_object_mut(), one.more.as_object()) {
+            rule.extend(more.clone());
+        }
+        rule
+    };
+    json!({
+        "issuer": issuer.name(), "granted": granted, "verified": itself.map(|verified| verified.is_ok()),
+        "problem": itself.and_then(Result::err).map(Rejected::word),
+        "rules": said.iter().map(rule).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,91 @@
+//! Token exchange as policy: what a client gets of a token that somebody else, or it itself, was given (RFC 8693).
+
+use super::policy::{chosen_audience, subset};
+use super::{Client, Order, Refusal};
+use crate::clock::Timestamp;
+use crate::token::{AccessClaims, Actor, Dialect, Scope, Session, Subject};
+
+/// Why a token is not exchanged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undelegated {
+    /// This part of the order is not allowed.
+    Refused(Refusal),
+    /// One of the tokens ends now.
+    Over,
+    /// There would be more actors than a token may name.
+    TooManyActors,
+}
+
+impl From<Refusal> for Undelegated {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// Decides what `client` gets of `subject_token`, which is good and which it may exchange. `actor_token` is an access
+/// token of its own; without one the client itself acts.
+///
+/// The new token is about the subject token's subject. Its scope is within the subject token's and the client's, its
+/// audience is the client's, and it ends no later than both tokens.
+///
+/// # Errors
+/// See [`Undelegated`].
+pub fn delegate(
+    client: &Client,
+    subject_token: &AccessClaims,
+    actor_token: Option<&AccessClaims>,
+    order: Order,
+    now: Timestamp,
+) -> Result<Session, Undelegated> {
+    let actor = actor(client, subject_token, actor_token)?;
+    let scope = scope(client, &subject_token.scope, &order)?;
+    let audience = chosen_audience(client, order.audience)?;
+    let ends = actor_token.map_or(subject_token.expires, |token| token.expires.min(subject_token.expires));
+    // Within the leeway a token is still good, but nothing is left of it to give.
+    if ends <= now {
+        return Err(Undelegated::Over);
+    }
+    Ok(Session {
+        id: subject_token.session.clone(),
+        dialect: Dialect::OAuth2,
+        client: client.id.clone(),
+        subject: subject_token.subject.clone(),
+        scope,
+        audience,
+        claims: subject_token.extra.filtered(|name| client.may_claim(name)),
+        lifetime: None,
+        sender: None,
+        start: now,
+        end: ends,
+        actor,
+    })
+}
+
+/// Who acts: the actor token's subject, otherwise the client. A client that narrows its own token acts for nobody.
+fn actor(
+    client: &Client,
+    subject_token: &AccessClaims,
+    actor_token: Option<&AccessClaims>,
+) -> Result<Option<Actor>, Undelegated> {
+    let current = match actor_token {
+        Some(token) => token.subject.clone(),
+        None if subject_token.client == client.id => return Ok(subject_token.actor.clone()),
+        None => Subject::from(&client.id),
+    };
+    Actor::new(current, subject_token.actor.as_ref()).map(Some).ok_or(Undelegated::TooManyActors)
+}
+
+/// All that the subject token and the client share, or what of it is asked for.
+fn scope(client: &Client, of_subject: &Scope, order: &Order) -> Result<Scope, Refusal> {
+    let mut shared = of_subject.intersect(&client.scope);
+    if let Some(limit) = &order.limit {
+        shared = shared.intersect(limit);
+    }
+    match &order.scope {
+        None => Ok(shared),
+        Some(asked) => match asked.iter().find(|token| !shared.contains(token.as_str())) {
+            Some(refused) => Err(Refusal::Scope(refused.clone())),
+            None => Ok(subset(asked.clone())),
+        },
+    }
+}

@@ -1,0 +1,285 @@
+//! `[[issuers]]`, as written, becomes [`Issuers`]. Every mistake is found here, before anything is served.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::glob::Glob;
+use super::issuer::{Issuer, Issuers, Name, Rule};
+use super::keys::{Kept, Keys};
+use super::matcher::{Expected, Matcher};
+use super::source::{At, Source as KeySource};
+use super::template::Template;
+use crate::clients::Registry;
+use crate::config::{
+    self, Config, ConfigError, IssuerRule, MatchValue, Matches, PathText, Source, Text, TrustedIssuer,
+};
+use crate::crypto::Digester;
+use crate::fetch;
+use crate::files::ReadError;
+use crate::foreign::{KeySet, Owner};
+use crate::token::{Audience, ClientId, Scope, ScopeToken};
+
+const MAX_ISSUERS: usize = 64;
+const MAX_RULES: usize = 1_000;
+const MAX_CLAIMS: usize = 32;
+/// Maximum length of an issuer's name and of a claim's, in bytes.
+const MAX_NAME: usize = 255;
+
+impl Issuers {
+    /// Compiles what `config` says of issuers, whose rules name clients of `registry`; `read` reads key sets.
+    ///
+    /// # Errors
+    /// The first value that is not as it should be, with its place.
+    pub fn compile_with(
+        config: &Config,
+        registry: &Registry,
+        mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Self, ConfigError> {
+        let source = &config.source;
+        if config.issuers.len() > MAX_ISSUERS {
+            return Err(source.error_in_file(format!("expected at most {MAX_ISSUERS} [[issuers]]")));
+        }
+        let mut all = Vec::with_capacity(config.issuers.len());
+        let mut names = HashSet::new();
+        for (index, written) in config.issuers.iter().enumerate() {
+            let one = Entry { config, registry, source, written, index };
+            let issuer = one.issuer(&mut read)?;
+            if !names.insert(issuer.name().to_owned()) {
+                return Err(one.error("another entry has this issuer; put its rules in one entry"));
+            }
+            all.push(issuer);
+        }
+        Ok(Self(all))
+    }
+
+    /// A digest of what replicas must agree in about issuers.
+    #[must_use]
+    pub fn digest(&self, config: &Config) -> [u8; 32] {
+        let mut all = Digester::default();
+        for (issuer, written) in self.0.iter().zip(&config.issuers) {
+            written.digest(&mut all, &|_, all| {
+                if let Keys::File(keys) = &issuer.keys {
+                    keys.digest(all);
+                }
+            });
+            // The first rule that matches speaks, so their order says something.
+            for rule in &written.rules {
+                rule.digest(&mut all, &|_, _| {});
+            }
+        }
+        all.finish()
+    }
+}
+
+/// One of `[[issuers]]`, as written.
+struct Entry<'c> {
+    config: &'c Config,
+    registry: &'c Registry,
+    source: &'c Source,
+    written: &'c TrustedIssuer,
+    index: usize,
+}
+
+impl Entry<'_> {
+    fn issuer(&self, read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>) -> Result<Issuer, ConfigError> {
+        let written = self.written;
+        let name = self.name()?;
+        let rules = written.rules.iter().map(|rule| self.rule(rule)).collect::<Result<Vec<_>, _>>()?;
+        if rules.is_empty() {
+            return Err(self.error("no rule, so no token: expected at least one [[issuers.rules]] after it"));
+        }
+        if rules.len() > MAX_RULES {
+            return Err(self.error(format!("expected at most {MAX_RULES} [[issuers.rules]]")));
+        }
+        Ok(Issuer { audience: self.audience()?, max_age: written.max_age, keys: self.keys(&name, read)?, name, rules })
+    }
+
+    /// An error about the entry as a whole.
+    fn error(&self, message: impl Into<String>) -> ConfigError {
+        let named = self.written.issuer.as_ref().or(self.written.spiffe.as_ref());
+        match named {
+            Some(name) => self.source.error(name, message),
+            None => self.source.error_in_file(format!("[[issuers]] number {}: {}", self.index + 1, message.into())),
+        }
+    }
+
+    fn name(&self) -> Result<Name, ConfigError> {
+        match (&self.written.issuer, &self.written.spiffe) {
+            (Some(issuer), None) => self.issuer_name(issuer),
+            (None, Some(domain)) => self.trust_domain(domain),
+            (None, None) => Err(self.error("expected `issuer`, or `spiffe` with a trust domain")),
+            (Some(_), Some(domain)) => Err(self.source.error(domain, "expected `issuer` or `spiffe`, not both")),
+        }
+    }
+
+    fn issuer_name(&self, written: &Text) -> Result<Name, ConfigError> {
+        let name = written.get_ref().as_str();
+        let problem = |message: &str| Err(self.source.error(written, message));
+        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|b| b.is_ascii_graphic()) {
+            return problem("expected what its tokens say in `iss`: 1 to 255 visible ASCII characters");
+        }
+        if name == self.config.issuer.as_str() {
+            return problem("this service is the issuer of its own tokens; expected another issuer");
+        }
+        if self.registry.is_client(name) {
+            return problem("a client has this id, and signs assertions with it as `iss`; rename the client");
+        }
+        Ok(Name::Issuer(name.into()))
+    }
+
+    fn trust_domain(&self, written: &Text) -> Result<Name, ConfigError> {
+        let domain = written.get_ref();
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'_');
+        if domain.is_empty() || domain.len() > MAX_NAME || !domain.bytes().all(allowed) {
+            let expected = "expected a trust domain such as \"example.org\": 1 to 255 of a-z 0-9 . - _";
+            return Err(self.source.error(written, expected));
+        }
+        Ok(Name::Spiffe(format!("spiffe://{domain}/").into()))
+    }
+
+    fn audience(&self) -> Result<Box<str>, ConfigError> {
+        let Some(written) = &self.written.audience else { return Ok(self.config.issuer.as_str().into()) };
+        match Audience::parse(written.get_ref()) {
+            Some(audience) => Ok(audience.as_str().into()),
+            None => Err(self.source.error(written, format!("expected an audience: {}", Audience::EXPECTED))),
+        }
+    }
+
+    fn keys(
+        &self,
+        name: &Name,
+        read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Keys, ConfigError> {
+        let TrustedIssuer { jwks_uri, jwks_file, ca_file, token_file, .. } = self.written;
+        let Some(file) = jwks_file else {
+            let source = self.key_source(name, read)?;
+            let (Name::Issuer(name) | Name::Spiffe(name)) = name;
+            return Ok(Keys::Fetched(Arc::new(Kept::new(name, source))));
+        };
+        if let Some(uri) = jwks_uri {
+            return Err(self.source.error(uri, "expected `jwks_uri` or `jwks_file`, not both"));
+        }
+        if let Some(path) = ca_file.as_ref().or(token_file.as_ref()) {
+            return Err(self
+                .source
+                .error(path, "nothing is fetched where there is `jwks_file`; leave one of them out"));
+        }
+        self.key_file(file, read)
+    }
+
+    /// Where the keys are fetched. That a file is there with certificates is checked now, and it is read at each fetch.
+    fn key_source(
+        &self,
+        name: &Name,
+        read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<KeySource, ConfigError> {
+        let TrustedIssuer { jwks_uri, ca_file, token_file, allow_private, .. } = self.written;
+        let at = match (jwks_uri, name, &self.written.issuer) {
+            (Some(uri), ..) => At::Uri(self.url(uri)?),
+            (None, Name::Issuer(_), Some(written)) => At::Discovered(self.url(written)?),
+            _ => return Err(self.error("a trust domain has no place for its keys; expected `jwks_uri` or `jwks_file`")),
+        };
+        if let Some(written) = ca_file {
+            let path = self.source.resolve(written.get_ref());
+            let problem = |problem: String| self.source.error(written, format!("{}: {problem}", path.display()));
+            let pem = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+            fetch::trusting_pem(&pem).map_err(|_| problem("expected CA certificates in PEM".to_owned()))?;
+        }
+        let resolve = |path: &PathText| self.source.resolve(path.get_ref());
+        let (ca_file, token_file) = (ca_file.as_ref().map(resolve), token_file.as_ref().map(resolve));
+        Ok(KeySource { at, ca_file, token_file, allow_private: *allow_private })
+    }
+
+    /// A URL that keys may be fetched from. An issuer may end with a slash, and a place of keys have a query.
+    fn url(&self, written: &Text) -> Result<Box<str>, ConfigError> {
+        let url = written.get_ref().as_str();
+        let (path, _) = url.split_once('?').unwrap_or((url, ""));
+        let path = path.strip_suffix('/').unwrap_or(path);
+        if path.parse::<config::Issuer>().is_ok() && url.bytes().all(|b| b.is_ascii_graphic() && b != b'#') {
+            return Ok(url.into());
+        }
+        let expected = "keys cannot be fetched there; expected an https URL (http for loopback), or `jwks_file`";
+        Err(self.source.error(written, expected))
+    }
+
+    fn key_file(
+        &self,
+        written: &PathText,
+        read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    ) -> Result<Keys, ConfigError> {
+        let path = self.source.resolve(written.get_ref());
+        let problem = |problem: String| self.source.error(written, format!("{}: {problem}", path.display()));
+        let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
+        let keys = KeySet::parse(&bytes, Owner::Issuer).map_err(|error| problem(error.to_string()))?;
+        if keys.is_empty() {
+            return Err(problem(
+                "has no key that can be used; expected one that signs, of P-256, P-384, Ed25519 or RSA".into(),
+            ));
+        }
+        Ok(Keys::File(Arc::new(keys)))
+    }
+
+    fn rule(&self, written: &IssuerRule) -> Result<Rule, ConfigError> {
+        let source = self.source;
+        if written.r#match.get_ref().0.is_empty() {
+            let expected =
+                "a rule without claims would match everybody; expected at least one, such as { sub = \"…\" }";
+            return Err(source.error(&written.r#match, expected));
+        }
+        let name = written.client.get_ref();
+        let client = self.registry.named(name).ok_or_else(|| {
+            source.error(&written.client, format!("there is no client {name:?}; expected the id of one of [[clients]]"))
+        })?;
+        let subject = written
+            .subject
+            .as_ref()
+            .map(|text| Template::parse(text.get_ref()).map_err(|expected| source.error(text, expected)));
+        Ok(Rule {
+            matcher: self.matcher(written.r#match.get_ref())?,
+            client: ClientId::clone(&client.id),
+            subject: subject.transpose()?,
+            scope: written.scope.as_ref().map(|list| self.scope(list.get_ref())).transpose()?,
+            place: source.place(written.r#match.span()),
+        })
+    }
+
+    fn scope(&self, written: &[Text]) -> Result<Scope, ConfigError> {
+        let token = |text: &Text| {
+            let expected = || self.source.error(text, format!("expected a scope token: {}", ScopeToken::EXPECTED));
+            ScopeToken::parse(text.get_ref()).ok_or_else(expected)
+        };
+        let tokens = written.iter().map(token).collect::<Result<Vec<_>, _>>()?;
+        Scope::collect(tokens).ok_or_else(|| match written.get(Scope::MAX) {
+            Some(text) => self.source.error(text, format!("expected at most {} scope tokens", Scope::MAX)),
+            None => self.error("too many scope tokens"),
+        })
+    }
+
+    fn matcher(&self, written: &Matches) -> Result<Matcher, ConfigError> {
+        let mut all = Vec::with_capacity(written.0.len());
+        for (index, (name, value)) in written.0.iter().enumerate() {
+            let problem = |message: &str| Err(self.source.error(name, message));
+            if index == MAX_CLAIMS {
+                return problem(&format!("expected at most {MAX_CLAIMS} claims"));
+            }
+            if name.get_ref().is_empty() || name.get_ref().len() > MAX_NAME {
+                return problem("expected a claim's name: 1 to 255 bytes");
+            }
+            let expected = match value.get_ref() {
+                MatchValue::Bool(value) => Expected::Bool(*value),
+                MatchValue::Integer(number) => Expected::Integer(*number),
+                MatchValue::Text(text) => {
+                    let wrong = || self.source.error(value, format!("expected {}", Glob::EXPECTED));
+                    Expected::Text(text.as_str().into(), Glob::parse(text).ok_or_else(wrong)?)
+                }
+                MatchValue::Table(inner) if inner.0.is_empty() => {
+                    return Err(self.source.error(value, "expected at least one member"));
+                }
+                MatchValue::Table(inner) => Expected::Object(self.matcher(inner)?),
+            };
+            all.push((name.get_ref().as_str().into(), expected));
+        }
+        Ok(Matcher(all))
+    }
+}

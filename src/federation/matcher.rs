@@ -1,0 +1,138 @@
+//! `match`: what an identity's claims must say.
+
+use serde_json::{Map, Value};
+
+use super::glob::Glob;
+
+/// Claims that must be there, and what each must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Matcher(pub(super) Vec<(Box<str>, Expected)>);
+
+/// The first claim in which an identity differs from a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The claim's name; a member of an object stands after a dot.
+    pub claim: String,
+    /// What the rule has, as the file has it.
+    pub expected: String,
+    /// What the identity has; None if the claim is absent.
+    pub found: Option<Value>,
+}
+
+impl Difference {
+    /// The same, of an object that is the member `name` of another.
+    pub(super) fn within(self, name: &str) -> Self {
+        Self { claim: format!("{name}.{}", self.claim), ..self }
+    }
+}
+
+/// What a claim must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Expected {
+    /// A string that this pattern matches, or an array of strings with one.
+    Text(Box<str>, Glob),
+    /// This boolean.
+    Bool(bool),
+    /// This integer.
+    Integer(i64),
+    /// An object with these members, and perhaps others.
+    Object(Matcher),
+}
+
+impl Matcher {
+    /// The first claim that is not as it must be. None if all are.
+    pub(super) fn difference(&self, claims: &Map<String, Value>) -> Option<Difference> {
+        self.0.iter().find_map(|(name, expected)| expected.difference(name, claims.get(&**name)))
+    }
+
+    /// Whether a claim of this name must be an exact string, and `check` holds for it.
+    pub(super) fn pins(&self, name: &str, check: impl Fn(&Expected) -> bool) -> bool {
+        self.0.iter().any(|(claim, expected)| &**claim == name && check(expected))
+    }
+}
+
+impl Expected {
+    fn difference(&self, name: &str, found: Option<&Value>) -> Option<Difference> {
+        let is_same = match (self, found) {
+            (Self::Text(_, glob), Some(Value::String(text))) => glob.matches(text),
+            (Self::Text(_, glob), Some(Value::Array(items))) => {
+                items.iter().all(Value::is_string)
+                    && items.iter().filter_map(Value::as_str).any(|one| glob.matches(one))
+            }
+            (Self::Bool(expected), Some(Value::Bool(found))) => expected == found,
+            (Self::Integer(expected), Some(Value::Number(found))) => found.as_i64() == Some(*expected),
+            (Self::Object(inner), Some(Value::Object(members))) => {
+                return inner.difference(members).map(|difference| difference.within(name));
+            }
+            _ => false,
+        };
+        (!is_same).then(|| Difference { claim: name.to_owned(), expected: self.written(), found: found.cloned() })
+    }
+
+    /// As the file has it.
+    fn written(&self) -> String {
+        match self {
+            Self::Text(text, _) => format!("{text:?}"),
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(number) => number.to_string(),
+            Self::Object(_) => "an object".to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn text(pattern: &str) -> Expected {
+        Expected::Text(pattern.into(), Glob::parse(pattern).unwrap())
+    }
+
+    fn matcher(name: &str, expected: Expected) -> Matcher {
+        Matcher(vec![(name.into(), expected)])
+    }
+
+    #[test]
+    fn each_type_matches_its_own() {
+        let inner = matcher("namespace", text("prod"));
+        for (expected, right, wrong) in [
+            (
+                text("a*"),
+                vec![json!("ab"), json!(["x", "ab"])],
+                vec![json!("b"), json!(["x"]), json!([]), json!(["ab", 1])],
+            ),
+            (text("1"), vec![json!("1")], vec![json!(1), json!(true), json!(null), json!({"1": "1"}), json!([["1"]])]),
+            (Expected::Bool(true), vec![json!(true)], vec![json!("true"), json!(1), json!(false), json!([true])]),
+            (Expected::Integer(7), vec![json!(7)], vec![json!("7"), json!(7.0), json!(7.5), json!(8), json!([7])]),
+            (
+                Expected::Object(inner),
+                vec![json!({"namespace": "prod", "pod": {}})],
+                vec![json!({}), json!({"namespace": "dev"}), json!("prod"), json!([{"namespace": "prod"}])],
+            ),
+        ] {
+            let matcher = matcher("c", expected);
+            let differs = |value: &Value| matcher.difference(json!({"c": value}).as_object().unwrap()).is_some();
+            for value in &right {
+                assert!(!differs(value), "{matcher:?} {value}");
+            }
+            for value in &wrong {
+                assert!(differs(value), "{matcher:?} {value}");
+            }
+            assert!(matcher.difference(&Map::new()).is_some());
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_told_with_its_place() {
+        let all =
+            Matcher(vec![("a".into(), Expected::Integer(1)), ("b".into(), Expected::Object(matcher("c", text("x*"))))]);
+        let differs = |claims: Value| all.difference(claims.as_object().unwrap());
+        assert_eq!(differs(json!({"a": 1, "b": {"c": "xy"}})), None);
+        let difference = differs(json!({"a": 1, "b": {"c": "y"}})).unwrap();
+        assert_eq!((difference.claim.as_str(), difference.expected.as_str()), ("b.c", "\"x*\""));
+        assert_eq!(difference.found, Some(json!("y")));
+        assert_eq!(differs(json!({})).unwrap().claim, "a");
+    }
+}

@@ -1,0 +1,442 @@
+//! Fetching keys, from servers that misbehave.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::keys::Kept;
+use super::source::{At, Resolve, Source, System};
+use crate::clock::Timestamp;
+use crate::fetch::Server as Place;
+
+/// What a server says to a request for a path.
+type Answer = Arc<dyn Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync>;
+
+/// A server that says what it is told to, and remembers what it was asked.
+#[derive(Clone)]
+struct Server {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+    answer: Arc<Mutex<Answer>>,
+    /// Answers that may be given.
+    permits: Arc<Semaphore>,
+}
+
+impl Server {
+    async fn start(answer: impl Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = Self {
+            address: listener.local_addr().unwrap(),
+            heads: Arc::default(),
+            answer: Arc::new(Mutex::new(Arc::new(answer))),
+            permits: Arc::new(Semaphore::new(1_000)),
+        };
+        let this = server.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(this.clone().serve(stream));
+            }
+        });
+        server
+    }
+
+    async fn serve(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            match stream.read_u8().await {
+                Ok(byte) => head.push(byte),
+                Err(_) => return,
+            }
+        }
+        let head = String::from_utf8(head).unwrap();
+        let path = head.split(' ').nth(1).unwrap().to_owned();
+        self.heads.lock().unwrap().push(head);
+        self.permits.acquire().await.unwrap().forget();
+        let answer = self.answer.lock().unwrap().clone();
+        let _ = stream.write_all(&answer(&path, self.address)).await;
+        let _ = stream.shutdown().await;
+    }
+
+    fn says(&self, answer: impl Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync + 'static) {
+        *self.answer.lock().unwrap() = Arc::new(answer);
+    }
+
+    fn asked(&self) -> usize {
+        self.heads.lock().unwrap().len()
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// At this server's keys.
+    fn source(&self) -> Source {
+        Source { allow_private: true, ..public(At::Uri(format!("{}/keys", self.url()).into())) }
+    }
+}
+
+fn public(at: At) -> Source {
+    Source { at, ca_file: None, token_file: None, allow_private: false }
+}
+
+fn ok(body: impl AsRef<[u8]>) -> Vec<u8> {
+    with("200 OK", "", body)
+}
+
+fn with(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+    let body = body.as_ref();
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n{headers}\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// A key that can be used, and its name.
+fn key(kid: &str) -> Value {
+    let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+    json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid})
+}
+
+fn keys(kids: &[&str]) -> String {
+    json!({"keys": kids.iter().map(|kid| key(kid)).collect::<Vec<_>>()}).to_string()
+}
+
+/// Metadata, and keys at `/keys`.
+fn issuer(path: &str, address: SocketAddr) -> Vec<u8> {
+    match path {
+        "/.well-known/openid-configuration" => {
+            ok(json!({"issuer": format!("http://{address}"), "jwks_uri": format!("http://{address}/keys")}).to_string())
+        }
+        "/keys" => ok(keys(&["a"])),
+        _ => with("404 Not Found", "", ""),
+    }
+}
+
+/// Why `source` gives no keys.
+async fn failure(source: &Source) -> String {
+    source.fetch(&System).await.unwrap_err().to_string()
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(1_780_315_200 + seconds)
+}
+
+fn vector(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/tls").join(name)
+}
+
+#[tokio::test]
+async fn keys_are_discovered() {
+    let server = Server::start(issuer).await;
+    for slash in ["", "/"] {
+        let url = server.url();
+        let name = format!("{url}{slash}");
+        server.says(move |path, address| match path {
+            "/keys" => issuer(path, address),
+            _ => ok(json!({"issuer": name, "jwks_uri": format!("http://{address}/keys"), "more": 1}).to_string()),
+        });
+        let source = Source { at: At::Discovered(format!("{url}{slash}").into()), ..server.source() };
+        assert_eq!(source.fetch(&System).await.unwrap().keys.len(), 1);
+    }
+    let heads = server.heads.lock().unwrap().clone();
+    assert!(heads[0].starts_with("GET /.well-known/openid-configuration HTTP/1.1\r\n"), "{heads:?}");
+    assert!(heads.iter().all(|head| !head.to_ascii_lowercase().contains("authorization")), "{heads:?}");
+}
+
+/// "no redirects, at most 1 MiB, 100 keys"; "a private or symmetric one refuses the set".
+#[tokio::test]
+async fn answers_that_are_not_a_key_set() {
+    let server = Server::start(issuer).await;
+    let source = server.source();
+    let many = |count: usize| json!({"keys": (0..count).map(|i| key(&i.to_string())).collect::<Vec<_>>()}).to_string();
+    let private = |member: &str| json!({"keys": [{"kty": "OKP", "crv": "Ed25519", member: "AA"}]}).to_string();
+    let target = server.url();
+    for (answer, expected) in [
+        (with("302 Found", &format!("Location: {target}/other\r\n"), ""), "status 302 Found; expected 200"),
+        (with("404 Not Found", "", keys(&["a"])), "status 404"),
+        (with("500 Oh", "", ""), "status 500"),
+        (ok(" ".repeat(1 << 20) + &keys(&["a"])), "longer than 1 MiB"),
+        (with("200 OK", "Content-Encoding: gzip\r\n", keys(&["a"])), "the answer is encoded"),
+        (ok("<html><body>Sign in</body></html>"), "/keys: "),
+        (ok("[]"), "/keys: "),
+        (ok(many(101)), "/keys: "),
+        (ok(private("d")), "\"d\""),
+        (ok(private("k")), "\"k\""),
+        (ok(json!({"keys": []}).to_string()), "no key that can be used"),
+        (ok(json!({"keys": [{"kty": "EC", "crv": "P-521"}]}).to_string()), "no key that can be used"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{}".to_vec(), "cut off"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n".to_vec(), "not HTTP"),
+        (Vec::new(), "not HTTP"),
+    ] {
+        server.says(move |_, _| answer.clone());
+        let said = failure(&source).await;
+        assert!(said.contains(expected), "{said}\n want: {expected}");
+    }
+    assert!(server.heads.lock().unwrap().iter().all(|head| head.starts_with("GET /keys ")));
+    server.says(move |_, _| ok(many(100)));
+    assert_eq!(source.fetch(&System).await.unwrap().keys.len(), 100);
+}
+
+#[tokio::test]
+async fn metadata_of_another_kind() {
+    let server = Server::start(issuer).await;
+    let (url, source) = (server.url(), Source { at: At::Discovered(server.url().into()), ..server.source() });
+    let says = |issuer: &str, uri: &str| ok(json!({"issuer": issuer, "jwks_uri": uri}).to_string());
+    for (answer, expected) in [
+        (says("https://evil.example", &format!("{url}/keys")), "the metadata are another issuer's"),
+        (says(&format!("{url}/"), &format!("{url}/keys")), "the metadata are another issuer's"),
+        (ok("{}"), "expected a JSON object with issuer and jwks_uri"),
+        (ok(format!(r#"{{"issuer":"{url}","issuer":"{url}","jwks_uri":"{url}/keys"}}"#)), "expected a JSON object"),
+        (ok("<html>"), "expected a JSON object"),
+        (says(&url, "ftp://127.0.0.1/keys"), "expected a URL"),
+        (says(&url, "file:///etc/passwd"), "expected a URL"),
+        (says(&url, "/keys"), "expected a URL"),
+        (says(&url, &format!("http://user@{}/keys", server.address)), "expected a URL"),
+        (says(&url, "http://192.0.2.1/keys"), "expected https"),
+    ] {
+        server.says(move |path, _| if path == "/keys" { panic!("asked") } else { answer.clone() });
+        let said = failure(&source).await;
+        assert!(said.contains(expected), "{said}\n want: {expected}");
+    }
+}
+
+/// "5 s", however slowly it drips.
+#[tokio::test(start_paused = true)]
+async fn slow_servers() {
+    let server = Server::start(issuer).await;
+    let fetching = async {
+        server.permits.forget_permits(1_000);
+        failure(&Source { ca_file: Some(vector("leaf.crt")), ..server.source() }).await
+    };
+    assert_eq!(fetching.await, "no answer within 5 s");
+}
+
+/// Names mean what the test says, another thing each time.
+#[derive(Debug)]
+struct Names(Vec<Vec<&'static str>>, AtomicUsize);
+
+impl Resolve for Names {
+    fn resolve<'a>(&'a self, server: &'a Place) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        let time = self.1.fetch_add(1, Ordering::Relaxed);
+        let addresses = self.0.get(time).or(self.0.last()).unwrap();
+        let all = addresses.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), server.port)).collect();
+        async { Ok(all) }.boxed()
+    }
+}
+
+/// "the checked address is the one connected to".
+#[tokio::test]
+async fn names_that_lead_inside() {
+    let server = Server::start(issuer).await;
+    let port = server.address.port();
+    let source = public(At::Uri(format!("https://keys.example:{port}/keys").into()));
+    for inside in ["127.0.0.1", "10.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fd00::1"] {
+        let names = Names(vec![vec![inside]], AtomicUsize::new(0));
+        let said = source.fetch(&names).await.unwrap_err().to_string();
+        assert!(said.contains("every address of it is private, loopback or reserved"), "{inside}: {said}");
+    }
+    // The name is asked for once; what it means afterwards changes nothing, and what is inside is left out.
+    let names = Names(vec![vec!["127.0.0.1", "1.1.1.1"], vec!["127.0.0.1"]], AtomicUsize::new(0));
+    let place = Place { host: "keys.example".to_owned(), port, is_tls: true };
+    let allowed = source.allowed("https://keys.example", &place, &names).await.unwrap();
+    assert_eq!(allowed, [SocketAddr::new("1.1.1.1".parse().unwrap(), port)]);
+    assert_eq!(names.1.load(Ordering::Relaxed), 1);
+    // A literal address is one too.
+    let literal = public(At::Uri(format!("{}/keys", server.url()).into()));
+    assert!(failure(&literal).await.contains("every address of it is private"));
+    assert_eq!(server.asked(), 0);
+    // Http is for loopback alone, whatever else is allowed.
+    let names = Names(vec![vec!["192.0.2.7"]], AtomicUsize::new(0));
+    let plain = Source { allow_private: true, ..public(At::Uri("http://localhost/keys".into())) };
+    assert!(plain.fetch(&names).await.unwrap_err().to_string().contains("expected https"));
+}
+
+/// "`token_file` goes only to the issuer's own origin or a configured `jwks_uri`", and is read anew at each fetch.
+#[tokio::test]
+async fn the_token_goes_to_the_issuer_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let token_file = Some(folder.path().join("token"));
+    let write = |text: &str| std::fs::write(folder.path().join("token"), text).unwrap();
+    let (server, elsewhere) = (Server::start(issuer).await, Server::start(issuer).await);
+    let last = |server: &Server| {
+        let head = server.heads.lock().unwrap().last().unwrap().clone();
+        head.lines().find_map(|line| line.strip_prefix("authorization: ")).map(str::to_owned)
+    };
+    let own = Source { at: At::Discovered(server.url().into()), token_file: token_file.clone(), ..server.source() };
+    let said = failure(&own).await;
+    assert!(said.contains("token: "), "{said}");
+    for text in ["one\n", "two"] {
+        write(text);
+        own.fetch(&System).await.unwrap();
+        assert_eq!(last(&server), Some(format!("Bearer {}", text.trim())));
+    }
+    let configured = Source { token_file, ..elsewhere.source() };
+    configured.fetch(&System).await.unwrap();
+    assert_eq!(last(&elsewhere), Some("Bearer two".to_owned()));
+    let keys = format!("{}/keys", elsewhere.url());
+    server.says(move |_, address| ok(json!({"issuer": format!("http://{address}"), "jwks_uri": keys}).to_string()));
+    own.fetch(&System).await.unwrap();
+    assert_eq!((last(&server), last(&elsewhere)), (Some("Bearer two".to_owned()), None));
+    for wrong in ["", "a b", "a\nb", "é"] {
+        write(wrong);
+        assert!(failure(&own).await.contains("is not a token"), "{wrong}");
+    }
+}
+
+/// Certificates are verified, for the host that is named.
+#[tokio::test]
+async fn certificates_are_verified() {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let server = Server::start(issuer).await;
+    let chain = vec![CertificateDer::from_pem_file(vector("leaf.crt")).unwrap()];
+    let key = PrivateKeyDer::from_pem_file(vector("key.pem")).unwrap();
+    let provider = Arc::new(crate::crypto::tls::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            if let Ok(stream) = acceptor.accept(stream).await {
+                server.clone().serve(stream).await;
+            }
+        }
+    });
+    let source = |host: &str, ca: Option<&str>| Source {
+        ca_file: ca.map(vector),
+        allow_private: true,
+        ..public(At::Uri(format!("https://{host}:{port}/keys").into()))
+    };
+    let names = Names(vec![vec!["127.0.0.1"]], AtomicUsize::new(0));
+    assert_eq!(source("localhost", Some("leaf.crt")).fetch(&names).await.unwrap().keys.len(), 1);
+    for (host, ca) in [("other.example", Some("leaf.crt")), ("localhost", Some("first.crt")), ("localhost", None)] {
+        let said = source(host, ca).fetch(&names).await.unwrap_err().to_string();
+        assert!(said.contains("invalid peer certificate"), "{host} {ca:?}: {said}");
+    }
+    let said = source("localhost", Some("first.key")).fetch(&names).await.unwrap_err().to_string();
+    assert!(said.contains("first.key: "), "{said}");
+}
+
+/// "One fetch per issuer at a time"; "At most 64 requests wait for an issuer's first fetch; further ones are 503."
+#[tokio::test]
+async fn many_wait_for_one_fetch() {
+    let server = Server::start(issuer).await;
+    server.permits.forget_permits(1_000);
+    let kept = Arc::new(Kept::new("i", server.source()));
+    let waiting: Vec<_> = (0..64)
+        .map(|_| {
+            let kept = Arc::clone(&kept);
+            tokio::spawn(async move {
+                kept.prepare(Some("a"), at(0)).await;
+                kept.current(at(0)).is_some()
+            })
+        })
+        .collect();
+    while server.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The next one does not wait, and has no keys.
+    kept.prepare(Some("a"), at(0)).await;
+    assert!(kept.current(at(0)).is_none());
+    // Whoever began it may go away.
+    waiting.iter().take(1).for_each(tokio::task::JoinHandle::abort);
+    server.permits.add_permits(1_000);
+    for one in waiting.into_iter().skip(1) {
+        assert!(one.await.unwrap(), "it did not wait");
+    }
+    assert_eq!((server.asked(), kept.current(at(0)).unwrap().len()), (1, 1));
+}
+
+/// "an unknown `kid` fetches again at most once in 30 s".
+#[tokio::test]
+async fn a_flood_of_unknown_kids() {
+    let server = Server::start(issuer).await;
+    let kept = Arc::new(Kept::new("i", server.source()));
+    kept.prepare(Some("a"), at(0)).await;
+    assert_eq!(server.asked(), 1);
+    for seconds in 0..30 {
+        kept.prepare(Some(&format!("x{seconds}")), at(seconds)).await;
+    }
+    assert_eq!(server.asked(), 1);
+    server.says(|_, _| ok(keys(&["a", "b"])));
+    kept.prepare(Some("b"), at(30)).await;
+    assert!(kept.current(at(30)).unwrap().has_kid("b"));
+    for seconds in 30..60 {
+        kept.prepare(Some("y"), at(seconds)).await;
+        // Without a name it is known, as far as a name can be.
+        kept.prepare(None, at(seconds + 30)).await;
+    }
+    assert_eq!(server.asked(), 2);
+    // A clock that is put back does not make it wait for ever.
+    kept.prepare(Some("z"), at(-3_600)).await;
+    assert_eq!(server.asked(), 3);
+}
+
+/// "a set is fetched again, beside the traffic, when it is older than its `max-age`, held to between 5 minutes and 1 hour".
+#[tokio::test]
+async fn keys_are_renewed_beside_the_traffic() {
+    for (header, until) in [
+        ("", 300),
+        ("Cache-Control: max-age=1\r\n", 300),
+        ("Cache-Control: public, Max-Age=\"600\"\r\n", 600),
+        ("Cache-Control: no-cache\r\nCache-Control: max-age=99999999999999999999\r\n", 300),
+        ("Cache-Control: max-age=86400\r\n", 3_600),
+    ] {
+        let server = Server::start(move |_, _| with("200 OK", header, keys(&["a"]))).await;
+        let kept = Arc::new(Kept::new("i", server.source()));
+        kept.prepare(Some("a"), at(0)).await;
+        kept.prepare(Some("a"), at(until - 1)).await;
+        assert_eq!(server.asked(), 1, "{header}");
+        server.permits.forget_permits(1_000);
+        server.says(|_, _| ok(keys(&["a", "b"])));
+        for _ in 0..3 {
+            // Nobody waits, and one fetch is enough.
+            kept.prepare(Some("a"), at(until)).await;
+            assert!(!kept.current(at(until)).unwrap().has_kid("b"));
+            tokio::task::yield_now().await;
+        }
+        server.permits.add_permits(1_000);
+        while !kept.current(at(until)).unwrap().has_kid("b") {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((server.asked(), kept.age(at(until))), (2, Some(0)), "{header}");
+    }
+}
+
+/// "the last good set serves for a day, after that its tokens are 503".
+#[tokio::test]
+async fn the_last_good_keys_serve_for_a_day() {
+    let server = Server::start(issuer).await;
+    let kept = Arc::new(Kept::new("i", server.source()));
+    kept.prepare(Some("a"), at(0)).await;
+    server.says(|_, _| with("503 Later", "", ""));
+    for hour in 1..24 {
+        kept.prepare(Some("a"), at(hour * 3_600)).await;
+        assert!(kept.current(at(hour * 3_600)).is_some());
+        while server.asked() <= usize::try_from(hour).unwrap() || kept.failure().is_none() {
+            // The fetch before may not have ended yet.
+            kept.prepare(Some("a"), at(hour * 3_600)).await;
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!((kept.age(at(86_399)), kept.current(at(86_399)).is_some()), (Some(86_399), true));
+    assert!(kept.current(at(86_400)).is_none());
+    assert!(kept.failure().unwrap().contains("status 503"));
+    let before = server.asked();
+    for seconds in [0, 1, 4] {
+        kept.prepare(Some("a"), at(86_400 + seconds)).await;
+    }
+    assert_eq!(server.asked(), before + 1, "a server that fails is not asked at once again");
+    server.says(issuer);
+    kept.prepare(Some("a"), at(86_410)).await;
+    assert_eq!((kept.current(at(86_410)).is_some(), kept.failure()), (true, None));
+}

@@ -1,0 +1,107 @@
+//! `lingpai explain --token`: which rule speaks, and the first claim in which each other differs.
+
+use lingpai::clock::Clock;
+use lingpai::keys::Purpose;
+use serde_json::{Value, json};
+
+use crate::app::{ISSUER, standard};
+use crate::forge::Forge;
+use crate::home::Home;
+use crate::oauth2::jwk;
+
+const RULES: &str = r#"
+[[clients]]
+id = "deploy"
+scope = ["run"]
+subjects = ["ci:*"]
+[[issuers]]
+issuer = "https://ci.example.net"
+jwks_file = "ci.json"
+[[issuers.rules]]
+match = { sub = "repo:acme/shop:*", repository_id = 7 }
+client = "deploy"
+subject = "ci:{repository_id}"
+[[issuers.rules]]
+match = { "kubernetes.io" = { namespace = "prod" } }
+client = "deploy"
+[[issuers.rules]]
+match = { sub = "repo:acme/**" }
+client = "deploy"
+subject = "{owner}"
+"#;
+
+fn token(forge: &Forge, changes: &Value) -> String {
+    let now = Clock::system().now().unix();
+    let mut claims = json!({
+        "iss": "https://ci.example.net", "sub": "repo:acme/shop:main", "aud": ISSUER, "exp": now + 300, "iat": now,
+        "repository_id": 7, "kubernetes.io": {"namespace": "dev"},
+    });
+    claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let header = json!({"alg": forge.alg, "kid": forge.kid}).to_string();
+    forge.token(Purpose::Access, &header, claims.to_string())
+}
+
+#[test]
+fn each_rule_says_why() {
+    let forges = Forge::all();
+    let home = Home::standard();
+    let config = standard() + RULES;
+    home.write("lingpai.toml", &config);
+    home.write("ci.json", &json!({"keys": [jwk(&forges[0])]}).to_string());
+    let explain = |token: &str, more: &[&str]| {
+        home.write("token", token);
+        home.run(&[&["explain", "--token", "token"], more].concat())
+    };
+    let line = |text: &str| config.lines().position(|line| line.contains(text)).unwrap() + 1;
+    let (first, second, third) = (line("repository_id = 7"), line("namespace = \"prod\""), line("acme/**"));
+    let ran = explain(&token(&forges[0], &json!({})), &[]);
+    let expected = format!(
+        "token of https://ci.example.net: verified\n\
+         speaks  lingpai.toml:{first}:9: client deploy, subject ci:7, scope \"run\"\n\
+         differs lingpai.toml:{second}:9: kubernetes.io.namespace: the rule has \"prod\", the token \"dev\"\n\
+         later   lingpai.toml:{third}:9: it matches too, but an earlier rule speaks\n"
+    );
+    assert_eq!(ran.assert(0).out, expected);
+    let said =
+        explain(&token(&forges[0], &json!({"repository_id": "7", "owner": "root"})), &["--json"]).assert(1).json();
+    assert_eq!((&said["granted"], &said["verified"], &said["problem"]), (&json!(false), &json!(true), &Value::Null));
+    let rule = &said["rules"][0];
+    assert_eq!(
+        (&rule["verdict"], &rule["claim"], &rule["found"]),
+        (&json!("differs"), &json!("repository_id"), &json!("7"))
+    );
+    assert_eq!((&said["rules"][2]["verdict"], &said["rules"][2]["subject"]), (&json!("speaks"), &json!("root")));
+    assert_eq!(said["rules"][2]["why"], "REFUSED: subject_not_allowed (root)");
+
+    let no_owner = explain(&token(&forges[0], &json!({"repository_id": 8})), &[]);
+    assert!(no_owner.assert(1).out.contains("REFUSED: the claims do not fill the rule's subject"), "{}", no_owner.out);
+    let none = explain(&token(&forges[0], &json!({"sub": "x"})), &[]);
+    assert!(none.assert(1).out.contains("no rule matches, so there is no token"), "{}", none.out);
+    // What is wrong with the token itself.
+    for (changes, word) in [(json!({"aud": "urn:x"}), "wrong_audience"), (json!({"exp": 1, "iat": 0}), "expired")] {
+        let ran = explain(&token(&forges[0], &changes), &[]);
+        assert!(ran.assert(1).out.contains(&format!("NOT VALID: {word}")), "{}", ran.out);
+    }
+    explain("x", &[]).assert_refused(1, &["this is not a token"]);
+    let unknown = token(&forges[0], &json!({"iss": "https://other.example"}));
+    explain(&unknown, &[]).assert_refused(1, &["no [[issuers]] entry", "https://other.example"]);
+    assert!(home.run(&["explain"]).assert(2).err.contains("required"));
+    assert!(home.run(&["explain", "orders", "--token", "token"]).assert(2).err.contains("cannot be used with"));
+}
+
+/// Keys that would be fetched are given as a file.
+#[test]
+fn keys_are_not_fetched() {
+    let forges = Forge::all();
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + &RULES.replace("jwks_file = \"ci.json\"\n", "")));
+    home.write("token", &token(&forges[0], &json!({})));
+    home.write("right.json", &json!({"keys": [jwk(&forges[0])]}).to_string());
+    home.write("wrong.json", &json!({"keys": [jwk(&forges[1])]}).to_string());
+    let ran = home.run(&["explain", "--token", "token"]);
+    assert!(ran.assert(0).out.contains("not verified: its keys are not fetched here; --jwks FILE"), "{}", ran.out);
+    let ran = home.run(&["explain", "--token", "token", "--jwks", "right.json"]);
+    assert!(ran.assert(0).out.contains(": verified\n"), "{}", ran.out);
+    let ran = home.run(&["explain", "--token", "token", "--jwks", "wrong.json"]);
+    assert!(ran.assert(1).out.contains("NOT VALID: unknown_key"), "{}", ran.out);
+}
