@@ -5,6 +5,7 @@ mod app;
 mod attacks;
 mod cli;
 mod create;
+mod delegated;
 mod documents;
 mod dpop;
 mod errors;
