@@ -173,7 +173,7 @@ class Proxy:
             fail(f"{self.name}, {what}: {got} {body!r}; the API got {arrived}")
         method, target, headers, sent = arrived[0]
         named = [(re.sub("[^a-z]", "-", name.lower()), value) for name, value in headers]
-        about = sorted(field for field in named if field[0].startswith("x-token"))
+        about = sorted(field for field in named if field[0].startswith("x-token") and field != ("x-token-actor", ""))
         if about != sorted(true.items()) or any(name == "authorization" for name, _ in named):
             fail(f"{self.name}, {what}: the API got {headers}")
         expected = (more.get("method", "GET"), more.get("target", "/orders/1"), more.get("body", b""))
@@ -336,6 +336,14 @@ def check_answers(proxy, lingpai):
             if time.time() < tokens.parts(token)[1]["exp"] + LEEWAY:
                 raise
 
+    says = tokens.parts(good)[1]
+    acting = tokens.as_written(good, says | {"act": {"sub": "gate", "act": {"sub": "shop"}}}, key)
+    proxy.passes("an actor", bearer(acting), true=TRUE | {"x-token-actor": "gate"})
+    for name in ("jkt", "x5t#S256"):
+        bound = tokens.as_written(good, says | {"cnf": {name: "A" * 43}}, key)
+        unauthorized(f"a token that is bound by {name}", bearer(bound))
+        bad += 1
+
     for scope in ("orders:write", "orders:readonly", "x.orders:read", "orders:rea d"):
         what = f"the scope {scope}"
         token = tokens.as_written(good, tokens.parts(good)[1] | {"scope": scope}, key)
@@ -352,7 +360,7 @@ def check_fields(proxy, lingpai):
     """What the caller says about itself, in every spelling, never arrives."""
     good, lie = bearer(lingpai.token()), "user:1"
     spellings = [
-        spelling for one in ("Subject", "Client", "Scope") for spelling in (
+        spelling for one in ("Subject", "Client", "Scope", "Actor") for spelling in (
             f"X-Token-{one}", f"x-token-{one.lower()}", f"X-TOKEN-{one.upper()}", f"X_Token_{one}", f"X-Token_{one}",
             f"X_Token-{one}", f"x_token_{one.lower()}", f"X_TOKEN_{one.upper()}",
         )
