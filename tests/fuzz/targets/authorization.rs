@@ -42,7 +42,8 @@ fn assert_answered(method: Method, fields: &[HeaderValue], without: u16, is_righ
         return;
     }
     let error = if fields.is_empty() { "" } else { ", error=\"invalid_token\"" };
-    let of_tokens = ["Bearer", "Token"].map(|scheme| format!("{scheme} realm=\"lingpai\"{error}"));
+    let mut of_tokens = ["Bearer", "Token"].map(|scheme| format!("{scheme} realm=\"lingpai\"{error}")).to_vec();
+    of_tokens.push(format!("DPoP algs=\"ES256 EdDSA Ed25519 PS256 RS256\"{error}"));
     let of_clients = ["Basic realm=\"lingpai\", charset=\"UTF-8\"".to_owned()];
     assert_eq!(answer.challenges(), if is_post { &of_clients[..] } else { &of_tokens[..] }, "{answer:?}");
 }
