@@ -129,7 +129,7 @@ class Central:
         self.config = folder / "lingpai.toml"
         self.revoked = folder / "revoked"
         # Some lines, so that half of them are fewer.
-        self.revoked.write_text("".join(f"jti {number:022} 2100-01-01T00:00:00Z\n" for number in range(10)))
+        self.revoked.write_text("".join(f"jti {number:021}A 2100-01-01T00:00:00Z\n" for number in range(10)))
         self.clients = {client: secrets.token_urlsafe(32) for client in ALGORITHMS}
         place(self.config, configuration(self.clients, max_age).encode())
         self.schedule = {algorithm: [] for algorithm in ALGORITHMS.values()}  # (instant, kid), by instant

@@ -6,9 +6,10 @@ import signal
 import sys
 import tempfile
 import time
+import urllib.request
 
 from cluster import CLOCKS, DELAY, RELOAD, Central, Replica, free_ports, proxy
-from crew import Broken, Crew
+from crew import Broken, Crew, until
 from faults import ROUND, Faults
 from ledger import Ledger
 from load import OPERATIONS, Load
@@ -51,6 +52,14 @@ class Publisher:
             self.make_due()
 
 
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
 class Setup:
     """Everything that runs, running."""
 
@@ -64,6 +73,7 @@ class Setup:
             if not replica.clock_is_right():
                 raise Broken(f"{replica.name} has another clock")
             crew.thread(replica.follow)
+        until(lambda: answers(f"{base}/readyz"), "haproxy has seen the replicas")
         self.verifiers = Verifiers(crew, self.ledger, central, base)
         self.load = Load(crew, self.ledger, self.verifiers, front, central.clients)
         self.revoker = Revoker(crew, self.ledger, central, self.replicas)
