@@ -39,7 +39,7 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
 /// `application/x-www-form-urlencoded`, with nothing let pass that is not well formed.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     // As tokens are.
-    if !text.bytes().any(|b| matches!(b, b'%' | b'+')) {
+    if !text.contains('%') && !text.contains('+') {
         return Some(text.into());
     }
     let escapes_right = text.split('%').skip(1).all(|rest| {
