@@ -6,7 +6,7 @@
 //!
 //! Of jsonwebtoken the room uses the check of a signature, with the crate that signs behind it. Its `decode` is not
 //! asked. Measured on 11.1.0 (2026-11-28), with every check of its `Validation` on, it lets these through, and
-//! `tests/it/foreign.rs` measures them anew:
+//! `tests/it/foreign/` measures them anew:
 //!
 //! - in the header: `alg` as an object (`{"ES256":null}`) or spelt with escapes, names spelt with escapes; unknown
 //!   members twice, nested ones too; `crit`, known or not, `b64`, `zip`, `enc`, `jwk`, `jku`, `x5u`; any `typ`; any
