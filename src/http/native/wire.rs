@@ -71,29 +71,9 @@ pub(super) struct TokenInfo {
     pub(super) id: String,
     /// Its extra claims.
     pub(super) claims: BTreeMap<String, serde_json::Value>,
-    /// Who acts for the subject, where somebody does (RFC 8693 §4.1).
+    /// Who acts for the subject, where somebody does: `sub`, and `act` of the actor before (RFC 8693 §4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) act: Option<ActorInfo>,
-}
-
-/// Who acts for a token's subject.
-#[derive(Debug, Object, Serialize)]
-#[oai(rename = "Actor", skip_serializing_if_is_none)]
-pub(super) struct ActorInfo {
-    /// The actor's name.
-    pub(super) sub: String,
-    /// For whom it acts in turn, where there was an actor before it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) act: Option<Box<ActorInfo>>,
-}
-
-impl ActorInfo {
-    fn of(actor: &Actor) -> Option<Self> {
-        let all: Vec<_> = actor.iter().collect();
-        let nest =
-            |inner: Option<Self>, sub: &&Subject| Some(Self { sub: sub.as_str().to_owned(), act: inner.map(Box::new) });
-        all.iter().rev().fold(None, nest)
-    }
+    pub(super) act: Option<serde_json::Value>,
 }
 
 impl TokenInfo {
@@ -101,6 +81,8 @@ impl TokenInfo {
     pub(super) fn of(claims: &AccessClaims) -> Self {
         #[expect(clippy::expect_used, reason = "a claim's value is a string, a boolean, an integer or a list of these")]
         let value = |value| serde_json::to_value(value).expect("JSON");
+        #[expect(clippy::expect_used, reason = "objects of strings")]
+        let nested = |actor: &Actor| serde_json::to_value(actor).expect("JSON");
         Self {
             expire: claims.expires.iso_millis(),
             scope: claims.scope.iter().map(str::to_owned).collect(),
@@ -110,7 +92,7 @@ impl TokenInfo {
             issued: claims.issued.iso_millis(),
             id: claims.id.clone().into(),
             claims: claims.extra.iter().map(|(name, claim)| (name.to_owned(), value(claim))).collect(),
-            act: claims.actor.as_ref().and_then(ActorInfo::of),
+            act: claims.actor.as_ref().map(nested),
         }
     }
 

@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let holder = client(&url, |request| request.bearer_auth(&pair.value))?;
     let both = vec!["demo:read".parse()?, "demo:write".parse()?];
-    let answer = holder.inspect_token(Some(&url.parse()?), Some(&both)).await?;
+    let answer = holder.inspect_token(Some(&url.parse()?), None, None, Some(&both)).await?;
     assert_eq!(answer.headers()["x-token-client"], "demo");
     let info: types::TokenInfo = answer.into_inner();
     assert_eq!((info.subject.as_str(), info.client.as_str()), ("demo", "demo"));
@@ -58,12 +58,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let next: types::TokenPair = refresher.refresh_token(&narrow).await?.into_inner();
     assert_ne!(next.value, pair.value);
     let narrowed = client(&url, |request| request.bearer_auth(&next.value))?;
-    assert_eq!(narrowed.inspect_token(None, None).await?.into_inner().scope, ["demo:read"]);
+    assert_eq!(narrowed.inspect_token(None, None, None, None).await?.into_inner().scope, ["demo:read"]);
 
-    let (status, error) = refused(refresher.inspect_token(None, None).await)?;
+    let (status, error) = refused(refresher.inspect_token(None, None, None, None).await)?;
     assert_eq!((status, error.name.as_str(), error.message.as_str()), (401, "Unauthorized", "authentication failed"));
 
-    let (status, error) = refused(narrowed.inspect_token(None, Some(&vec!["demo:write".parse()?])).await)?;
+    let (status, error) = refused(narrowed.inspect_token(None, None, None, Some(&vec!["demo:write".parse()?])).await)?;
     assert_eq!((status, error.name.as_str()), (403, "Forbidden"));
     assert!(error.message.contains("demo:write"), "{}", error.message);
     Ok(())
