@@ -2,7 +2,9 @@
 
 import hmac
 import json
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -11,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import libraries
 from issuers import GITHUB, GITLAB, Cluster, Key, Site, bundle, github, gitlab, segment, svid
-from service import ENVIRONMENT, REFUSALS, SPIFFE_TYPE, Service, equal, expect
+from service import ENVIRONMENT, REFUSALS, SPIFFE_TYPE, Service, equal, expect, until
 
 HERE = pathlib.Path(__file__).parent
 
@@ -88,6 +90,30 @@ def check_addresses(world):
     expect(set(world.advertised.presented) == {None}, "another address than the issuer's got the token of token_file")
     expect("status 403" in service.log.read_text(), "the log has no word of the advertised address")
     say("Kubernetes: where another address is advertised: keys by jwks_uri; without it 503, and no token there")
+
+
+def check_workload(world):
+    """deploy/kubernetes/workload's script: while it is refused, when it no longer is, and the token after the first."""
+    service, identity, file = world.service, world.folder / "identity", world.folder / "access"
+    identity.write_text(world.cluster.token(service.url, "renewing", "default"))
+    script = HERE.parents[1] / "deploy/kubernetes/workload/token.sh"
+    environment = ENVIRONMENT | {"CURL_CA_BUNDLE": str(world.folder / "ca.crt")}
+    command = ["sh", script, service.url, identity, file]
+    keeper = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        said = keeper.stderr.readline()
+        expect("401" in said and not file.exists(), f"refused, it said {said}")
+        identity.write_text(world.cluster.token(service.url, "renewing"))
+        until(file.exists, "a token after the refusal")
+        first = file.read_text()
+        equal(file.stat().st_mode & 0o777, 0o600)
+        service.read(first, "renewing", "renewing", "orders:read")
+        until(lambda: file.read_text() != first, "the next token")
+        service.read(file.read_text(), "renewing", "renewing", "orders:read")
+    finally:
+        os.killpg(keeper.pid, signal.SIGTERM)
+        keeper.wait(timeout=60)
+    say("deploy/kubernetes/workload/token.sh: tries again when it was refused, and keeps a token that has not expired")
 
 
 def check_github(world):
@@ -250,9 +276,9 @@ def check_libraries(world):
 def main():
     world = World(pathlib.Path(sys.argv[1]), sys.argv[2])
     check_configuration(world)
-    checks = [check_kubernetes, check_addresses, check_github, check_gitlab, check_spiffe, check_wrong, check_explain]
+    checks = [check_kubernetes, check_addresses, check_workload, check_github, check_gitlab, check_spiffe, check_wrong]
     with world.service.serving():
-        for check in [*checks, check_libraries]:
+        for check in [*checks, check_explain, check_libraries]:
             check(world)
 
 

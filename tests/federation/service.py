@@ -48,6 +48,12 @@ audience = ["{orders}"]
 subjects = ["system:serviceaccount:shop:*"]
 
 [[clients]]
+id              = "renewing"
+scope           = ["orders:read"]
+audience        = ["{orders}"]
+access_lifetime = "8s"
+
+[[clients]]
 id       = "deploy"
 grants   = [{grants}]
 scope    = ["deploy:read", "deploy:run"]
@@ -64,6 +70,10 @@ allow_private = true
 [[issuers.rules]]
 match  = {{ sub = "system:serviceaccount:shop:checkout" }}
 client = "checkout"
+
+[[issuers.rules]]
+match  = {{ sub = "system:serviceaccount:shop:renewing" }}
+client = "renewing"
 
 [[issuers.rules]]
 match   = {{ "kubernetes.io" = {{ namespace = "shop" }} }}
@@ -146,6 +156,14 @@ def fail(what):
 def expect(condition, what):
     if not condition:
         fail(what)
+
+
+def until(condition, what):
+    """Waits for `condition`, a minute at most."""
+    end = time.monotonic() + 60
+    while not condition():
+        expect(time.monotonic() < end, f"waited in vain: {what}")
+        time.sleep(0.02)
 
 
 def equal(got, expected):
