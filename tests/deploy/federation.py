@@ -1,5 +1,5 @@
-"""The example with components/federation, and the pod in workload that it is for: valid, by the rules of manifests.py, and
-each as the other expects it."""
+"""The example with components/federation, and the pod in workload that it is for: valid, by the rules of manifests.py,
+and each as the other expects it."""
 
 import copy
 import itertools
@@ -100,8 +100,8 @@ def check_configuration(place, server):
     """The server takes the documented settings."""
     account = place.folder / "account"
     account.mkdir()
-    authority = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=x"]
-    subprocess.run([*authority, "-keyout", os.devnull, "-out", account / "ca.crt"], check=True, capture_output=True)
+    authority = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=x -keyout /dev/null -out"
+    subprocess.run([*authority.split(), account / "ca.crt"], check=True, capture_output=True)
     file, keys = place.folder / "lingpai.toml", place.folder / "keys"
     file.write_text(f"{server.config()}\n{documented()}".replace(ACCOUNT, str(account)))
     place.new_key(keys)
