@@ -1,4 +1,5 @@
-"""Real identities against the running service. `main.py FOLDER`: a folder with what `run` made."""
+"""Identities as platforms sign them, against the running service. `main.py FOLDER URL`: what `run` made, and where the
+service is to be."""
 
 import hmac
 import json
@@ -74,7 +75,7 @@ def check_kubernetes(world):
     service.gives(cluster.token(mine, "cart"), "shop", "system:serviceaccount:shop:cart", "orders:read")
     service.refuses(cluster.token(mine, "checkout", "shop-evil"), "no_rule")
     service.refuses(cluster.token(mine, "cart", "default"), "no_rule")
-    # What the kubelet mounts without being asked is for the API server, and lives 3607 s.
+    # What the kubelet mounts without being asked is for the API server.
     service.refuses(cluster.token("https://kubernetes.default.svc.cluster.local", "checkout"), "wrong_audience")
     say("Kubernetes: a projected token by its account and by its namespace; discovery with ca_file and token_file")
 
