@@ -20,7 +20,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from example import AUDIENCE, ISSUER, SCOPE, lingpai, verify
+from example import AUDIENCE, ISSUER, SCOPE, lingpai, revocations, verify
 
 WINDOW = 60  # seconds by which a proof's time may be off
 
@@ -159,6 +159,8 @@ class Api(BaseHTTPRequestHandler):
 
 
 def main() -> None:
+    # What lingpai has revoked, before the first request and from then on.
+    threading.Thread(target=revocations.follow, args=[revocations.renew()], daemon=True).start()
     api = ThreadingHTTPServer(("127.0.0.1", int(os.environ.get("PORT", "0"))), Api)
     url = f"http://127.0.0.1:{api.server_port}/orders"
     threading.Thread(target=api.serve_forever, daemon=True).start()
