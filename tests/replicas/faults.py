@@ -50,6 +50,8 @@ def bad_configuration(change):
 
 def bad_list(change):
     def drop(replica, _):
+        # What it has not read yet is gone, and comes again with the good list.
+        replica.listed.clear()
         place(replica.revoked, change(replica.revoked.read_bytes()))
         return replica.revoked
 
