@@ -20,6 +20,7 @@ LONGEST = 300 if FULL else 30  # seconds that a case may take, whatever it waits
 RECOVERY = 10  # seconds within which a new connection is answered afterwards
 SETTLED = 60  # seconds within which memory is given back
 KEPT = 8  # MiB that may be left
+IDLE = 12  # MiB that the release build has when idle, for which the cases' bounds are; a debug build has more
 HEADINGS = ("case", "ms before", "ms during", "good", "failed", "MiB", "most", "left", "bound", "CPU s", "exit", "seen")
 WIDTHS = (20, 10, 10, 5, 6, 5, 5, 5, 5, 5, 4, 0)
 
@@ -73,7 +74,7 @@ def run(case, binary, folder):
             wrong.append("the good client was not served")
         if FULL and case.judged and during.p99() > 2 * before.p99():
             wrong.append("the good client waited more than twice as long as before")
-        if most > case.bound:
+        if most > case.bound + max(0, memory - IDLE):
             wrong.append(f"{most:.0f} MiB of memory")
         if left > memory + KEPT:
             wrong.append(f"{left:.0f} MiB of memory are left of {memory:.0f}")
