@@ -109,7 +109,7 @@ pub fn replace<E: From<io::Error>>(
     })
 }
 
-/// Locks the folder of `path` until what is returned is dropped: whoever wants to replace a file there waits. None if
+/// Locks the folder of `path` until the returned guard is dropped; anyone else who replaces a file there waits. None if
 /// `beside` is in the same folder, which [`replace`] then locks itself.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use crate::service::RevocationList;
 /// The name of the file that entries are appended to where the list is a folder.
 const IN_FOLDER: &str = "revoked";
 
-/// Everybody may read who is revoked: servers run as another user than their operator.
+/// World-readable, because servers run as another user than their operator.
 const MODE: u32 = 0o644;
 
 /// Where the list is written.

@@ -53,7 +53,7 @@ pub struct Rule {
 pub struct Identity {
     /// The client.
     pub client: ClientId,
-    /// Whom its tokens are about, if not the client.
+    /// The tokens' subject; the client if None.
     pub subject: Option<Subject>,
     /// What their scope is within, beside the client's.
     pub limit: Option<Scope>,

@@ -347,7 +347,7 @@ async fn many_wait_for_one_fetch() {
     // The next one does not wait, and has no keys.
     kept.prepare(Some("a"), at(0)).await;
     assert!(kept.current(at(0)).is_none());
-    // Whoever began it may go away.
+    // The fetch goes on when the caller that began it hangs up.
     waiting.iter().take(1).for_each(tokio::task::JoinHandle::abort);
     server.permits.add_permits(1_000);
     for one in waiting.into_iter().skip(1) {

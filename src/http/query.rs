@@ -120,109 +120,47 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
     Ok(question)
 }
 
-/// `scope`: the scope tokens that the token must have. Each parameter is a scope (RFC 6749 §3.3):
-/// one scope token, or more with a space between.
-pub(super) struct AskedScope(pub(super) Vec<ScopeToken>);
+/// Declares extractors of the question, each a parameter of the query as the specification describes it.
+macro_rules! asked {
+    ($($(#[$about:meta])* $name:ident($value:ty) = $member:ident, as $described:ty;)*) => {$(
+        $(#[$about])*
+        pub(super) struct $name(pub(super) $value);
 
-impl<'a> ApiExtractor<'a> for AskedScope {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
+        impl<'a> ApiExtractor<'a> for $name {
+            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
 
-    type ParamType = Vec<String>;
-    type ParamRawType = Vec<String>;
+            type ParamType = $described;
+            type ParamRawType = $described;
 
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
+            fn param_in() -> Option<MetaParamIn> {
+                Some(MetaParamIn::Query)
+            }
 
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(<Vec<String> as types::Type>::schema_ref())
-    }
+            fn param_schema_ref() -> Option<MetaSchemaRef> {
+                Some(<$described as types::Type>::schema_ref())
+            }
 
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self(question(request.uri())?.scope))
-    }
+            async fn from_request(
+                request: &'a Request,
+                _: &mut RequestBody,
+                _: ExtractParamOptions<Self::ParamType>,
+            ) -> poem::Result<Self> {
+                Ok(Self(question(request.uri())?.$member))
+            }
+        }
+    )*};
 }
 
-/// `audience`: whom the token must be for.
-pub(super) struct AskedAudience(pub(super) Option<Audience>);
-
-impl<'a> ApiExtractor<'a> for AskedAudience {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(<String as types::Type>::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self(question(request.uri())?.audience))
-    }
-}
-
-/// `htm`: the method of the request that a proof must be for.
-pub(super) struct AskedMethod(pub(super) Option<String>);
-
-impl<'a> ApiExtractor<'a> for AskedMethod {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(<String as types::Type>::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self(question(request.uri())?.method))
-    }
-}
-
-/// `htu`: the URL of the request that a proof must be for.
-pub(super) struct AskedUrl(pub(super) Option<TargetUrl>);
-
-impl<'a> ApiExtractor<'a> for AskedUrl {
-    const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-    type ParamType = String;
-    type ParamRawType = String;
-
-    fn param_in() -> Option<MetaParamIn> {
-        Some(MetaParamIn::Query)
-    }
-
-    fn param_schema_ref() -> Option<MetaSchemaRef> {
-        Some(<String as types::Type>::schema_ref())
-    }
-
-    async fn from_request(
-        request: &'a Request,
-        _: &mut RequestBody,
-        _: ExtractParamOptions<Self::ParamType>,
-    ) -> poem::Result<Self> {
-        Ok(Self(question(request.uri())?.url))
-    }
+asked! {
+    /// `scope`: the scope tokens that the token must have. Each parameter is a scope (RFC 6749 §3.3):
+    /// one scope token, or more with a space between.
+    AskedScope(Vec<ScopeToken>) = scope, as Vec<String>;
+    /// `audience`: whom the token must be for.
+    AskedAudience(Option<Audience>) = audience, as String;
+    /// `htm`: the method of the request that a proof must be for.
+    AskedMethod(Option<String>) = method, as String;
+    /// `htu`: the URL of the request that a proof must be for.
+    AskedUrl(Option<TargetUrl>) = url, as String;
 }
 
 #[cfg(test)]

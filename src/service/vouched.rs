@@ -23,7 +23,7 @@ pub enum Caller<'s> {
 pub struct Vouched<'s> {
     /// The client.
     pub client: &'s Client,
-    /// Whom its tokens are about, if not the client.
+    /// The tokens' subject; the client if None.
     pub subject: Option<Subject>,
     /// What their scope is within, beside the client's.
     pub limit: Option<Scope>,

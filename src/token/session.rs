@@ -74,7 +74,7 @@ pub struct Grant<'s> {
     pub audience: Cow<'s, Audiences>,
     /// Its extra claims.
     pub claims: Cow<'s, ExtraClaims>,
-    /// Whom it is bound to.
+    /// What it is bound to.
     pub confirmation: Option<Confirmation>,
     /// What it is signed with.
     pub algorithm: Alg,

@@ -53,7 +53,7 @@ pub(super) struct IntrospectionSchema {
     jti: Option<String>,
     /// `Bearer`, or `DPoP` for a token that is bound to a key: the caller checks the proof.
     token_type: Option<String>,
-    /// Whom it is bound to (RFC 7800 §3.1): `jkt`, of a key, or `x5t#S256`, of a certificate.
+    /// What it is bound to (RFC 7800 §3.1): a key, by `jkt`, or a certificate, by `x5t#S256`.
     cnf: Option<serde_json::Value>,
     /// Who acts for the subject: `sub`, and `act` of the actor before (RFC 8693 §4.1).
     act: Option<serde_json::Value>,
