@@ -87,7 +87,7 @@ impl<'a, T: Type> ApiExtractor<'a> for FormBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = Zeroizing::new(receive(request.headers(), body).await?);
+        let bytes = receive(request.headers(), body).await?;
         if !bytes.is_empty() && !is_media_type(request.headers(), MEDIA_TYPE) {
             return Err(Problem::UnsupportedMediaType.into());
         }
