@@ -47,7 +47,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
     let (file, metadata) = open(path)?;
     // One byte of room more than is expected: the reader then sees the end without growing the buffer, which would
     // leave a copy behind.
-    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let expected = usize::try_from(metadata.len().min(limit)).map_err(|_| ReadError::TooLarge(limit))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(Contents { bytes, metadata }) }

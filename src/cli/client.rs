@@ -187,21 +187,17 @@ impl<'a> Place<'a> {
         if !self.append(&file, &client)? {
             return Ok(false);
         }
-        self.tell_added(&file, id, secret.as_ref(), jwks)
-    }
-
-    fn tell_added(&self, file: &Path, id: &str, secret: Option<&NewSecret>, jwks: Option<String>) -> Answer {
         let added = format!("added {id} to {}", file.display());
-        match secret {
-            Some(secret) => self.tell(&added, id, secret),
-            None if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks})).map(|()| true),
-            None => say(&format!(
-                "{added}; it authenticates by assertions that a key of {} signed\na running server knows it within \
-                 reload.interval",
-                jwks.unwrap_or_default()
-            ))
-            .map(|()| true),
+        match (secret, jwks) {
+            (Some(secret), _) => return self.tell(&added, id, &secret),
+            (None, jwks) if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks}))?,
+            (None, Some(jwks)) => say(&format!(
+                "{added}; it authenticates by assertions that a key of {jwks} signed\na running server knows it within \
+                 reload.interval"
+            ))?,
+            (None, None) => say(&added)?,
         }
+        Ok(true)
     }
 
     /// Prints a new secret.

@@ -233,7 +233,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !is_help && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
-        let problem = text.split("\n\nUsage:").next().unwrap_or_default();
+        let problem = text.split_once("\n\nUsage:").map_or(text.as_str(), |(problem, _)| problem);
         let lines = problem.lines().map(str::trim).filter(|line| !line.is_empty());
         IN_JSON.store(true, Ordering::Relaxed);
         complain(lines.collect::<Vec<_>>().join("; ").trim_start_matches("error: "));

@@ -35,14 +35,14 @@ async fn serve(settings: &Settings) -> Answer {
     let ids = RequestIds::new().map_err(StartError::from)?;
     let listeners = Listeners::open(&config)?;
     let addresses: Vec<_> = listeners.public.iter().map(Listener::to_string).collect();
-    let first = addresses.first().cloned().unwrap_or_default();
+    let first = addresses.first().ok_or_else(|| StartError::new("there is no address to listen on; set `listen`"))?;
     let everywhere = addresses.join(" and ");
     let everywhere = if config.tls.is_some() { everywhere.replace("http://", "https://") } else { everywhere };
     let welcome = if config.is_development() {
         let here = || Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
         let issuer = settings.issuer.is_none().then(here);
         let development = app::development(config, issuer, clock.now())?;
-        let welcome = welcome(&development, &first);
+        let welcome = welcome(&development, first);
         config = development.config;
         welcome
     } else {
@@ -89,8 +89,7 @@ async fn serve(settings: &Settings) -> Answer {
 }
 
 fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
-    let signing =
-        snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string()).unwrap_or_default();
+    let signing = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string());
     let clients = snapshot.registry.len();
     tracing::info!(listen = addresses.join(" "), issuer = snapshot.issuer, clients, signing, "serving");
 }

@@ -150,8 +150,8 @@ pub fn explain(
 
 fn written(config: &Config, client: &Client) -> Result<Written, ConfigError> {
     if client.id.is_anonymous() {
-        let scope = config.anonymous.as_ref().map(|anonymous| anonymous.scope.clone()).unwrap_or_default();
-        let (source, none) = (config.source.clone(), Vec::new);
+        let anonymous = config.anonymous.as_ref().ok_or_else(|| ConfigError::new("there is no [anonymous]"))?;
+        let (scope, source, none) = (anonymous.scope.clone(), config.source.clone(), Vec::new);
         return Ok(Written { source, id: None, scope, audience: none(), subjects: none() });
     }
     let same = |one: &Result<config::Client, ConfigError>| {

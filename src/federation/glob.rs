@@ -37,7 +37,7 @@ impl Glob {
             }
             rest = stars.strip_prefix("**").inspect(|_| parts.push(Part::Any)).unwrap_or_else(|| {
                 parts.push(Part::Within);
-                stars.strip_prefix('*').unwrap_or_default()
+                stars.split_at(1).1
             });
         }
         if !rest.is_empty() {
@@ -67,7 +67,7 @@ impl Glob {
                 Part::Any => after_stars(text, &ends, |_| true),
             };
         }
-        ends.last().copied().unwrap_or_default()
+        ends.last() == Some(&true)
     }
 }
 

@@ -170,9 +170,9 @@ impl Source {
     fn token(&self) -> Result<Option<HeaderValue>, Unfetched> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let bytes = read(path, MAX_TOKEN)?;
-        let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-        let is_token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        let value = HeaderValue::try_from(format!("Bearer {text}")).ok().filter(|_| is_token);
+        let text = bytes.trim_ascii();
+        let is_token = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+        let value = HeaderValue::from_bytes(&[b"Bearer ", text].concat()).ok().filter(|_| is_token);
         let problem = || Unfetched::File { path: path.clone(), error: "is not a token".to_owned() };
         let mut value = value.ok_or_else(problem)?;
         value.set_sensitive(true);

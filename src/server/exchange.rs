@@ -245,9 +245,11 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.body.size_hint();
-        if let Some(last) = &self.last {
-            hint = SizeHint::with_exact(hint.exact().unwrap_or_default() + last.len() as u64);
+        let last = self.last.as_ref().map_or(0, Bytes::len) as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + last);
         }
+        hint.set_lower(hint.lower() + last);
         hint
     }
 }

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let text = read(&arguments.file, MAX_INPUT)?;
-    let text = presented(std::str::from_utf8(&text).unwrap_or_default().trim());
+    let text = presented(&text);
     let text = text.as_str();
     let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
         complain("this is not a token: expected three base64url segments separated by dots, or an answer of POST");
@@ -71,7 +71,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 
 /// Finds the token in `text`: the token itself, a header's value, or an answer of POST, native or OAuth, of which it is
 /// the access token.
-pub(in crate::cli) fn presented(text: &str) -> String {
+pub(in crate::cli) fn presented(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim();
     if let Ok(Value::Object(answer)) = serde_json::from_str::<Value>(text) {
         let members = ["value", "access_token", "refresh", "refresh_token"];
         let found = members.into_iter().find_map(|member| answer.get(member)?.as_str());
@@ -132,7 +134,8 @@ fn with_jwks(
     if let Err(rejected) = signed {
         return Ok(Err(explain_foreign(rejected).to_owned()));
     }
-    let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let payload = payload.ok_or_else(|| StartError::new("the token's claims are not base64url"))?;
     let mut with = verifying(&config, now);
     // Without a configured issuer, the token's own `iss` is believed.
     if config.is_development() && settings.issuer.is_none() {

@@ -50,7 +50,7 @@ pub fn with_client(text: &str, client: &NewClient<'_>) -> Result<String, EditErr
 pub fn without_client(text: &str, id: &str) -> Result<String, EditError> {
     let Found { table, document } = find(text, id)?;
     let ends = one(&document).into_iter().flat_map(TableLike::iter).filter_map(|(_, item)| item.span());
-    let end = table.start + ends.map(|span| span.end).max().unwrap_or_default();
+    let end = table.start + ends.map(|span| span.end).max().ok_or_else(unexpected)?;
     let (before, after) = (slice(text, 0..line_start(text, table.start)), slice(text, line_end(text, end)..text.len()));
     let is_apart = before.trim().is_empty() || before.ends_with("\n\n") || before.ends_with("\r\n\r\n");
     let (mut before, mut after) = (before, after);

@@ -12,7 +12,7 @@ pub(super) fn parse(text: &str) -> Result<Document<&str>, EditError> {
 
 /// The error where the parser's positions do not match the text.
 pub(super) fn unexpected() -> EditError {
-    EditError::refused("the array is written in a form that cannot be edited; write it as [\"one\", \"two\"] first")
+    EditError::refused("it is written in a form that cannot be edited; write it as [\"one\", \"two\"] first")
 }
 
 /// Adds the string `item` to `array`, whose positions count from `offset`.
@@ -60,7 +60,8 @@ pub(super) fn line_end(text: &str, at: usize) -> usize {
 }
 
 pub(super) fn slice(text: &str, range: Range<usize>) -> &str {
-    text.get(range).unwrap_or_default()
+    #[expect(clippy::expect_used, reason = "each range is one of the parser's, or between two of them")]
+    text.get(range).expect("a range of the text")
 }
 
 pub(super) fn splice(text: &str, range: Range<usize>, by: &str) -> String {
