@@ -309,7 +309,7 @@ fn compiles(config: &Config) -> Result<(), String> {
 
 /// Returns `file`, a path relative to the current folder, as the configuration at `path` must name it.
 pub(super) fn beside(path: &Path, file: &Path) -> Result<String, StartError> {
-    let failed = |error: std::io::Error| StartError::new(format!("{}: {error}", file.display()));
+    let failed = |error: std::io::Error| StartError::with_source(format!("{}: {error}", file.display()), error);
     let absolute = std::path::absolute(file).map_err(failed)?;
     let folder = std::path::absolute(path).map_err(failed)?;
     let relative = folder.parent().and_then(|folder| absolute.strip_prefix(folder).ok());

@@ -43,7 +43,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         complain(&format!("{} is already there; nothing was written", file.display()));
         return Ok(false);
     }
-    let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
+    let failed = |error: std::io::Error| {
+        StartError::with_source(format!("{}: cannot be written: {error}", file.display()), error)
+    };
     if !dir.as_os_str().is_empty() {
         DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
     }

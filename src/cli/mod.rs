@@ -275,7 +275,7 @@ fn keep_private() {
 fn say(text: &str) -> Result<(), StartError> {
     match print(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(StartError::new(format!("standard output cannot be written: {error}")))
+            Err(StartError::with_source(format!("standard output cannot be written: {error}"), error))
         }
         _ => Ok(()),
     }
@@ -283,7 +283,9 @@ fn say(text: &str) -> Result<(), StartError> {
 
 /// Prints a secret that is shown only once, so a failure to print it is an error.
 fn say_once(text: &str) -> Result<(), StartError> {
-    print(text).map_err(|error| StartError::new(format!("the new secret could not be printed ({error}): replace it")))
+    print(text).map_err(|error| {
+        StartError::with_source(format!("the new secret could not be printed ({error}): replace it"), error)
+    })
 }
 
 fn print(text: &str) -> std::io::Result<()> {
@@ -324,7 +326,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
         Err(_) if path.to_string_lossy().matches('.').count() == 2 && path.to_string_lossy().starts_with("eyJ") => {
             Err(StartError::new("that looks like a token: pass it on standard input, where no process list shows it"))
         }
-        Err(error) => Err(StartError::new(format!("{}: cannot be read: {error}", path.display()))),
+        Err(error) => Err(StartError::with_source(format!("{}: cannot be read: {error}", path.display()), error)),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::telemetry;
 pub(super) fn run(settings: &Settings) -> Answer {
     // Workers look at the shared queue first: under overload, what has waited longest is next.
     let runtime = tokio::runtime::Builder::new_multi_thread().global_queue_interval(1).enable_all().build();
-    let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| StartError::with_source(format!("cannot start: {error}"), error))?;
     runtime.block_on(serve(settings))
 }
 
@@ -115,7 +115,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, StartError> {
-    signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))
+    signal(kind).map_err(|error| StartError::with_source(format!("cannot listen for signals: {error}"), error))
 }
 
 /// Prints what a development server offers: its page, a first call, and where to read on.

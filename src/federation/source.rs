@@ -70,9 +70,13 @@ impl Resolve for System {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfetched {
     #[error("{url}: {error}")]
-    Exchange { url: String, error: FetchError },
+    Exchange {
+        url: String,
+        #[source]
+        error: FetchError,
+    },
     #[error("{0}: the name cannot be resolved: {1}")]
-    Name(String, io::Error),
+    Name(String, #[source] io::Error),
     #[error("{0}: every address of it is private, loopback or reserved; set allow_private if that is meant")]
     Address(String),
     #[error("{0}: expected https; http is only for loopback addresses")]
@@ -86,7 +90,7 @@ pub(super) enum Unfetched {
     #[error("{0}: the metadata are another issuer's")]
     OtherIssuer(String),
     #[error("{0}: {1}")]
-    Keys(String, KeySetError),
+    Keys(String, #[source] KeySetError),
     #[error("{0}: no key that can be used")]
     NoKeys(String),
     #[error("TLS cannot be used here")]

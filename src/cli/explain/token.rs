@@ -142,7 +142,8 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
 
 fn key_set(path: &Path) -> Result<KeySet, StartError> {
     let bytes = read(path, MAX_KEY_SET as u64)?;
-    KeySet::parse(&bytes, Owner::Issuer).map_err(|error| StartError::new(format!("{}: {error}", path.display())))
+    KeySet::parse(&bytes, Owner::Issuer)
+        .map_err(|error| StartError::with_source(format!("{}: {error}", path.display()), error))
 }
 
 fn shown(value: &Value) -> String {

@@ -65,7 +65,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     }
     let request = request(url, arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| StartError::with_source(format!("cannot start: {error}"), error))?;
     let token = runtime.block_on(fetch(request, LIMIT)).map_err(problem).and_then(|answer| token(&answer));
     match token {
         Ok((_, answer)) if settings.json => say_json(&answer).map(|()| true),
@@ -105,7 +105,9 @@ fn secret() -> Result<Zeroizing<String>, StartError> {
         }
         None => {
             let read = std::io::stdin().lock().take(MAX_SECRET).read_to_string(&mut text);
-            read.map_err(|error| StartError::new(format!("standard input: the secret cannot be read: {error}")))?;
+            read.map_err(|error| {
+                StartError::with_source(format!("standard input: the secret cannot be read: {error}"), error)
+            })?;
         }
     }
     let length = text.trim_end_matches(['\r', '\n']).len();

@@ -44,6 +44,7 @@ pub enum EditError {
         /// The file.
         path: PathBuf,
         /// What the system said.
+        #[source]
         error: io::Error,
     },
 }
