@@ -24,8 +24,7 @@ use crate::token::Cache;
 /// A malformed thumbprint.
 pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
     let kid = |text: &Text| {
-        let expected = "expected a key's id: 43 characters, as `lingpai keys list` shows it";
-        Kid::parse(text.get_ref()).ok_or_else(|| config.source.error(text, expected))
+        Kid::parse(text.get_ref()).ok_or_else(|| config.source.error(text, format!("expected {}", Kid::EXPECTED)))
     };
     let longest = registry.longest();
     Ok(Plan {

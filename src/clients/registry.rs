@@ -486,8 +486,9 @@ fn subject_name(source: &Source, written: &config::Client) -> Result<Option<Subj
 }
 
 fn algorithm(source: &Source, name: &Text) -> Result<Alg, ConfigError> {
-    let expected = "expected an algorithm: \"ES256\", \"EdDSA\" or \"RS256\"";
-    Alg::from_name(name.get_ref()).ok_or_else(|| source.error(name, expected))
+    let [one, other, last] = Alg::ALL.map(Alg::name);
+    let expected = || source.error(name, format!("expected an algorithm: {one:?}, {other:?} or {last:?}"));
+    Alg::from_name(name.get_ref()).ok_or_else(expected)
 }
 
 fn grants(source: &Source, written: Option<&[Text]>) -> Result<GrantTypes, ConfigError> {

@@ -25,8 +25,8 @@ pub(in crate::cli) struct ExportArguments {
     out: Option<PathBuf>,
 }
 
-fn kid(text: &str) -> Result<Kid, &'static str> {
-    Kid::parse(text).ok_or("expected a key's id of 43 characters, as `lingpai keys list` shows it")
+fn kid(text: &str) -> Result<Kid, String> {
+    Kid::parse(text).ok_or_else(|| format!("expected {}", Kid::EXPECTED))
 }
 
 impl Place<'_> {

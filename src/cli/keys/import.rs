@@ -29,7 +29,9 @@ impl Place<'_> {
         let text = Zeroizing::new(read(&arguments.file, MAX_PEM + 1)?);
         let source = if arguments.file == Path::new("-") { Path::new("standard input") } else { &arguments.file };
         if text.len() as u64 > MAX_PEM {
-            return Err(StartError::new(format!("{}: is larger than 16 KiB, which no key is", source.display())).into());
+            let most = MAX_PEM >> 10;
+            let why = format!("{}: is larger than {most} KiB, which no key is", source.display());
+            return Err(StartError::new(why).into());
         }
         let import = Import::read(source, &text)?;
         let when = arguments.at.map_or(When::InTime, When::At);

@@ -58,8 +58,9 @@ pub(super) struct NewArguments {
     at: Option<Timestamp>,
 }
 
-fn algorithm(name: &str) -> Result<Alg, &'static str> {
-    Alg::from_name(name).ok_or("expected ES256, EdDSA or RS256")
+fn algorithm(name: &str) -> Result<Alg, String> {
+    let [one, other, last] = Alg::ALL.map(Alg::name);
+    Alg::from_name(name).ok_or_else(|| format!("expected {one}, {other} or {last}"))
 }
 
 fn instant(text: &str) -> Result<Timestamp, &'static str> {

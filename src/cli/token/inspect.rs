@@ -106,7 +106,7 @@ fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) ->
     let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
     let ring = KeyRing::lenient(keys, app::plan(&config, &registry)?);
     let Some(compact) = Compact::parse(text) else {
-        return Ok(Err("it is longer than 8192 bytes or does not have three segments".to_owned()));
+        return Ok(Err(format!("it is longer than {MAX_TOKEN} bytes or does not have three segments")));
     };
     let with = verifying(&config, now);
     let checked = if kind(header) == "refresh" {
@@ -132,7 +132,7 @@ fn with_jwks(
     let signed =
         Unverified::parse(text, HeaderPolicy::ACCESS_TOKEN).and_then(|token| foreign::verify_signature(&token, &keys));
     if let Err(rejected) = signed {
-        return Ok(Err(explain_foreign(rejected).to_owned()));
+        return Ok(Err(explain_foreign(rejected)));
     }
     let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
     let payload = payload.ok_or_else(|| StartError::new("the token's claims are not base64url"))?;
@@ -166,9 +166,11 @@ pub(in crate::cli) fn explain(rejection: Rejection, issuer: &str) -> String {
     }
 }
 
-fn explain_foreign(rejected: Rejected) -> &'static str {
-    match rejected {
-        Rejected::Malformed => "it is longer than 8192 bytes or does not have three base64url segments",
+fn explain_foreign(rejected: Rejected) -> String {
+    let why = match rejected {
+        Rejected::Malformed => {
+            return format!("it is longer than {MAX_TOKEN} bytes or does not have three base64url segments");
+        }
         Rejected::BadHeader | Rejected::ForbiddenHeader => "the header is not exactly alg, kid and typ, each a string",
         Rejected::WrongType => "the header does not say that it is an access token (typ at+jwt)",
         Rejected::UnsupportedAlgorithm => "the header names an algorithm that is not accepted",
@@ -185,7 +187,8 @@ fn explain_foreign(rejected: Rejected) -> &'static str {
         | Rejected::WrongMethod
         | Rejected::WrongUrl
         | Rejected::WrongTokenHash => "its claims have another shape than this version reads",
-    }
+    };
+    why.to_owned()
 }
 
 pub(in crate::cli) fn segment(text: &str, index: usize) -> Option<Value> {
