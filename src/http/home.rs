@@ -73,7 +73,7 @@ impl Endpoint for Home {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        request.data::<RequestContext>().ok_or(Problem::Internal("no_context"))?;
+        RequestContext::of(&request)?;
         let mut response = Response::default();
         if wants_html(request.headers()) {
             let headers = response.headers_mut();

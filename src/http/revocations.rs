@@ -32,7 +32,7 @@ impl Endpoint for Published {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let context = request.data::<RequestContext>().ok_or(Problem::Internal("no_context"))?;
+        let context = RequestContext::of(&request)?;
         let list = self.state.published(context.snapshot(), context.now()).map_err(|why| match why {
             Unpublished::Absent => Problem::NotFound,
             Unpublished::NoKey => Problem::Unavailable("no_key_signs"),
