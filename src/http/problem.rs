@@ -31,7 +31,8 @@ pub(super) struct ApiError {
 }
 
 /// Why a request is not answered with what it asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub(super) enum Problem {
     /// Which member is wrong, and what would be right.
     BadRequest(Cow<'static, str>),
@@ -271,14 +272,6 @@ impl Challenge {
         }
     }
 }
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message())
-    }
-}
-
-impl std::error::Error for Problem {}
 
 /// A problem rides on the framework's error until the shell answers, which knows the dialect.
 impl From<Problem> for poem::Error {
