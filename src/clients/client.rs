@@ -24,6 +24,18 @@ pub struct Lifetimes {
     pub session: i64,
 }
 
+impl Lifetimes {
+    /// Of each the longer.
+    #[must_use]
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            access: self.access.max(other.access),
+            refresh: self.refresh.max(other.refresh),
+            session: self.session.max(other.session),
+        }
+    }
+}
+
 /// A client and what it may have.
 #[derive(Debug)]
 pub struct Client {
@@ -54,15 +66,19 @@ pub struct Client {
     pub not_before: Option<Timestamp>,
 }
 
+/// Whether one of `subjects` allows a subject: a `*` at its end stands for one character or more.
+pub(super) fn allows(pattern: &str, subject: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
+        None => subject == pattern,
+    }
+}
+
 impl Client {
     /// Whether one of the patterns allows `subject`.
     #[must_use]
     pub(super) fn may_name(&self, subject: &Subject) -> bool {
-        let subject = subject.as_str();
-        self.subjects.split(' ').any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
-            None => subject == pattern,
-        })
+        self.subjects.split(' ').any(|pattern| allows(pattern, subject.as_str()))
     }
 
     /// The public keys that verify its assertions, if it has any.

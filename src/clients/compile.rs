@@ -7,7 +7,7 @@ use super::certificate::SubjectName;
 use super::client::NUL;
 use super::credentials::{Credentials, MAX_SECRETS};
 use super::{Client, GrantType, GrantTypes, Lifetimes, Rate, RateLimiter, SecretDigest};
-use crate::config::{self, ConfigError, List, Source, Text};
+use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::files::ReadError;
 use crate::foreign::{KeySet, Owner};
 use crate::keys::Alg;
@@ -18,13 +18,58 @@ const MAX_CLAIMS: usize = 64;
 /// Maximum length of a subject in bytes, and of a claim's name in characters.
 const MAX_NAME: usize = 255;
 
+/// What holds for clients that say nothing else.
+pub(super) struct Service {
+    audience: Audiences,
+    pub(super) algorithm: Alg,
+    pub(super) lifetimes: Lifetimes,
+}
+
+impl Service {
+    /// Compiles what `config` says of the service itself.
+    pub(super) fn compile(config: &Config) -> Result<Self, ConfigError> {
+        let (source, token) = (&config.source, &config.token);
+        let of_issuer = || {
+            let audience = Audience::parse(config.issuer.as_str()).and_then(|one| Audiences::collect([one]));
+            let too_long = "the issuer is too long to be the default audience; set [token] audience";
+            audience.ok_or_else(|| source.error_in_file(too_long))
+        };
+        Ok(Self {
+            audience: token.audience.as_ref().map_or_else(of_issuer, |written| audiences(source, written))?,
+            algorithm: algorithm(source, &token.algorithm)?,
+            lifetimes: Lifetimes {
+                access: token.access_lifetime,
+                refresh: token.refresh_lifetime,
+                session: token.session_lifetime,
+            },
+        })
+    }
+
+    /// The client of tokens without credentials, with this scope.
+    pub(super) fn anonymous(&self, source: &Source, written: &[Text]) -> Result<Client, ConfigError> {
+        Ok(Client {
+            id: ClientId::anonymous(),
+            credentials: Credentials::none(),
+            scope: scope(source, written)?,
+            audience: self.audience.clone(),
+            subjects: Box::default(),
+            claims: Box::default(),
+            algorithm: self.algorithm,
+            grants: GrantTypes::default(),
+            accepts: None,
+            sender: None,
+            limiter: None,
+            lifetimes: self.lifetimes,
+            not_before: None,
+        })
+    }
+}
+
 /// Compiles what is written of one client.
 pub(super) fn client(
     written: &config::Client,
     is_vouched: bool,
-    service_audience: &Audiences,
-    service_algorithm: Alg,
-    service: Lifetimes,
+    service: &Service,
     read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
 ) -> Result<Client, ConfigError> {
     let source = &written.source;
@@ -38,22 +83,22 @@ pub(super) fn client(
         scope: scope(source, &written.scope)?,
         audience: match &written.audience {
             Some(own) => audiences(source, own)?,
-            None => service_audience.clone(),
+            None => service.audience.clone(),
         },
         subjects: at_most(source, &written.subjects, MAX_PATTERNS, "patterns", pattern)?.join(" ").into(),
         claims: at_most(source, &written.claims, MAX_CLAIMS, "claims", claim_name)?.join("\0").into(),
         algorithm: match &written.algorithm {
             Some(own) => algorithm(source, own)?,
-            None => service_algorithm,
+            None => service.algorithm,
         },
         grants: grants(source, written.grants.as_deref())?,
         accepts: accepts(source, &written.accepts)?,
         sender: written.sender,
         limiter: written.rate.map(|rate| Arc::new(RateLimiter::new(Rate::per_second(rate)))),
         lifetimes: Lifetimes {
-            access: written.access_lifetime.unwrap_or(service.access),
-            refresh: written.refresh_lifetime.unwrap_or(service.refresh),
-            session: written.session_lifetime.unwrap_or(service.session),
+            access: written.access_lifetime.unwrap_or(service.lifetimes.access),
+            refresh: written.refresh_lifetime.unwrap_or(service.lifetimes.refresh),
+            session: written.session_lifetime.unwrap_or(service.lifetimes.session),
         },
         not_before: written.not_before,
         id,
@@ -119,7 +164,7 @@ fn subject_name(source: &Source, written: &config::Client) -> Result<Option<Subj
     }
 }
 
-pub(super) fn algorithm(source: &Source, name: &Text) -> Result<Alg, ConfigError> {
+fn algorithm(source: &Source, name: &Text) -> Result<Alg, ConfigError> {
     let [one, other, last] = Alg::ALL.map(Alg::name);
     let expected = || source.error(name, format!("expected an algorithm: {one:?}, {other:?} or {last:?}"));
     Alg::from_name(name.get_ref()).ok_or_else(expected)
@@ -149,14 +194,14 @@ fn audience(text: &str) -> Result<Audience, String> {
     Audience::parse(text).ok_or(format!("expected an audience: {}", Audience::EXPECTED))
 }
 
-pub(super) fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
+fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
     let tokens = at_most(source, written, Scope::MAX, "scope tokens", |text| {
         ScopeToken::parse(text).ok_or(format!("expected a scope token: {}", ScopeToken::EXPECTED))
     })?;
     Scope::collect(tokens).ok_or_else(|| source.error_in_file("too many scope tokens"))
 }
 
-pub(super) fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> {
+fn audiences(source: &Source, written: &List) -> Result<Audiences, ConfigError> {
     let all = at_most(source, written.get_ref(), Audiences::MAX, "audiences", audience)?;
     Audiences::collect(all).ok_or_else(|| {
         source.error(written, format!("expected 1 to {} audiences; leave the line out for the default", Audiences::MAX))

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::compile::{NEEDS_CA, algorithm, audiences, client, named_by, scope};
+use super::compile::{NEEDS_CA, Service, client, named_by};
 use super::credentials::Credentials;
 use super::offered::Offered;
 use super::{AuthMethods, Client, GrantTypes, Lifetimes, SecretDigest};
@@ -13,7 +13,7 @@ use crate::crypto::Digester;
 use crate::files::{self, ReadError};
 use crate::foreign::{KeySet, MAX_KEY_SET};
 use crate::keys::Alg;
-use crate::token::{Audience, Audiences, ClientId, Sender};
+use crate::token::{ClientId, Sender};
 
 /// Every client, and the anonymous one if there is one.
 #[derive(Debug, Default)]
@@ -66,20 +66,7 @@ impl Registry {
         mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
         mut report: impl FnMut(ConfigError) -> Result<(), ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let source = &config.source;
-        let service_audience =
-            match &config.token.audience {
-                Some(written) => audiences(source, written)?,
-                None => Audience::parse(config.issuer.as_str()).and_then(|one| Audiences::collect([one])).ok_or_else(
-                    || source.error_in_file("the issuer is too long to be the default audience; set [token] audience"),
-                )?,
-            };
-        let service = Lifetimes {
-            access: config.token.access_lifetime,
-            refresh: config.token.refresh_lifetime,
-            session: config.token.session_lifetime,
-        };
-        let algorithm = algorithm(source, &config.token.algorithm)?;
+        let service = Service::compile(config)?;
         let has_ca = config.mtls.as_ref().is_some_and(|mtls| mtls.ca.is_some());
         let vouched = config.issuers.iter().flat_map(|issuer| &issuer.rules).map(|rule| rule.client.get_ref().as_str());
         let vouched: HashSet<_> = vouched.collect();
@@ -91,7 +78,7 @@ impl Registry {
                     return Err(written.source.error(name, NEEDS_CA));
                 }
                 let is_vouched = vouched.contains(written.id.get_ref().as_str());
-                let client = client(&written, is_vouched, &service_audience, algorithm, service, &mut read)?;
+                let client = client(&written, is_vouched, &service, &mut read)?;
                 digests.push(digest(&written, &client));
                 clients.push(client);
                 Ok(())
@@ -99,42 +86,16 @@ impl Registry {
             compiled.or_else(&mut report)?;
         }
         clients.sort_by(|a, b| a.id.as_str().cmp(b.id.as_str()));
-        let mut same = 0;
-        for pair in clients.windows(2) {
-            let [one, other] = pair else { continue };
-            same = if one.id == other.id { same + 1 } else { 0 };
-            if same > 0 {
-                report(repeated(config, one.id.as_str(), same))?;
-            }
-        }
-        let anonymous = match &config.anonymous {
-            Some(anonymous) => Some(Client {
-                id: ClientId::anonymous(),
-                credentials: Credentials::none(),
-                scope: scope(source, &anonymous.scope)?,
-                audience: service_audience,
-                subjects: Box::default(),
-                claims: Box::default(),
-                algorithm,
-                grants: GrantTypes::default(),
-                accepts: None,
-                sender: None,
-                limiter: None,
-                lifetimes: service,
-                not_before: None,
-            }),
-            None => None,
-        };
-        let longest = clients.iter().map(|client: &Client| client.lifetimes).fold(service, |a, b| Lifetimes {
-            access: a.access.max(b.access),
-            refresh: a.refresh.max(b.refresh),
-            session: a.session.max(b.session),
-        });
-        let mut offered = Offered::new(algorithm);
+        report_repeated(config, &clients, &mut report)?;
+        let written = config.anonymous.as_ref();
+        let anonymous = written.map(|anonymous| service.anonymous(&config.source, &anonymous.scope)).transpose()?;
+        let longest = clients.iter().fold(service.lifetimes, |longest, client| longest.max(client.lifetimes));
+        let mut offered = Offered::new(service.algorithm);
         for client in &clients {
             offered.add(client.credentials.methods(), client.grants, client.algorithm);
         }
-        Ok(Self { clients: clients.into(), anonymous, longest, algorithm, offered, digest: of_all(digests) })
+        let (clients, algorithm, digest) = (clients.into(), service.algorithm, of_all(digests));
+        Ok(Self { clients, anonymous, longest, algorithm, offered, digest })
     }
 
     /// The client with this id and secret. An unknown id takes the same time as
@@ -251,6 +212,22 @@ impl Registry {
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
+}
+
+/// Reports each client whose id is that of one before it. They are in the order of their ids.
+fn report_repeated(
+    config: &Config,
+    clients: &[Client],
+    report: &mut impl FnMut(ConfigError) -> Result<(), ConfigError>,
+) -> Result<(), ConfigError> {
+    let mut same = 0;
+    for (one, other) in clients.iter().zip(clients.iter().skip(1)) {
+        same = if one.id == other.id { same + 1 } else { 0 };
+        if same > 0 {
+            report(repeated(config, one.id.as_str(), same))?;
+        }
+    }
+    Ok(())
 }
 
 /// The error about a client of this id after `before` others.
