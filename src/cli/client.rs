@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::table::{Column, Table};
-use super::{Answer, Settings, complain, edited, no_randomness, say, say_json, say_once};
+use super::{Answer, Settings, complain, edited, say, say_json, say_once};
 use crate::app::StartError;
 use crate::clients::{Client, NewSecret, Registry};
 use crate::config::edit::{self, EditError, NewClient};
@@ -168,7 +168,7 @@ impl<'a> Place<'a> {
         }
         let file = self.file_for(arguments.file.as_deref())?;
         let is_secret = arguments.secret || arguments.jwks.is_none();
-        let secret = is_secret.then(NewSecret::generate).transpose().map_err(no_randomness)?;
+        let secret = is_secret.then(NewSecret::generate).transpose()?;
         let digest = secret.as_ref().map(|secret| secret.digest().written());
         let jwks = arguments.jwks.as_deref().map(|jwks| beside(&file, jwks)).transpose()?;
         let client = NewClient {
@@ -274,7 +274,7 @@ impl<'a> Place<'a> {
 
     fn rotate(&self, id: &str) -> Answer {
         let file = self.file_of(id)?;
-        let secret = NewSecret::generate().map_err(no_randomness)?;
+        let secret = NewSecret::generate()?;
         let digest = secret.digest().written();
         if !self.edit(&file, |text| edit::with_secret(text, id, &digest))? {
             return Ok(false);

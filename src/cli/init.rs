@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::client::beside;
-use super::{Answer, Settings, complain, no_randomness, say, say_once};
+use super::{Answer, Settings, complain, say, say_once};
 use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
@@ -56,7 +56,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         None => (keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name(), true),
     };
     let key = folder.join(key.to_string());
-    let secret = NewSecret::generate().map_err(no_randomness)?;
+    let secret = NewSecret::generate()?;
     let content = configuration(settings, &beside(&file, &folder)?, &secret.digest().written());
     files::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 

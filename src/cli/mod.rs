@@ -33,7 +33,6 @@ use serde_json::json;
 use crate::app::StartError;
 use crate::config::edit::EditError;
 use crate::config::{Config, DEFAULT_FILE, Issuer, Listen, Overrides};
-use crate::crypto::NoRandomness;
 
 /// A stateless signed-token service: issues, checks and refreshes JWTs without storage.
 #[derive(Parser)]
@@ -251,12 +250,8 @@ fn edited(result: Result<(), EditError>) -> Answer {
             complain(&format!("{why}; nothing was written"));
             Ok(false)
         }
-        Err(error) => Err(StartError::new(error.to_string())),
+        Err(error) => Err(StartError::with_source(error.to_string(), error)),
     }
-}
-
-fn no_randomness(_: NoRandomness) -> StartError {
-    StartError::new("the system has no random bytes to give")
 }
 
 /// Protects the private keys in this process's memory and in the files that it writes: no core dumps, no
