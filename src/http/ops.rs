@@ -38,10 +38,16 @@ struct Ops {
 
 impl Ops {
     fn readiness(&self, context: &RequestContext) -> Response {
+        let unready = self.state.unready(context.snapshot(), context.now());
+        let status = if unready.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        reply(status, JSON, self.known(context, unready.unwrap_or("ok")).to_string())
+    }
+
+    /// Everything that is known about the service, which is in this `status`.
+    fn known(&self, context: &RequestContext, status: &str) -> Value {
         let (snapshot, now) = (context.snapshot(), context.now());
-        let unready = self.state.unready(snapshot, now);
-        let body = json!({
-            "status": unready.unwrap_or("ok"),
+        json!({
+            "status": status,
             "time": now.rfc3339(),
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
@@ -50,9 +56,7 @@ impl Ops {
             "warnings": self.state.warnings(snapshot, now),
             "clients": snapshot.registry.len(),
             "keys": snapshot.keys.schedule(now).iter().map(key).collect::<Vec<_>>(),
-        });
-        let status = if unready.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        reply(status, JSON, body.to_string())
+        })
     }
 
     fn metrics(&self, context: &RequestContext) -> Response {
