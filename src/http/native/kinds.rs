@@ -59,7 +59,7 @@ impl Kind for Subject {
     fn schema() -> MetaSchema {
         MetaSchema {
             min_length: Some(1),
-            max_length: Some(255),
+            max_length: Some(Self::MAX_LENGTH),
             pattern: Some(r"^[\x21-\x7E]+$".to_owned()),
             ..MetaSchema::new("string")
         }
