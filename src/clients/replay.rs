@@ -91,7 +91,8 @@ impl Entry<'_> {
         for part in [client.as_str().as_bytes(), self.thumbprint.bytes(), self.id.as_bytes()] {
             digester.add(part);
         }
-        digester.finish().first_chunk().copied().unwrap_or_default()
+        #[expect(clippy::expect_used, reason = "a digest has 32 bytes")]
+        *digester.finish().first_chunk().expect("a shorter digest")
     }
 }
 
@@ -127,7 +128,7 @@ impl Seen {
     /// How long until an entry expires: one second at least.
     fn until_next(&self, now: Timestamp) -> Duration {
         let seconds = self.ending.keys().next().map_or(1, |first| first.since(now));
-        Duration::from_secs(u64::try_from(seconds).unwrap_or_default().max(1))
+        Duration::from_secs(seconds.max(1).unsigned_abs())
     }
 
     /// Drops up to `most` of what has expired at `now`.

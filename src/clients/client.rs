@@ -1,0 +1,121 @@
+//! A client, and what it may have.
+
+use std::sync::Arc;
+
+use super::certificate::ClientRoots;
+use super::credentials::Credentials;
+use super::{GrantTypes, RateLimiter};
+use crate::clock::Timestamp;
+use crate::foreign::KeySet;
+use crate::keys::Alg;
+use crate::peer::ClientCertificate;
+use crate::token::{Audiences, ClientId, Scope, Sender, Subject};
+
+pub(super) const NUL: char = '\0';
+
+/// Seconds that tokens and sessions live.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// An access token.
+    pub access: i64,
+    /// A refresh token.
+    pub refresh: i64,
+    /// A session.
+    pub session: i64,
+}
+
+impl Lifetimes {
+    /// Of each the longer.
+    #[must_use]
+    pub(super) fn max(self, other: Self) -> Self {
+        Self {
+            access: self.access.max(other.access),
+            refresh: self.refresh.max(other.refresh),
+            session: self.session.max(other.session),
+        }
+    }
+}
+
+/// A client and what it may have.
+#[derive(Debug)]
+pub struct Client {
+    /// Its id.
+    pub id: ClientId,
+    pub(super) credentials: Credentials,
+    /// All the scope that it may have.
+    pub scope: Scope,
+    /// All the audiences that it may name.
+    pub audience: Audiences,
+    /// `user:*` and `user:7`, with spaces between; nobody's name is empty.
+    pub(super) subjects: Box<str>,
+    /// With NUL between; no claim's name is empty.
+    pub(super) claims: Box<str>,
+    /// What its access tokens are signed with.
+    pub algorithm: Alg,
+    /// What it may use at the OAuth token endpoint.
+    pub grants: GrantTypes,
+    /// Audiences that it serves.
+    pub(super) accepts: Option<Audiences>,
+    /// How its tokens must be bound, if they must.
+    pub sender: Option<Sender>,
+    /// Limits how many pairs of tokens it gets, if that is limited.
+    pub limiter: Option<Arc<RateLimiter>>,
+    /// How long its tokens and sessions live.
+    pub lifetimes: Lifetimes,
+    /// Sessions that began earlier have ended.
+    pub not_before: Option<Timestamp>,
+}
+
+/// Whether one of `subjects` allows a subject: a `*` at its end stands for one character or more.
+pub(super) fn allows(pattern: &str, subject: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),
+        None => subject == pattern,
+    }
+}
+
+impl Client {
+    /// Whether one of the patterns allows `subject`.
+    #[must_use]
+    pub(super) fn may_name(&self, subject: &Subject) -> bool {
+        self.subjects.split(' ').any(|pattern| allows(pattern, subject.as_str()))
+    }
+
+    /// The public keys that verify its assertions, if it has any.
+    #[must_use]
+    pub fn keys(&self) -> Option<&KeySet> {
+        self.credentials.keys.as_ref()
+    }
+
+    /// Whether it may authenticate by `certificate` at `now`: it is one of its key set's (RFC 8705 §2.2), or has the
+    /// client's name, and one of `roots` vouches for it (§2.1).
+    #[must_use]
+    pub fn accepts_certificate(
+        &self,
+        certificate: &ClientCertificate,
+        roots: Option<&ClientRoots>,
+        now: Timestamp,
+    ) -> bool {
+        let Credentials { keys, name, .. } = &self.credentials;
+        let is_registered = keys.as_ref().is_some_and(|keys| keys.has_certificate(&certificate.digest()));
+        is_registered || name.as_ref().zip(roots).is_some_and(|(name, roots)| name.accepts(certificate, roots, now))
+    }
+
+    /// How many secrets it has.
+    #[must_use]
+    pub fn secrets_len(&self) -> usize {
+        self.credentials.secrets_len()
+    }
+
+    /// Whether it serves one of `audience`, so that it may introspect tokens for it.
+    #[must_use]
+    pub fn accepts_any(&self, audience: &Audiences) -> bool {
+        self.accepts.as_ref().is_some_and(|accepts| audience.iter().any(|one| accepts.contains(one.as_str())))
+    }
+
+    /// Whether it may set the extra claim `name`.
+    #[must_use]
+    pub(super) fn may_claim(&self, name: &str) -> bool {
+        !name.is_empty() && self.claims.split(NUL).any(|claim| claim == name)
+    }
+}
