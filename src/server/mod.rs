@@ -13,7 +13,9 @@
 //! - a request in flight, of either protocol: 80 KiB, of which up to 64 are its body. It counts from
 //!   when its handler begins, of HTTP/2 from its head, until the last piece of its answer has left.
 //!   A stream that makes no progress is reset after a minute, whatever else its connection does;
-//! - a head of more than 8 KiB: 128 KiB until it is whole.
+//! - a head of more than 8 KiB: 128 KiB until it is whole;
+//! - requests sent ahead of their answers: up to 64 KiB a connection (2,000 connections that pipeline
+//!   take 30 to 58 KiB each in all).
 //!
 //! Each has a limit over all connections, and one caller gets half of what others leave
 //! (`shares.rs`). HTTP/2 beyond it gets `REFUSED_STREAM`, which says that it may be tried again;
