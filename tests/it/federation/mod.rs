@@ -2,6 +2,7 @@
 //! asks about.
 
 mod assertions;
+mod included;
 mod rules;
 mod settings;
 
