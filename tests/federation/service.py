@@ -184,11 +184,11 @@ class Service:
         self.config.write_text(self.config.read_text() + written)
         self.log = folder / "log"
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments, code=0, cwd=None):
         """A command, which must end with this exit code; what it printed."""
         command = [BINARY, *map(str, arguments)]
-        ran = subprocess.run(command, env=ENVIRONMENT, cwd=self.home if self.home.exists() else None,
-                             capture_output=True, text=True, check=False)
+        cwd = cwd or (self.home if self.home.exists() else None)
+        ran = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, check=False)
         expect(ran.returncode == code, f"{command} ended with {ran.returncode}: {ran.stdout}{ran.stderr}")
         return ran.stdout + ran.stderr
 
