@@ -14,6 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import libraries
+import rotation
 from issuers import GITHUB, GITLAB, Cluster, Key, Site, bundle, github, gitlab, segment, svid
 from service import ENVIRONMENT, REFUSALS, SPIFFE_TYPE, Service, equal, expect, until
 
@@ -48,7 +49,8 @@ class World:
         self.svid, self.x509 = Key("ES256", use="jwt-svid"), Key("ES256", use="x509-svid")
         (folder / "bundle.json").write_text(json.dumps(bundle(self.x509, self.svid)))
         issuers = {"cluster": self.cluster, "named": self.named, "elsewhere": self.elsewhere, "web": self.web}
-        self.service = Service(folder, url, **issuers)
+        self.team = rotation.Team()
+        self.service = Service(folder, url, self.team, **issuers)
 
 
 def check_configuration(world):
@@ -304,6 +306,7 @@ def main():
     with world.service.serving():
         for check in [*checks, check_explain, check_page, check_libraries]:
             check(world)
+        rotation.check(world, say)
 
 
 if __name__ == "__main__":
