@@ -6,14 +6,15 @@ use super::StartError;
 use crate::clients::{GrantType, Registry};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, Overrides, Texts};
+use crate::federation::Issuers;
 use crate::keys::{self, KeyRing, Modes, State};
 use crate::token::Sender;
 
 /// Maximum number of clients that a warning names.
 const NAMED: usize = 5;
 
-/// Returns every problem of the file at `path` and of those that it includes, as far as they parse: a broken client does not
-/// hide the others. Empty if all are valid.
+/// Returns every problem of the file at `path` and of those that it includes, as far as they parse: a broken client or
+/// issuer does not hide the others. Empty if all are valid.
 ///
 /// # Errors
 /// A file that cannot be read.
@@ -22,7 +23,12 @@ pub fn problems(path: &Path, overrides: &Overrides) -> Result<Vec<StartError>, S
     let Ok(config) = Config::load(Some(path), overrides.clone()) else {
         return Ok(unread.into_iter().map(StartError::from).collect());
     };
-    let problems = Registry::problems(&config).into_iter().map(StartError::from);
+    let mut problems = Registry::problems(&config);
+    // A rule that names a broken client would be reported as if there were no such client.
+    if problems.is_empty() {
+        problems = Issuers::problems(&config, &Registry::compile(&config)?);
+    }
+    let problems = problems.into_iter().map(StartError::from);
     let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys)).err().map(StartError::from);
     Ok(problems.chain(keys).collect())
 }

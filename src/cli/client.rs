@@ -253,7 +253,19 @@ impl<'a> Place<'a> {
         say(&table.text(arguments.wide)).map(|()| true)
     }
 
+    /// Where a rule of a trusted issuer names the client `id`, if one does.
+    fn rule_for(&self, id: &str) -> Option<String> {
+        self.config.issuers.iter().find_map(|issuer| {
+            let rule = issuer.rules.iter().find(|rule| rule.client.get_ref() == id)?;
+            issuer.source.place(rule.client.span())
+        })
+    }
+
     fn remove(&self, id: &str) -> Answer {
+        if let Some(rule) = self.rule_for(id) {
+            complain(&format!("{rule}: this rule names the client {id:?}; remove the rule first; nothing was written"));
+            return Ok(false);
+        }
         let file = self.file_of(id)?;
         if !self.edit(&file, |text| edit::without_client(text, id))? {
             return Ok(false);

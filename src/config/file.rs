@@ -14,12 +14,20 @@ use super::values::{Addresses, Overrides};
 use super::{sections, suggest};
 
 /// Tables that an included file may hold.
-const INCLUDED: [&str; 1] = ["clients"];
+const INCLUDED: [&str; 2] = ["clients", "issuers"];
 
 /// An included file, without the tables that are parsed one by one.
 #[derive(Deserialize)]
-struct Included {
+struct IncludedTables {
     clients: Option<Vec<ClientTable>>,
+    issuers: Option<Vec<IssuerTable>>,
+}
+
+/// What an included file says.
+#[derive(Debug)]
+pub(super) struct Included {
+    clients: ClientTables,
+    issuers: Vec<TrustedIssuer>,
 }
 
 /// A file that is cut into its clients and the rest.
@@ -56,18 +64,21 @@ pub(super) fn parse(texts: Texts, overrides: Overrides) -> Result<Config, Config
     let cut = Cut::of(&source);
     let mut file: File = parsed(&cut.rest, &cut.text)?;
     let (rest, others) = (cut.rest.clone(), file.clients.take());
+    let mut issuers = trusted(file.issuers.take(), &rest);
     let mut clients = cut.clients(&source, others)?;
     if let Some(problem) = texts.problems.into_iter().next() {
         return Err(problem);
     }
     for source in &texts.included {
-        clients.append(included(source)?);
+        let Included { clients: more, issuers: trusted } = included(source)?;
+        clients.append(more);
+        issuers.extend(trusted);
     }
-    config(file, &rest, clients, overrides)
+    config(file, &rest, (clients, issuers), overrides)
 }
 
 /// Parses an included file, except for its `[[clients]]`.
-pub(super) fn included(source: &Source) -> Result<ClientTables, ConfigError> {
+pub(super) fn included(source: &Source) -> Result<Included, ConfigError> {
     let cut = Cut::of(source);
     let names: BTreeMap<toml::Spanned<String>, toml::Value> = parsed(&cut.rest, &cut.text)?;
     let others = names.keys().filter(|name| !INCLUDED.contains(&name.get_ref().as_str()));
@@ -77,25 +88,30 @@ pub(super) fn included(source: &Source) -> Result<ClientTables, ConfigError> {
             format!("an included file holds only {all}; move `{}` to the file that includes this one", other.get_ref());
         return Err(cut.rest.error(other, in_words(&why)));
     }
-    let Included { clients } = parsed(&cut.rest, &cut.text)?;
-    cut.clients(source, clients)
+    let IncludedTables { clients, issuers } = parsed(&cut.rest, &cut.text)?;
+    let issuers = trusted(issuers, &cut.rest);
+    Ok(Included { clients: cut.clients(source, clients)?, issuers })
 }
 
 /// Returns the settings without a file: the defaults and `overrides`, which name an issuer.
 #[expect(clippy::expect_used, reason = "nothing else is required")]
 pub(super) fn development(overrides: Overrides) -> Config {
-    config(empty(), &Source::development(), ClientTables::default(), overrides).expect("an issuer, and defaults")
+    config(empty(), &Source::development(), Default::default(), overrides).expect("an issuer, and defaults")
 }
 
-/// Returns what `file` and its `clients` say, with defaults filled in; `overrides` win.
-fn config(mut file: File, source: &Source, clients: ClientTables, overrides: Overrides) -> Result<Config, ConfigError> {
+/// Returns what `file` says, with these clients and issuers and with defaults filled in; `overrides` win.
+fn config(
+    mut file: File,
+    source: &Source,
+    (clients, issuers): (ClientTables, Vec<TrustedIssuer>),
+    overrides: Overrides,
+) -> Result<Config, ConfigError> {
     file.issuer = overrides.issuer.or(file.issuer);
     if !overrides.listen.is_empty() {
         file.listen = Some(Addresses(overrides.listen));
     }
     let missing =
         source.error_in_file("`issuer` is missing; add a line such as issuer = \"https://tokens.example.com\"");
-    let issuers = file.issuers.take().into_iter().flatten().map(trusted).collect();
     let mut config = Config::read(file, source.clone(), clients, issuers).map_err(|Missing| missing)?;
     config.keys.path = overrides.keys.unwrap_or_else(|| source.resolve(&config.keys.path));
     if let Some(Tls { cert, key }) = &mut config.tls {
@@ -133,11 +149,15 @@ fn one(table: ClientTable, source: Source) -> Client {
     Client::read(table, source).expect("a whole table")
 }
 
+/// The issuers of a file, which `source` is what is left of without its clients.
 #[expect(clippy::expect_used, reason = "an issuer has no setting that an override may give")]
-fn trusted(mut table: IssuerTable) -> TrustedIssuer {
+fn trusted(tables: Option<Vec<IssuerTable>>, source: &Source) -> Vec<TrustedIssuer> {
     let rule = |table| IssuerRule::read(table).expect("a whole table");
-    let rules = table.rules.take().into_iter().flatten().map(rule).collect();
-    TrustedIssuer::read(table, rules).expect("a whole table")
+    let one = |mut table: IssuerTable| {
+        let rules = table.rules.take().into_iter().flatten().map(rule).collect();
+        TrustedIssuer::read(table, source.clone(), rules).expect("a whole table")
+    };
+    tables.into_iter().flatten().map(one).collect()
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
@@ -286,12 +306,14 @@ mod tests {
     fn mistakes_in_an_included_file() {
         let refused = |content: &str| {
             let source = Source::file(Path::new("team.toml"), content.to_owned());
-            let clients = super::included(&source);
-            let all = clients.and_then(|clients| clients.read().collect::<Result<Vec<_>, _>>());
+            let included = super::included(&source);
+            let all = included.and_then(|included| included.clients.read().collect::<Result<Vec<_>, _>>());
             all.unwrap_err().to_string()
         };
         let only = |name: &str| {
-            format!("an included file holds only [[clients]]; move `{name}` to the file that includes this one")
+            format!(
+                "an included file holds only [[clients]] and [[issuers]]; move `{name}` to the file that includes this one"
+            )
         };
         for (content, expected) in [
             ("issuer = \"https://t.example\"", format!("team.toml:1:1: {}", only("issuer"))),
@@ -304,6 +326,12 @@ mod tests {
             ("[[clients]]\nid = \"a\"\n[clients.x]", "team.toml:3:2: invalid type: map".to_owned()),
             ("clients = []\n[[clients]]", "team.toml:2:1: `clients` is also written in another form".to_owned()),
             ("clients = [{ id = 1 }]", "team.toml:1:19: invalid type".to_owned()),
+            ("[[clients]]\nid = \"a\"\n[[issuers]]\nissuer = 1", "team.toml:4:10: invalid type".to_owned()),
+            (
+                "[[issuers]]\n[[clients]]\nid = \"a\"\n[[issuers.rules]]\nclient = \"a\"",
+                "team.toml:4:1: missing field `match`".to_owned(),
+            ),
+            ("issuers = 1", "team.toml:1:11: invalid type".to_owned()),
             ("a = ", "team.toml:1:".to_owned()),
         ] {
             let said = refused(content);

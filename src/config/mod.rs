@@ -18,6 +18,7 @@ mod suggest;
 mod texts;
 mod values;
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -123,6 +124,12 @@ impl Config {
         self.client_tables.read()
     }
 
+    /// Returns the ids of the clients that the file at `path` holds, as far as they parse.
+    #[must_use]
+    pub fn ids_in(&self, path: &Path) -> HashSet<String> {
+        self.client_tables.of_file(path).read().filter_map(Result::ok).map(|client| client.id.into_inner()).collect()
+    }
+
     /// Returns the number of clients.
     #[must_use]
     pub fn clients_len(&self) -> usize {
@@ -157,12 +164,12 @@ impl Config {
         all.finish()
     }
 
-    /// Returns these settings without their file and their clients, for comparison with later ones.
+    /// Returns these settings without their files, clients and issuers, for comparison with later ones.
     #[must_use]
     pub fn without_clients(&self) -> Self {
         let (source, client_tables) = (Source::development(), settings::ClientTables::default());
-        // The clone is cheap: the file's text is shared.
-        Self { source, client_tables, ..self.clone() }
+        // The clone is cheap: the files' texts are shared.
+        Self { source, client_tables, issuers: Vec::new(), ..self.clone() }
     }
 
     /// Keeps the settings that only a restart changes as they are in `running`, and returns the names of those that

@@ -37,7 +37,7 @@ settings! {
         forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
         include: Vec<Text> | [] | local | reload
-            | "Files that hold only `[[clients]]`: up to 64 paths, relative to the configuration file. A `*` in a file's name stands for any characters, except a leading dot; what it matches is read by name, and may be nothing. Up to 4,096 files of 16 MiB, with the configuration file 256 MiB together.";
+            | "Files that hold only `[[clients]]` and `[[issuers]]`: up to 64 paths, relative to the configuration file. A `*` in a file's name stands for any characters, except a leading dot; what it matches is read by name, and may be nothing. Up to 4,096 files of 16 MiB, with the configuration file 256 MiB together.";
     }
     + tables {
         cors: Cors, keys: Keys, reload: Reload, log: Log, drain: Drain, limits: Limits, token: Token, dpop: Dpop
@@ -48,7 +48,7 @@ settings! {
         /// Where the settings came from, for messages about them.
         pub source: Source,
         pub(super) client_tables: ClientTables,
-        /// Each of `[[issuers]]`, as written.
+        /// Each of `[[issuers]]`, as written: first those of the configuration's own file.
         pub issuers: Vec<TrustedIssuer>
     }
 
@@ -221,7 +221,7 @@ settings! {
         jwks_uri: Text | ("by discovery at the issuer") | replicated | reload
             | "Where its public keys are. Keys are fetched when a token needs them, by `https` only (`http` for loopback), without following redirects; the last good set serves for a day.";
         jwks_file: PathText | () | contents | reload
-            | "Instead: a JWKS file with the issuer's public keys, relative to the configuration file. Keys that cannot be used are passed over; a private or symmetric key is refused.";
+            | "Instead: a JWKS file with the issuer's public keys, relative to the file that names it. Keys that cannot be used are passed over; a private or symmetric key is refused.";
         ca_file: PathText | ("what the machine trusts, otherwise Mozilla's list") | local | reload
             | "CA certificates in PEM that the issuer's server is verified with, instead of public ones.";
         token_file: PathText | () | local | reload
@@ -233,6 +233,8 @@ settings! {
     }
     + arrays of tables { rules: IssuerRule }
     + beside {
+        /// What it was read from, for messages about it.
+        pub source: Source,
         /// Its rules, in the file's order.
         pub rules: Vec<IssuerRule>
     }
@@ -264,6 +266,15 @@ impl ClientTables {
     pub(super) fn append(&mut self, mut other: Self) {
         self.files.append(&mut other.files);
         self.others.append(&mut other.others);
+    }
+
+    /// The part of them that the file at `path` holds.
+    pub(super) fn of_file(&self, path: &Path) -> Self {
+        let is_in = |source: &Source| source.path() == Some(path);
+        Self {
+            files: self.files.iter().filter(|(source, _)| is_in(source)).cloned().collect(),
+            others: self.others.iter().filter(|client| is_in(&client.source)).cloned().collect(),
+        }
     }
 
     /// How many there are.

@@ -1,6 +1,6 @@
 //! `[[issuers]]`, as written, becomes [`Issuers`]. Every mistake is found here, before anything is served.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::config::{
 };
 use crate::crypto::Digester;
 use crate::fetch;
-use crate::files::ReadError;
-use crate::foreign::{KeySet, Owner};
+use crate::files::{self, ReadError};
+use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::token::{Audience, ClientId, Scope, ScopeToken};
 
 const MAX_ISSUERS: usize = 64;
@@ -34,21 +34,46 @@ impl Issuers {
     pub fn compile_with(
         config: &Config,
         registry: &Registry,
-        mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+        read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
     ) -> Result<Self, ConfigError> {
-        let source = &config.source;
-        if config.issuers.len() > MAX_ISSUERS {
-            return Err(source.error_in_file(format!("expected at most {MAX_ISSUERS} [[issuers]]")));
+        Self::build(config, registry, read, Err)
+    }
+
+    /// Returns the first problem of each issuer: a broken one does not hide the others.
+    #[must_use]
+    pub fn problems(config: &Config, registry: &Registry) -> Vec<ConfigError> {
+        let mut all = Vec::new();
+        let read = |path: &Path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec());
+        let built = Self::build(config, registry, read, |problem| {
+            all.push(problem);
+            Ok(())
+        });
+        all.extend(built.err());
+        all
+    }
+
+    /// Compiles, and leaves out each issuer whose problem `report` does not return.
+    fn build(
+        config: &Config,
+        registry: &Registry,
+        mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+        mut report: impl FnMut(ConfigError) -> Result<(), ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        if let Some(too_many) = config.issuers.get(MAX_ISSUERS) {
+            return Err(too_many
+                .source
+                .error_in_file(format!("expected at most {MAX_ISSUERS} [[issuers]] in all files")));
         }
+        let clients = clients_beside(config);
         let mut all = Vec::with_capacity(config.issuers.len());
-        let mut names = HashSet::new();
-        for (index, written) in config.issuers.iter().enumerate() {
-            let one = Entry { config, registry, source, written, index };
-            let issuer = one.issuer(&mut read)?;
-            if !names.insert(issuer.name().to_owned()) {
-                return Err(one.error("another entry has this issuer; put its rules in one entry"));
+        let mut places = HashMap::new();
+        for written in &config.issuers {
+            let beside = written.source.path().and_then(|path| clients.get(path));
+            let entry = Entry { config, registry, source: &written.source, written, beside };
+            match entry.issuer(&mut read).and_then(|issuer| entry.only(issuer, &mut places)) {
+                Ok(issuer) => all.push(issuer),
+                Err(problem) => report(problem)?,
             }
-            all.push(issuer);
         }
         Ok(Self(all))
     }
@@ -56,20 +81,41 @@ impl Issuers {
     /// A digest of what replicas must agree in about issuers.
     #[must_use]
     pub fn digest(&self, config: &Config) -> [u8; 32] {
+        let of_each = self.0.iter().zip(&config.issuers).map(|(issuer, written)| issuer.digest(written));
+        let mut of_each: Vec<_> = of_each.collect();
+        // A token names its issuer, so their order, and that of their files, says nothing.
+        of_each.sort_unstable();
         let mut all = Digester::default();
-        for (issuer, written) in self.0.iter().zip(&config.issuers) {
-            written.digest(&mut all, &|_, all| {
-                if let Keys::File(keys) = &issuer.keys {
-                    keys.digest(all);
-                }
-            });
-            // The first rule that matches speaks, so their order says something.
-            for rule in &written.rules {
-                rule.digest(&mut all, &|_, _| {});
-            }
+        for one in &of_each {
+            all.add(one);
         }
         all.finish()
     }
+}
+
+impl Issuer {
+    /// A digest of what replicas must agree in about one issuer.
+    fn digest(&self, written: &TrustedIssuer) -> [u8; 32] {
+        let mut all = Digester::default();
+        written.digest(&mut all, &|_, all| {
+            if let Keys::File(keys) = &self.keys {
+                keys.digest(all);
+            }
+        });
+        // The first rule that matches speaks, so their order says something.
+        for rule in &written.rules {
+            rule.digest(&mut all, &|_, _| {});
+        }
+        all.finish()
+    }
+}
+
+/// The ids of the clients of each included file that has issuers. A team names its own clients, and no other's.
+fn clients_beside(config: &Config) -> HashMap<&Path, HashSet<String>> {
+    let main = config.source.path();
+    let files = config.issuers.iter().filter_map(|issuer| issuer.source.path());
+    let files: HashSet<_> = files.filter(|path| Some(*path) != main).collect();
+    files.into_iter().map(|path| (path, config.ids_in(path))).collect()
 }
 
 /// One of `[[issuers]]`, as written.
@@ -78,7 +124,8 @@ struct Entry<'c> {
     registry: &'c Registry,
     source: &'c Source,
     written: &'c TrustedIssuer,
-    index: usize,
+    /// The clients of its file, if that is an included one.
+    beside: Option<&'c HashSet<String>>,
 }
 
 impl Entry<'_> {
@@ -95,13 +142,33 @@ impl Entry<'_> {
         Ok(Issuer { audience: self.audience()?, max_age: written.max_age, keys: self.keys(&name, read)?, name, rules })
     }
 
+    /// `issuer`, if no entry before had its name. `places` has where each name was first.
+    fn only(&self, issuer: Issuer, places: &mut HashMap<String, Option<String>>) -> Result<Issuer, ConfigError> {
+        let Some(first) = places.insert(issuer.name().to_owned(), self.place()) else { return Ok(issuer) };
+        let first = first.map_or_else(String::new, |place| format!("; the other one is at {place}"));
+        Err(self.error(format!("another entry has this issuer; put its rules in one entry{first}")))
+    }
+
     /// An error about the entry as a whole.
     fn error(&self, message: impl Into<String>) -> ConfigError {
-        let named = self.written.issuer.as_ref().or(self.written.spiffe.as_ref());
-        match named {
+        match self.named() {
             Some(name) => self.source.error(name, message),
-            None => self.source.error_in_file(format!("[[issuers]] number {}: {}", self.index + 1, message.into())),
+            None => self.source.error_in_file(format!("[[issuers]] number {}: {}", self.number(), message.into())),
         }
+    }
+
+    fn named(&self) -> Option<&Text> {
+        self.written.issuer.as_ref().or(self.written.spiffe.as_ref())
+    }
+
+    fn place(&self) -> Option<String> {
+        self.named().and_then(|name| self.source.place(name.span()))
+    }
+
+    /// Which one of its file it is, from 1.
+    fn number(&self) -> usize {
+        let of_file = self.config.issuers.iter().filter(|one| one.source.path() == self.source.path());
+        of_file.take_while(|one| !std::ptr::eq(*one, self.written)).count() + 1
     }
 
     fn name(&self) -> Result<Name, ConfigError> {
@@ -227,21 +294,33 @@ impl Entry<'_> {
                 "a rule without claims would match everybody; expected at least one, such as { sub = \"…\" }";
             return Err(source.error(&written.r#match, expected));
         }
-        let name = written.client.get_ref();
-        let client = self.registry.named(name).ok_or_else(|| {
-            source.error(&written.client, format!("there is no client {name:?}; expected the id of one of [[clients]]"))
-        })?;
         let subject = written
             .subject
             .as_ref()
             .map(|text| Template::parse(text.get_ref()).map_err(|expected| source.error(text, expected)));
         Ok(Rule {
             matcher: self.matcher(written.r#match.get_ref())?,
-            client: ClientId::clone(&client.id),
+            client: self.client(&written.client)?,
             subject: subject.transpose()?,
             scope: written.scope.as_ref().map(|list| self.scope(list.get_ref())).transpose()?,
             place: source.place(written.r#match.span()),
         })
+    }
+
+    /// The client that a rule names.
+    fn client(&self, written: &Text) -> Result<ClientId, ConfigError> {
+        let name = written.get_ref();
+        let Some(client) = self.registry.named(name) else {
+            let expected = format!("there is no client {name:?}; expected the id of one of [[clients]]");
+            return Err(self.source.error(written, expected));
+        };
+        if self.beside.is_some_and(|clients| !clients.contains(name)) {
+            let expected = format!(
+                "the client {name:?} is in another file; a rule in an included file names a client of that file"
+            );
+            return Err(self.source.error(written, expected));
+        }
+        Ok(client.id.clone())
     }
 
     fn scope(&self, written: &[Text]) -> Result<Scope, ConfigError> {

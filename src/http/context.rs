@@ -149,6 +149,11 @@ impl RequestContext {
     pub(super) fn client(&self) -> Option<&str> {
         self.0.said.client()
     }
+
+    /// The trusted issuer that vouches for the caller.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.0.said.issuer()
+    }
 }
 
 /// The certificate of who sends the request: as a trusted proxy passes it on, whose own it never is; otherwise the

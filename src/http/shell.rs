@@ -66,7 +66,7 @@ impl Shell {
         let counted = route.and_then(|route| route.method(method)).map_or("", Method::as_str);
         let route = route.map_or("", |route| &route.path);
         let (id, address, client) = (context.id(), context.address(), context.client());
-        let (traceparent, certificate) = (context.traceparent(), context.certificate());
+        let (issuer, traceparent, certificate) = (context.issuer(), context.traceparent(), context.certificate());
         let status = response.status().as_u16();
         // What the service refused says more than what the answer is.
         let (cause, refused) = match context.denied().filter(|_| status >= 400) {
@@ -76,7 +76,7 @@ impl Shell {
         let micros = took.as_micros().try_into().unwrap_or(u64::MAX);
         let method = standard(method);
         telemetry::answered(
-            telemetry::Request { id, method, route, address, client, refused, traceparent, certificate },
+            telemetry::Request { id, method, route, address, client, issuer, refused, traceparent, certificate },
             status,
             micros,
             cause,

@@ -7,6 +7,7 @@ use super::carried::Carried;
 use super::{Denied, Snapshot, State, Unauthenticated};
 use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
+use crate::federation::Issuer;
 use crate::foreign::Proof;
 use crate::revocation::Marks;
 use crate::telemetry;
@@ -50,6 +51,7 @@ pub struct Call<'r> {
 #[derive(Debug, Default)]
 pub struct Notes {
     client: OnceLock<ClientId>,
+    issuer: OnceLock<Box<str>>,
     denied: OnceLock<(&'static str, Option<String>)>,
     proof: OnceLock<Proof>,
     offers_nonce: OnceLock<()>,
@@ -60,6 +62,13 @@ impl Notes {
     #[must_use]
     pub fn client(&self) -> Option<&str> {
         self.client.get().map(ClientId::as_str)
+    }
+
+    /// The trusted issuer by whose word the caller is that client: proved, or claimed where that was refused. It is the
+    /// name in the configuration.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.issuer.get().map(|name| &**name)
     }
 
     /// Why the call was refused, and what.
@@ -193,6 +202,11 @@ impl<'r> Call<'r> {
     /// Notes which client asks.
     pub(super) fn note_client(&self, client: &ClientId) {
         let _ = self.notes.client.set(client.clone());
+    }
+
+    /// Notes which trusted issuer vouches for the caller.
+    pub(super) fn note_issuer(&self, issuer: &Issuer) {
+        let _ = self.notes.issuer.set(issuer.name().into());
     }
 
     /// Notes why the call is refused.

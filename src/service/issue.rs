@@ -152,6 +152,7 @@ impl<'s> Call<'s> {
             telemetry::Issued {
                 is_refresh: event == Event::Refreshed,
                 client: session.client.as_str(),
+                issuer: self.notes.issuer(),
                 subject: session.subject.as_str(),
                 actor: actor.as_deref(),
                 scope: grant.scope.as_str(),

@@ -60,6 +60,7 @@ impl<'r> Call<'r> {
     pub(super) fn by_issuer(&self, token: &str) -> Option<Result<Vouched<'r>, Unauthenticated>> {
         let Snapshot { issuers, leeway, registry, .. } = self.snapshot;
         let (issuer, token) = issuers.unverified_issuer(token)?;
+        self.note_issuer(issuer);
         let identity = issuer.identify(token, *leeway, self.now);
         Some(identity.map_err(Unauthenticated::from).and_then(|Identity { client, subject, limit }| {
             let client = registry.named(client.as_str()).ok_or(Unauthenticated::UnknownClient)?;

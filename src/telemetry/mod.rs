@@ -120,6 +120,8 @@ pub struct Request<'a> {
     pub address: &'a str,
     /// The client that authenticated, or that of the presented token.
     pub client: Option<&'a str>,
+    /// The trusted issuer that vouches for the caller, as the configuration names it.
+    pub issuer: Option<&'a str>,
     /// The scope token, subject or audience that the policy refused. The caller sent it, and its form was checked.
     pub refused: Option<&'a str>,
     /// The caller's span, in its form (W3C Trace Context §3.2).
@@ -133,7 +135,7 @@ pub struct Request<'a> {
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
     #[cfg(feature = "otlp")]
     traces::record(&request, status, micros, cause);
-    let Request { id: request_id, method, route, address, client, refused, traceparent, certificate } = request;
+    let Request { id: request_id, method, route, address, client, issuer, refused, traceparent, certificate } = request;
     let trace_id = traceparent.and_then(|parts| parts.split('-').nth(1));
     match cause {
         None => tracing::info!(
@@ -145,6 +147,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
             status,
             micros,
             client,
+            issuer,
             certificate,
             address,
             "answered"
@@ -159,6 +162,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
                 status,
                 micros,
                 client,
+                issuer,
                 certificate,
                 address,
                 cause,
@@ -176,6 +180,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
                 status,
                 micros,
                 client,
+                issuer,
                 certificate,
                 address,
                 cause,
@@ -192,6 +197,9 @@ pub struct Issued<'a> {
     pub is_refresh: bool,
     /// `client_id`.
     pub client: &'a str,
+    /// The trusted issuer by whose word it was issued, as the configuration names it. None where the client showed a
+    /// credential of its own.
+    pub issuer: Option<&'a str>,
     /// `sub`.
     pub subject: &'a str,
     /// Who acts for the subject, with spaces between; first the one that acts now.
@@ -212,11 +220,11 @@ pub struct Issued<'a> {
 
 /// Logs issued tokens.
 pub fn issued(request_id: &str, address: &str, token: Issued<'_>) {
-    let Issued { is_refresh, client, subject, actor, scope, audience, id: jti, kid, expires, sender } = token;
+    let Issued { is_refresh, client, issuer, subject, actor, scope, audience, id: jti, kid, expires, sender } = token;
     let event = if is_refresh { "refreshed" } else { "issued" };
     tracing::info!(
-        target: AUDIT, request_id, event, client, subject, actor, scope, audience, jti, kid, expires, sender, address,
-        "token"
+        target: AUDIT, request_id, event, client, issuer, subject, actor, scope, audience, jti, kid, expires, sender,
+        address, "token"
     );
 }
 

@@ -5,6 +5,7 @@ import hmac
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import jwt
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 import libraries
+import rotation
 from issuers import GITHUB, GITLAB, Cluster, Key, Site, bundle, github, gitlab, segment, svid
 from service import ENVIRONMENT, REFUSALS, SPIFFE_TYPE, Service, equal, expect, until
 
@@ -47,7 +49,8 @@ class World:
         self.svid, self.x509 = Key("ES256", use="jwt-svid"), Key("ES256", use="x509-svid")
         (folder / "bundle.json").write_text(json.dumps(bundle(self.x509, self.svid)))
         issuers = {"cluster": self.cluster, "named": self.named, "elsewhere": self.elsewhere, "web": self.web}
-        self.service = Service(folder, url, **issuers)
+        self.team = rotation.Team()
+        self.service = Service(folder, url, self.team, **issuers)
 
 
 def check_configuration(world):
@@ -251,18 +254,21 @@ def check_explain(world):
 
     right = github(service.url)
     said = explain(right, code=0)
-    expect(f"token of {GITHUB}: not verified" in said, said)
-    expect('client deploy, subject ci:github:74, scope "deploy:run"' in said, said)
-    expect(f"token of {GITHUB}: verified" in explain(right, "--jwks", keys, code=0), said)
+    expect(f"token of {GITHUB}\n  not verified" in said, said)
+    for words in ['subject ci:github:74, scope "deploy:run"\n', "granted, if the token is good: client deploy\n"]:
+        expect(words in said, said)
+    expect(f"token of {GITHUB}\n  verified" in explain(right, "--jwks", keys, code=0), said)
     evil = github(service.url, "repo:acme/shop-evil:ref:refs/heads/main")
     said = explain(evil, "--jwks", keys, code=1)
     for words in [
-        'sub: the rule has "repo:acme/shop:ref:refs/heads/main", the token "repo:acme/shop-evil:ref:refs/heads/main"',
-        "no rule matches, so there is no token",
+        "client deploy: sub\n",
+        'rule   "repo:acme/shop:ref:refs/heads/main"\n',
+        'token  "repo:acme/shop-evil:ref:refs/heads/main"\n',
+        "REFUSED: no rule matches, so there is no token",
     ]:
         expect(words in said, said)
     said = explain(github(service.url, repository_owner_id="666"), code=1)
-    expect('repository_owner_id: the rule has "65", the token "666"' in said, said)
+    expect(': repository_owner_id\n           rule   "65"\n           token  "666"' in said, said)
     told = json.loads(explain(evil, "--jwks", keys, "--json", code=1))
     equal((told["granted"], told["verified"]), (False, True))
     equal([(rule["verdict"], rule["claim"]) for rule in told["rules"]], [("differs", "sub"), ("differs", "sub")])
@@ -270,8 +276,27 @@ def check_explain(world):
     expect("NOT VALID: max_age" in said, said)
     file.write_text(world.cluster.token(service.url, "cart", "default"))
     said = service.run("explain", "--config", service.config, "--token", file, code=1)
-    expect('kubernetes.io.namespace: the rule has "shop", the token "default"' in said, said)
+    expect(': kubernetes.io.namespace\n           rule   "shop"\n           token  "default"' in said, said)
     say("lingpai explain --token: exit code 0 and the rule that speaks, 1 and the first claim that differs")
+
+
+def check_page(world):
+    """What deploy/federation.md shows of `explain` is what it prints, for the configuration that the page begins with."""
+    service, home = world.service, world.folder / "page"
+    page = (HERE.parents[1] / "deploy/federation.md").read_text()
+    configuration = re.search(r"```toml\n(.+?)```", page, re.DOTALL)[1]
+    shown = re.search(r"```text\n(token of .+?)```", page, re.DOTALL)[1]
+    issuer = "https://tokens.example.com"
+    service.run("init", home, "--issuer", issuer)
+    file = home / "lingpai.toml"
+    file.write_text(f"{file.read_text()}\n{configuration}")
+    evil = github(issuer, "repo:acme/shop-evil:ref:refs/heads/main", repository_owner_id="1234")
+    (home / "id-token.txt").write_text(world.github.sign(evil))
+    command = ["explain", "--config", "lingpai.toml", "--token", "id-token.txt"]
+    # In which line the rule stands is for `init` to say.
+    without_line = lambda text: re.sub(r"lingpai\.toml:\d+", "lingpai.toml", text)
+    equal(without_line(service.run(*command, cwd=home, code=1)), without_line(shown))
+    say("deploy/federation.md: its example of lingpai explain --token is what is printed")
 
 
 def check_libraries(world):
@@ -286,8 +311,9 @@ def main():
     check_configuration(world)
     checks = [check_kubernetes, check_addresses, check_workload, check_github, check_gitlab, check_spiffe, check_wrong]
     with world.service.serving():
-        for check in [*checks, check_explain, check_libraries]:
+        for check in [*checks, check_explain, check_page, check_libraries]:
             check(world)
+        rotation.check(world, say)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import ssl
 import subprocess
 import sys
@@ -43,6 +44,9 @@ key  = "../tls.key"
 
 [limits]
 failures = 0
+
+[ops]
+listen = "127.0.0.1:0"
 
 [[clients]]
 id       = "checkout"
@@ -160,9 +164,9 @@ def equal(got, expected):
 
 
 class Service:
-    """lingpai, with a configuration in `folder`/service."""
+    """lingpai, with a configuration in `folder`/service, which includes what `team` writes."""
 
-    def __init__(self, folder, url, **sites):
+    def __init__(self, folder, url, team, **sites):
         self.folder, self.url, self.home = folder, url, folder / "service"
         self.trust = ssl.create_default_context(cafile=folder / "ca.crt")
         self.run("init", self.home, "--issuer", url)
@@ -170,14 +174,15 @@ class Service:
         grants = ", ".join(f'"{grant}"' for grant in ("client_credentials", JWT_BEARER, EXCHANGE))
         names = {"grants": grants, "orders": ORDERS, "github_issuer": GITHUB, "gitlab_issuer": GITLAB, "checkout": CHECKOUT}
         written = CONFIGURATION.format(**names, **sites)
-        self.config.write_text(self.config.read_text() + written)
+        team.write(self.home / "teams", jwt_bearer=JWT_BEARER, exchange=EXCHANGE, orders=ORDERS)
+        self.config.write_text('include = ["teams/*.toml"]\n' + self.config.read_text() + written)
         self.log = folder / "log"
 
-    def run(self, *arguments, code=0):
+    def run(self, *arguments, code=0, cwd=None):
         """A command, which must end with this exit code; what it printed."""
         command = [BINARY, *map(str, arguments)]
-        ran = subprocess.run(command, env=ENVIRONMENT, cwd=self.home if self.home.exists() else None,
-                             capture_output=True, text=True, check=False)
+        cwd = cwd or (self.home if self.home.exists() else None)
+        ran = subprocess.run(command, env=ENVIRONMENT, cwd=cwd, capture_output=True, text=True, check=False)
         expect(ran.returncode == code, f"{command} ended with {ran.returncode}: {ran.stdout}{ran.stderr}")
         return ran.stdout + ran.stderr
 
@@ -188,7 +193,9 @@ class Service:
             server = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             line = server.stdout.readline().strip()
-            expect(line.endswith(f" at {self.url}"), f"lingpai did not start: {line}\n{self.log.read_text()}")
+            started = re.search(rf" at {re.escape(self.url)}, for its operator at (\S+)$", line)
+            expect(started, f"lingpai did not start: {line}\n{self.log.read_text()}")
+            self.ops = started[1]
             self.keys = jwt.PyJWKSet.from_dict(json.loads(self.get("/.well-known/jwks.json")))
             yield
         finally:
@@ -198,6 +205,10 @@ class Service:
 
     def get(self, path):
         return urllib.request.urlopen(self.url + path, context=self.trust, timeout=60).read()
+
+    def operator(self, path):
+        """What the operator reads at `path`."""
+        return urllib.request.urlopen(self.ops + path, timeout=60).read().decode()
 
     def post(self, **parameters):
         """Status, headers and body of an answer of the token endpoint."""
@@ -245,10 +256,16 @@ class Service:
         segments = [segment for segment in token.split(".") if segment]
         expect(not any(segment in line for line in lines for segment in segments), "the log has a token")
 
+    def tail(self, begin):
+        """The log since it was this long."""
+        with self.log.open("rb") as log:
+            log.seek(begin)
+            return log.read().decode()
+
     def logged(self, begin):
         """The refusals in the log since it was this long, when there is one for each door."""
         for _ in range(250):
-            written = self.log.read_text()[begin:].splitlines(True)
+            written = self.tail(begin).splitlines(True)
             lines = [line for line in written if '"cause":' in line and line.endswith("\n")]
             if len(lines) >= len(REFUSALS):
                 break

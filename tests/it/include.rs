@@ -128,7 +128,7 @@ fn refusals() {
         (client("b", "scope = [\"a b\"]"), "/clients.d/b.toml:4:10: expected a scope token"),
         (
             client("b", "") + "[token]\nleeway = \"1s\"",
-            "/clients.d/b.toml:5:2: an included file holds only [[clients]]",
+            "/clients.d/b.toml:5:2: an included file holds only [[clients]] and [[issuers]]",
         ),
         (client("b", "jwks = \"none.json\""), "/clients.d/b.toml:4:8: /clients.d/none.json: cannot be read"),
         (
@@ -205,5 +205,8 @@ fn a_start_names_the_file() {
     app.team("a.toml", "x = 1");
     let path = app.folder.path().join("lingpai.toml");
     let said = lingpai::config::Config::load(Some(&path), Overrides::default()).unwrap_err().to_string();
-    assert!(said.contains("clients.d/a.toml:1:1: an included file holds only [[clients]]; move `x`"), "{said}");
+    assert!(
+        said.contains("clients.d/a.toml:1:1: an included file holds only [[clients]] and [[issuers]]; move `x`"),
+        "{said}"
+    );
 }

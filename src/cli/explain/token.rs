@@ -18,6 +18,8 @@ use crate::token::MAX_TOKEN;
 
 /// Maximum length of a claim's value on a terminal, in characters.
 const MAX_SHOWN: usize = 200;
+/// What stands before a line about a rule.
+const INDENT: &str = "           ";
 
 /// What the configuration says to a token, and what else there is to know.
 struct Case {
@@ -55,7 +57,7 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
     if settings.json {
         say_json(&in_json(issuer, itself, granted, &said))?;
     } else {
-        in_words(issuer, itself, &said)?;
+        say(&visible(&in_words(issuer, itself, &said)))?;
     }
     Ok(granted)
 }
@@ -74,6 +76,7 @@ impl Case {
             client: rule.client().to_string(),
             word,
             granted: false,
+            difference: None,
             why: String::new(),
             more: json!({}),
         };
@@ -86,7 +89,8 @@ impl Case {
                 let why = format!("{}: the rule has {}, the token {found}", difference.claim, difference.expected);
                 let more =
                     json!({"claim": difference.claim, "expected": difference.expected, "found": difference.found});
-                Said { why, more, ..base(rule, "differs") }
+                let difference = Some((difference.claim, [difference.expected, found]));
+                Said { difference, why, more, ..base(rule, "differs") }
             }
             Verdict::Speaks(rule, subject) => {
                 let (granted, why, subject) = self.outcome(rule, subject);
@@ -111,11 +115,7 @@ impl Case {
         match decide(&self.registry, client, order, self.now) {
             Ok(session) => {
                 let about = session.subject.as_str().to_owned();
-                (
-                    true,
-                    format!("client {}, subject {about}, scope {:?}", client.id, session.scope.as_str()),
-                    Some(about),
-                )
+                (true, format!("subject {about}, scope {:?}", session.scope.as_str()), Some(about))
             }
             Err(refusal) => {
                 let value = refusal.value().map_or_else(String::new, |value| format!(" ({value})"));
@@ -131,8 +131,24 @@ struct Said {
     client: String,
     word: &'static str,
     granted: bool,
+    /// The claim that differs; what the rule has, and what the token has.
+    difference: Option<(String, [String; 2])>,
     why: String,
     more: Value,
+}
+
+impl Said {
+    /// The rule, then what it says, with the two that differ one under the other.
+    fn in_words(&self) -> String {
+        let Self { place, client, word, difference, why, .. } = self;
+        let rule = format!("{word:<8} {place}, client {client}");
+        match difference {
+            Some((claim, [rules, tokens])) => {
+                format!("{rule}: {claim}\n{INDENT}rule   {rules}\n{INDENT}token  {tokens}")
+            }
+            None => format!("{rule}\n{INDENT}{why}"),
+        }
+    }
 }
 
 fn claims(token: &str) -> Option<Map<String, Value>> {
@@ -152,20 +168,28 @@ fn shown(value: &Value) -> String {
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 
-fn in_words(issuer: &Issuer, itself: Option<Result<(), Rejected>>, said: &[Said]) -> Result<(), StartError> {
+fn in_words(issuer: &Issuer, itself: Option<Result<(), Rejected>>, said: &[Said]) -> String {
     let verdict = match itself {
         None => "not verified: its keys are not fetched here; --jwks FILE verifies it".to_owned(),
         Some(Ok(())) => "verified".to_owned(),
         Some(Err(rejected)) => format!("NOT VALID: {}", rejected.word()),
     };
-    say(&visible(&format!("token of {}: {verdict}", issuer.name())))?;
-    for Said { place, word, why, .. } in said {
-        say(&visible(&format!("{word:<7} {place}: {why}")))?;
+    let rules: Vec<_> = said.iter().map(Said::in_words).collect();
+    format!("token of {}\n  {verdict}\n\n{}\n\n{}", issuer.name(), rules.join("\n"), outcome(itself, said))
+}
+
+/// What comes of it all.
+fn outcome(itself: Option<Result<(), Rejected>>, said: &[Said]) -> String {
+    let speaks = said.iter().find(|one| one.word == "speaks");
+    match (itself, speaks) {
+        (Some(Err(rejected)), _) => format!("REFUSED: the token itself is not valid ({})", rejected.word()),
+        (_, None) => "REFUSED: no rule matches, so there is no token".to_owned(),
+        (None, Some(one)) if one.granted => {
+            format!("granted, if the token is good: client {}", one.client)
+        }
+        (_, Some(one)) if one.granted => format!("granted: client {}", one.client),
+        (_, Some(one)) => one.why.clone(),
     }
-    if !said.iter().any(|one| one.word == "speaks") {
-        say("no rule matches, so there is no token")?;
-    }
-    Ok(())
 }
 
 fn in_json(issuer: &Issuer, itself: Option<Result<(), Rejected>>, granted: bool, said: &[Said]) -> Value {

@@ -110,6 +110,51 @@ def traffic(replica, secret):
     return pair["value"]
 
 
+TRUSTED = """
+[[clients]]
+id = "ci"
+
+[[issuers]]
+issuer    = "https://ci.example.com"
+audience  = "lingpai"
+jwks_file = "ci.json"
+
+[[issuers.rules]]
+match  = { sub = "nightly" }
+client = "ci"
+"""
+
+
+def segment(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def identity(folder):
+    """A token of the issuer in `TRUSTED`, whose keys are then in `folder`."""
+    key, now = folder / "ci.pem", int(time.time())
+    run("openssl", "genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048", "-out", key)
+    modulus = run("openssl", "rsa", "-in", key, "-noout", "-modulus").stdout.strip().removeprefix("Modulus=")
+    public = {"kty": "RSA", "n": segment(bytes.fromhex(modulus)), "e": "AQAB"}
+    (folder / "ci.json").write_text(json.dumps({"keys": [public]}))
+    claims = {"iss": "https://ci.example.com", "aud": "lingpai", "sub": "nightly", "iat": now, "exp": now + 600}
+    signed = ".".join(segment(json.dumps(part).encode()) for part in ({"alg": "RS256"}, claims))
+    ran = subprocess.run(["openssl", "dgst", "-sha256", "-sign", key], input=signed.encode(), capture_output=True, check=True)
+    return f"{signed}.{segment(ran.stdout)}"
+
+
+def federated(replica, token):
+    """The identity becomes a token of ours."""
+    form = {"grant_type": "client_credentials", "client_assertion": token,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}
+    connection = http.client.HTTPConnection(replica.public, timeout=60)
+    connection.request("POST", "/oauth2/token", urllib.parse.urlencode(form),
+                       {"Content-Type": "application/x-www-form-urlencoded"})
+    answer = connection.getresponse()
+    if answer.status != 200:
+        fail(f"a trusted issuer's token: {answer.status} {answer.read()}")
+    connection.close()
+
+
 class Prometheus:
     def __init__(self, folder, targets):
         self.address = f"127.0.0.1:{run(DEPLOY.parent / 'tests/port').stdout.strip()}"
@@ -235,6 +280,7 @@ def check_log(replica, jti, kids):
         "What about one request": r'^\{.*"message":"token".*\n\{.*"message":"answered".*\n(.*\n){2}$',
         "Which client is refused": r"\n? +2 shop\tGET\t403\tmissing_scope\tadmin\n(.*\n)*",
         "From which addresses": r"^ +2 127\.0\.0\.1\n$",
+        "Who got a token by the word": r'^\["[^"]+","https://ci.example.com","ci","ci","127.0.0.1"\]\n$',
         "Is a client still in use": r"^20[0-9T:.-]+Z\n$",
         "What did a rotation do": rf'"serving","{old}"\]\n(.*\n)*.*"reload refused[^"]*","[^"]+"\]\n(.*\n)*'
                                   rf'.*"reloaded","{new}"\]\n.*"signs from now on","[^"]* {new}"\]\n',
@@ -267,8 +313,9 @@ def check_log(replica, jti, kids):
     counts = collections.Counter()
     for count, _, kid in map(str.split, signed.splitlines()):
         counts[kid] += int(count)
-    if counts != {old: 2, new: 2}:
-        fail(f"logs.md: of each key two signatures, not {signed}")
+    # Two pairs in each traffic, and before the rotation one token for a foreign identity.
+    if counts != {old: 3, new: 2}:
+        fail(f"logs.md: three signatures of the old key and two of the new one, not {signed}")
     say(f"{len(blocks)} questions to the log")
 
 
@@ -280,7 +327,8 @@ def main(binary, folder):
                "--subject", "user:*").stdout
     secret = re.search(r"lps_[\w-]+", said)[0]
     toml.write_text(toml.read_text() + '\n[ops]\nlisten = "127.0.0.1:0"\n[reload]\ninterval = "1s"\n'
-                    '[revocations]\npath = "revoked"\n')
+                    '[revocations]\npath = "revoked"\n' + TRUSTED)
+    foreign = identity(folder / "a")
     (folder / "a/revoked").touch()
     shutil.copytree(folder / "a", folder / "b")
     dashboard = json.loads((DEPLOY / "grafana/lingpai.json").read_text())
@@ -289,6 +337,7 @@ def main(binary, folder):
         replicas = [Replica(binary, folder / name) for name in ("a", "b")]
         running += replicas
         token = traffic(replicas[0], secret)
+        federated(replicas[0], foreign)
         header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in token.split(".")[:2])
         check_names(replicas[0].metrics(), dashboard)
         prometheus = Prometheus(folder, [replica.ops for replica in replicas])

@@ -56,10 +56,13 @@ fn each_rule_says_why() {
     let (first, second, third) = (line("repository_id = 7"), line("namespace = \"prod\""), line("acme/**"));
     let ran = explain(&token(&forges[0], &json!({})), &[]);
     let expected = format!(
-        "token of https://ci.example.net: verified\n\
-         speaks  lingpai.toml:{first}:9: client deploy, subject ci:7, scope \"run\"\n\
-         differs lingpai.toml:{second}:9: kubernetes.io.namespace: the rule has \"prod\", the token \"dev\"\n\
-         later   lingpai.toml:{third}:9: it matches too, but an earlier rule speaks\n"
+        "token of https://ci.example.net\n  verified\n\n\
+         speaks   lingpai.toml:{first}:9, client deploy\n           subject ci:7, scope \"run\"\n\
+         differs  lingpai.toml:{second}:9, client deploy: kubernetes.io.namespace\n           rule   \"prod\"\n\
+         {indent}token  \"dev\"\n\
+         later    lingpai.toml:{third}:9, client deploy\n{indent}it matches too, but an earlier rule speaks\n\n\
+         granted: client deploy\n",
+        indent = " ".repeat(11),
     );
     assert_eq!(ran.assert(0).out, expected);
     let said =
@@ -76,11 +79,14 @@ fn each_rule_says_why() {
     let no_owner = explain(&token(&forges[0], &json!({"repository_id": 8})), &[]);
     assert!(no_owner.assert(1).out.contains("REFUSED: the claims do not fill the rule's subject"), "{}", no_owner.out);
     let none = explain(&token(&forges[0], &json!({"sub": "x"})), &[]);
-    assert!(none.assert(1).out.contains("no rule matches, so there is no token"), "{}", none.out);
+    assert!(none.assert(1).out.ends_with("\n\nREFUSED: no rule matches, so there is no token\n"), "{}", none.out);
+    let refused = explain(&token(&forges[0], &json!({"repository_id": "7", "owner": "root"})), &[]);
+    assert!(refused.assert(1).out.ends_with("\n\nREFUSED: subject_not_allowed (root)\n"), "{}", refused.out);
     // What is wrong with the token itself.
     for (changes, word) in [(json!({"aud": "urn:x"}), "wrong_audience"), (json!({"exp": 1, "iat": 0}), "expired")] {
         let ran = explain(&token(&forges[0], &changes), &[]);
-        assert!(ran.assert(1).out.contains(&format!("NOT VALID: {word}")), "{}", ran.out);
+        assert!(ran.assert(1).out.contains(&format!("\n  NOT VALID: {word}\n")), "{}", ran.out);
+        assert!(ran.out.ends_with(&format!("\nREFUSED: the token itself is not valid ({word})\n")), "{}", ran.out);
     }
     explain("x", &[]).assert_refused(1, &["this is not a token"]);
     let unknown = token(&forges[0], &json!({"iss": "https://other.example"}));
@@ -100,8 +106,9 @@ fn keys_are_not_fetched() {
     home.write("wrong.json", &json!({"keys": [jwk(&forges[1])]}).to_string());
     let ran = home.run(&["explain", "--token", "token"]);
     assert!(ran.assert(0).out.contains("not verified: its keys are not fetched here; --jwks FILE"), "{}", ran.out);
+    assert!(ran.out.contains("\ngranted, if the token is good: client deploy\n"), "{}", ran.out);
     let ran = home.run(&["explain", "--token", "token", "--jwks", "right.json"]);
-    assert!(ran.assert(0).out.contains(": verified\n"), "{}", ran.out);
+    assert!(ran.assert(0).out.contains("\n  verified\n"), "{}", ran.out);
     let ran = home.run(&["explain", "--token", "token", "--jwks", "wrong.json"]);
     assert!(ran.assert(1).out.contains("NOT VALID: unknown_key"), "{}", ran.out);
 }

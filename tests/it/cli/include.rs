@@ -136,13 +136,43 @@ fn check_names_the_problems_of_all_files() {
     let said: Vec<_> = ran.err.lines().collect();
     for expected in [
         "lingpai: lingpai.toml:1:32: none.toml: there is no such file",
-        "lingpai: clients.d/c.toml:1:2: an included file holds only [[clients]]; move `token`",
+        "lingpai: clients.d/c.toml:1:2: an included file holds only [[clients]] and [[issuers]]; move `token`",
         "lingpai: clients.d/b.toml:5:10: invalid type: integer `1`",
         "lingpai: clients.d/b.toml:10:10: invalid type: integer `2`",
     ] {
         assert!(said.iter().any(|line| line.starts_with(expected)), "{}\nwant: {expected}", ran.err);
     }
     assert_eq!(said.len(), 4, "{}", ran.err);
+}
+
+/// A broken issuer does not hide another, and a client that a rule names is not removed.
+#[test]
+fn issuers_in_files_of_their_own() {
+    let home = home();
+    let issuer = |name: &str, client: &str| {
+        format!(
+            "[[issuers]]\nissuer = \"https://{name}.example\"\njwks_uri = \"https://{name}.example/keys\"\n\
+             [[issuers.rules]]\nmatch = {{ sub = \"x\" }}\nclient = \"{client}\"\n"
+        )
+    };
+    home.write("clients.d/b.toml", &(client("b") + &issuer("one", "b") + &issuer("two", "b")));
+    home.run(&["check"]).assert(0);
+    home.run(&["client", "remove", "b"])
+        .assert_refused(1, &["clients.d/b.toml:11:10: this rule names the client \"b\"; remove the rule first"]);
+    home.run(&["client", "add", "c", "--file", "clients.d/b.toml"]).assert(0);
+    home.run(&["client", "remove", "c"]).assert(0);
+    home.write("clients.d/c.toml", &(issuer("three", "orders") + &issuer("four", "nobody") + &issuer("one", "b")));
+    let ran = home.run(&["check"]);
+    ran.assert(2);
+    let said: Vec<_> = ran.err.lines().collect();
+    for expected in [
+        "lingpai: clients.d/c.toml:6:10: the client \"orders\" is in another file",
+        "lingpai: clients.d/c.toml:12:10: there is no client \"nobody\"",
+        "lingpai: clients.d/c.toml:18:10: the client \"b\" is in another file",
+    ] {
+        assert!(said.iter().any(|line| line.starts_with(expected)), "{}\nwant: {expected}", ran.err);
+    }
+    assert_eq!(said.len(), 3, "{}", ran.err);
 }
 
 #[test]

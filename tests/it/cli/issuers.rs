@@ -1,11 +1,17 @@
 //! Trusted issuers on the command line and in the log.
 
+use lingpai::clock::Clock;
+use lingpai::keys::Purpose;
 use serde_json::{Value, json};
 
-use crate::app::{SECRET, basic, quiet};
+use crate::app::{Answer, ISSUER, SECRET, basic, quiet};
 use crate::forge::Forge;
-use crate::home::Home;
-use crate::oauth2::jwk;
+use crate::home::{Home, Server};
+use crate::oauth2::{JWT_BEARER as ASSERTION_TYPE, jwk};
+
+const CI: &str = "https://ci.example.net";
+const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 
 /// "`check` warns of a rule for an issuer that many share (GitHub, GitLab.com, Google) without a claim that names the
 /// owner by number."
@@ -46,7 +52,7 @@ fn shared_issuers_are_warned_of() {
 #[test]
 fn the_log_names_who_acts() {
     let home = Home::standard();
-    let exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+    let exchange = EXCHANGE;
     home.write(
         "lingpai.toml",
         &quiet().replacen(
@@ -73,4 +79,61 @@ fn the_log_names_who_acts() {
         (&json!("user:7"), &json!("billing"), &json!("billing"))
     );
     assert!(!log.contains("eyJ"), "{log}");
+}
+
+/// A service that trusts [`CI`]: its job `x` is the client `deploy`.
+fn trusting() -> (Home, Forge) {
+    let (home, forge) = (Home::standard(), Forge::es256());
+    home.write("ci.json", &json!({"keys": [jwk(&forge)]}).to_string());
+    let trusted = format!(
+        "[[clients]]\nid = \"deploy\"\ngrants = [\"client_credentials\", \"{JWT_BEARER}\", \"{EXCHANGE}\"]\n\
+         [[issuers]]\nissuer = \"{CI}\"\njwks_file = \"ci.json\"\n\
+         [[issuers.rules]]\nmatch = {{ sub = \"x\" }}\nclient = \"deploy\"\n"
+    );
+    home.write("lingpai.toml", &(quiet() + &trusted));
+    (home, forge)
+}
+
+/// The answers to an identity of this issuer and name, by each door.
+fn doors(server: &Server, forge: &Forge, iss: &str, sub: &str) -> [Answer; 3] {
+    let now = Clock::system().now().unix();
+    let claims = json!({"iss": iss, "sub": sub, "aud": ISSUER, "iat": now, "exp": now + 300});
+    let header = json!({"alg": forge.alg, "kid": forge.kid}).to_string();
+    let token = forge.token(Purpose::Access, &header, claims.to_string());
+    let send =
+        |form: &str| server.send("POST", "/oauth2/token", "Content-Type: application/x-www-form-urlencoded", form);
+    [
+        send(&format!("grant_type=client_credentials&client_assertion_type={ASSERTION_TYPE}&client_assertion={token}")),
+        send(&format!("grant_type={JWT_BEARER}&assertion={token}")),
+        send(&format!(
+            "grant_type={EXCHANGE}&subject_token={token}&subject_token_type=urn:ietf:params:oauth:token-type:jwt"
+        )),
+    ]
+}
+
+/// "log and audit lines say both parties": the client, and the issuer that vouches for it, as the configuration names it.
+#[test]
+fn the_log_names_the_issuer() {
+    let (home, forge) = trusting();
+    let server = home.serve(&[]);
+    assert_eq!(doors(&server, &forge, CI, "x").map(|answer| answer.status), [200; 3]);
+    assert_eq!(doors(&server, &forge, CI, "y").map(|answer| answer.status), [401, 400, 400]);
+    for canary in ["https://canary.example", "canary", &format!("{CI}/canary")] {
+        assert!(doors(&server, &forge, canary, "x").iter().all(|answer| answer.status >= 400));
+    }
+    assert_eq!(server.create("orders", SECRET).status, 200);
+    let log = server.stop("TERM").err;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |message: &str, route: &str| {
+        let is_it = |line: &&Value| line["message"] == message && line["route"].as_str().is_none_or(|at| at == route);
+        lines.iter().filter(is_it).map(|line| line.get("issuer")).collect::<Vec<_>>()
+    };
+    let ci = json!(CI);
+    assert_eq!(of("token", ""), [Some(&ci), Some(&ci), Some(&ci), None], "{log}");
+    assert_eq!(of("answered", "/oauth2/token"), [Some(&ci); 3], "{log}");
+    assert_eq!(of("answered", "/token"), [None], "{log}");
+    let mut refused = vec![Some(&ci); 3];
+    refused.resize(12, None);
+    assert_eq!(of("refused", "/oauth2/token"), refused, "{log}");
+    assert!(!log.contains("canary") && !log.contains("eyJ"), "{log}");
 }

@@ -2,6 +2,8 @@
 //! asks about.
 
 mod assertions;
+mod confused;
+mod included;
 mod rules;
 mod settings;
 
@@ -69,6 +71,10 @@ client = "narrow"
 match = {{ sub = "taken:*" }}
 client = "deploy"
 subject = "{{name}}"
+[[issuers.rules]]
+match = {{ sub = "pair" }}
+client = "deploy"
+subject = "ci:{{owner}}/{{name}}"
 [[issuers]]
 issuer = "{PIPES}"
 audience = "urn:other"
