@@ -23,7 +23,7 @@ struct What {
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
     /// One access token, by its id.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     jti: Option<String>,
     /// A session, and every token of it, by its id (`sid`).
     #[arg(long, value_name = "ID")]

@@ -235,6 +235,35 @@ mod tests {
         assert!(len(&table) <= ROOM);
     }
 
+    /// What the table holds: a set has a byte more for each of its buckets, of which at most 7 of 8 are full.
+    fn bytes(table: &ReplayTable) -> usize {
+        let seen = table.0.lock().unwrap();
+        let buckets = (seen.digests.capacity() * 8 / 7).next_power_of_two();
+        let listed: usize = seen.ending.values().map(Vec::capacity).sum();
+        buckets * (size_of::<Digest>() + 1) + listed * size_of::<(Digest, Owner)>()
+    }
+
+    #[test]
+    fn floods_take_no_more_memory_than_there_is_room() {
+        let (table, mut entered) = (ReplayTable::default(), 0);
+        for name in 0..10 {
+            let client = client(&format!("flood{name}"));
+            // They end in as many seconds as proofs can.
+            let mut enter = |number: i64| {
+                let entry = Entry { thumbprint: &KEY, id: &number.to_string(), ends: at(101 + number % 121) };
+                table.enter(&client, 10, entry, at(100))
+            };
+            let good = (0..200_000).take_while(|number| enter(*number).is_ok()).count();
+            let full = (200_000..201_000).map(&mut enter).all(|said| matches!(said, Err(Unentered::Full(_))));
+            assert!(full, "{name}");
+            entered += good;
+        }
+        // Two have their shares, the third the rest of the common half, the others their own parts.
+        assert_eq!(entered, ROOM / 2 + 7 * (ROOM / 2 / 10));
+        assert_eq!(len(&table), entered);
+        assert!(bytes(&table) < 36 << 20, "{}", bytes(&table));
+    }
+
     #[test]
     fn memory_comes_back_after_a_flood() {
         let table = ReplayTable::default();

@@ -52,7 +52,7 @@ pub struct State {
     /// Failed client authentications, by address prefix.
     pub(super) failures: FailureLimiter,
     /// Proofs that were seen.
-    pub(super) proofs: ReplayTable,
+    pub proofs: ReplayTable,
     /// Counters of everything, for the ops listener.
     pub metrics: Metrics,
 }

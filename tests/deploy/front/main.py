@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import hashlib
 import http.client
 import http.server
 import json
@@ -196,7 +197,8 @@ class Lingpai:
     def __init__(self):
         run(BINARY, "init", HOME, "--issuer", "https://tokens.example.com")
         file = HOME / "lingpai.toml"
-        file.write_text(file.read_text() + '\n[reload]\ninterval = "1s"\n')
+        # As the comments of the proxies' configurations want it: so what they pass on is believed.
+        file.write_text(f'trusted_proxies = ["127.0.0.1"]\n{file.read_text()}\n[reload]\ninterval = "1s"\n')
         said = run(BINARY, "client", "add", "shop", "--config", file, "--scope", "orders:read",
                    "--scope", "orders:write", "--audience", ORDERS, "--audience", BILLING, "--subject", "user:*")
         self.secret = re.search(r"lps_[\w-]+", said)[0]
@@ -342,6 +344,14 @@ def check_answers(proxy, lingpai):
     for name in ("jkt", "x5t#S256"):
         bound = tokens.as_written(good, says | {"cnf": {name: "A" * 43}}, key)
         unauthorized(f"a token that is bound by {name}", bearer(bound))
+        bad += 1
+    # A certificate is no secret: only a handshake proves whose it is, and here is none.
+    certificate = tokens.certificate(HOME / "stranger.pem")
+    thumbprint = tokens.encode(hashlib.sha256(certificate).digest())
+    bound = bearer(tokens.as_written(good, says | {"cnf": {"x5t#S256": thumbprint}}, key))
+    field = f":{base64.b64encode(certificate).decode()}:"
+    for spelling in ("Client-Cert", "client-cert", "CLIENT-CERT", "Client_Cert"):
+        unauthorized(f"a caller's own {spelling}", bound, f"{spelling}: {field}")
         bad += 1
 
     for scope in ("orders:write", "orders:readonly", "x.orders:read", "orders:rea d"):

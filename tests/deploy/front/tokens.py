@@ -58,6 +58,12 @@ def new_key(file):
     return file
 
 
+def certificate(key):
+    """One that this key vouches for itself, in DER."""
+    command = ["openssl", "req", "-x509", "-new", "-key", key, "-subj", "/CN=stranger", "-days", "2", "-outform", "DER"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
 def forged(good, public, stranger, strangers_public):
     """Name and token: each claims what `good` does, and whoever made it has not the key of the PEM text `public`."""
     header, claims = parts(good)

@@ -1,5 +1,6 @@
 //! DPoP (RFC 9449): proofs, and tokens that are bound to their keys.
 
+mod keys;
 mod mutants;
 mod service;
 

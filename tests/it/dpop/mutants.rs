@@ -17,7 +17,7 @@ fn judge_at(now: i64, proof: &str, token: Option<&str>) -> Result<Proof, Rejecte
     verify_proof(proof, ProofRules { method: "GET", url: &url, access_token: token, now: Timestamp::from_unix(now) })
 }
 
-fn judge(proof: &str) -> Result<Proof, Rejected> {
+pub(super) fn judge(proof: &str) -> Result<Proof, Rejected> {
     judge_at(START, proof, None)
 }
 
@@ -53,7 +53,16 @@ fn times_and_urls_may_differ_as_much_as_they_may() {
     assert!(judge_at(START + 60, &proof, None).is_ok());
     // What is remembered until then is not accepted from then on.
     assert_eq!(judge_at(judge(&proof).unwrap().ends.unix(), &proof, None), Err(Rejected::Expired));
-    for url in ["HTTPS://Tokens.Example.com:443/token", "https://tokens.example.com/%74oken?a=b#c"] {
+    for url in [
+        "HTTPS://Tokens.Example.com:443/token",
+        "https://TOKENS.EXAMPLE.COM:0443/token",
+        "https://tokens.example.com:/token",
+        "https://tokens.example.com/%74oken?a=b#c",
+        "https://tokens.example.com/%74%6F%6b%65%6E",
+        "https://tokens.example.com/x/%2E./token",
+        "https://tokens.example.com/token#",
+        "https://tokens.example.com/token#?@/",
+    ] {
         assert!(judge(&prover.proof(&json!({"htu": url}))).is_ok(), "{url}");
     }
     for header in [
@@ -80,6 +89,12 @@ fn each_mutant_of_the_claims_breaks_one_rule() {
         (json!({"htu": {}}), R::BadClaims),
         (json!({"iat": null}), R::BadClaims),
         (json!({"iat": START.to_string()}), R::BadClaims),
+        (json!({"iat": [START]}), R::BadClaims),
+        (json!({"iat": 1.5e9}), R::BadClaims),
+        (json!({"iat": -1}), R::BadClaims),
+        (json!({"iat": i64::MIN}), R::BadClaims),
+        (json!({"iat": i64::MAX}), R::BadClaims),
+        (json!({"iat": u64::MAX}), R::BadClaims),
         (json!({"nonce": 7}), R::BadClaims),
         // 8. `htm` is the method.
         (json!({"htm": "POST"}), R::WrongMethod),
@@ -93,6 +108,26 @@ fn each_mutant_of_the_claims_breaks_one_rule() {
         (json!({"htu": "https://tokens.example.com:8443/token"}), R::WrongUrl),
         (json!({"htu": "https://other.example.com/token"}), R::WrongUrl),
         (json!({"htu": "https://tokens.example.com@other.example/token"}), R::WrongUrl),
+        (json!({"htu": "https://user@tokens.example.com/token"}), R::WrongUrl),
+        (json!({"htu": "https://user:x@tokens.example.com:443/token"}), R::WrongUrl),
+        (json!({"htu": "https://@tokens.example.com/token"}), R::WrongUrl),
+        (json!({"htu": "https://other.example#@tokens.example.com/token"}), R::WrongUrl),
+        (json!({"htu": "https://other.example?@tokens.example.com/token"}), R::WrongUrl),
+        (json!({"htu": "https://other.example\\@tokens.example.com/token"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com\\token"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com./token"}), R::WrongUrl),
+        (json!({"htu": "https://tokens%2Eexample.com/token"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com:80/token"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com:65979/token"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/TOKEN"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/%2574oken"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/%2Ftoken"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/token%3Fa"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/token%23"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/token%00"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/token "}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/token\t"}), R::WrongUrl),
+        (json!({"htu": "https://tokens.example.com/tokén"}), R::WrongUrl),
         (json!({"htu": "/token"}), R::WrongUrl),
         (json!({"htu": ""}), R::WrongUrl),
         // 11. `iat` is near the present.
@@ -107,6 +142,25 @@ fn each_mutant_of_the_claims_breaks_one_rule() {
     for ath in [Value::Null, json!(hash("another")), json!(""), json!(7), json!(format!("{}=", hash(TOKEN)))] {
         let proof = prover.proof(&json!({"ath": ath}));
         assert_eq!(judge_at(START, &proof, Some(TOKEN)), Err(R::WrongTokenHash), "{ath}");
+    }
+}
+
+/// "Tokens over 8192 bytes are neither issued … nor read": proofs, too, whatever makes them long.
+#[test]
+fn a_proof_has_at_most_8192_bytes() {
+    let prover = Prover::es256();
+    let in_claims = |length: usize| prover.proof(&json!({"x": "x".repeat(length)}));
+    let in_header = |length: usize| {
+        let header = prover.header().replacen('{', &format!(r#"{{"x":"{}","#, "x".repeat(length)), 1);
+        prover.sign(&header, &claims(&json!({})))
+    };
+    for padded in [&in_claims as &dyn Fn(usize) -> String, &in_header] {
+        let longest = (0..8_192).rev().map(padded).find(|proof| proof.len() <= 8_192).unwrap();
+        assert!(longest.len() >= 8_190, "{}", longest.len());
+        assert!(judge(&longest).is_ok());
+        let shortest = (5_000..8_192).map(padded).find(|proof| proof.len() > 8_192).unwrap();
+        assert!(shortest.len() <= 8_194, "{}", shortest.len());
+        assert_eq!(judge(&shortest), Err(Rejected::Malformed));
     }
 }
 

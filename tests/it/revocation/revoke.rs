@@ -99,6 +99,14 @@ fn revoke_takes_names() {
     assert_eq!(all[4]["has_effect"], true);
     assert_eq!(office.revoke(&["--list"], "").out, before);
 
+    // One id of 64 begins so; what begins so is otherwise a forgotten value.
+    let hyphen = RANDOM.replacen('A', "-", 1);
+    office.revoke(&["--jti", &hyphen], "").assert(0);
+    assert!(list().contains(&format!("\njti {hyphen} ")), "{}", list());
+    for wrong in [["--jti", "--dry-run"], ["--client", "--dry-run"], ["--subject", "--dry-run"]] {
+        assert_eq!(office.revoke(&wrong, "").code, Some(2), "{wrong:?}");
+    }
+
     // A last line without a newline is completed if it is one, and is otherwise somebody's who is not done.
     office.home.write("revoked", &format!("jti {RANDOM} {LATER}"));
     office.revoke(&["--client", "orders"], "").assert(0);

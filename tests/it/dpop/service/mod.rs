@@ -2,6 +2,7 @@
 //! sentence that it asks about.
 
 mod bound_tokens;
+mod flood;
 mod nonces;
 mod token_endpoint;
 
