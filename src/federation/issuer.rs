@@ -59,6 +59,13 @@ pub struct Identity {
     pub limit: Option<Scope>,
 }
 
+/// A token, and the trusted issuer that it names. Nothing that it says is believed yet.
+#[derive(Debug)]
+pub struct Named<'s, 't> {
+    issuer: &'s Issuer,
+    token: Unverified<'t>,
+}
+
 /// Why a token of a trusted issuer is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untrusted {
@@ -90,12 +97,14 @@ impl Issuers {
         Some((issuer, token))
     }
 
-    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are not there yet.
-    pub async fn prepare(&self, token: &str, now: Timestamp) {
-        let Some((issuer, token)) = self.unverified_issuer(token) else { return };
+    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are not there yet. Returns the token,
+    /// so that it is read once.
+    pub async fn prepare<'s, 't>(&'s self, token: &'t str, now: Timestamp) -> Option<Named<'s, 't>> {
+        let (issuer, token) = self.unverified_issuer(token)?;
         if let Keys::Fetched(kept) = &issuer.keys {
             kept.prepare(token.unverified_kid(), now).await;
         }
+        Some(Named { issuer, token })
     }
 
     /// Takes over the keys that were fetched for the issuers of `before`. One that has them elsewhere begins anew.
@@ -142,6 +151,16 @@ impl Issuers {
     }
 }
 
+impl Named<'_, '_> {
+    /// What the issuer's first rule that matches makes of the token.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub fn identify(self, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
+        self.issuer.identify(self.token, leeway, now)
+    }
+}
+
 impl Issuer {
     /// `iss`, or the trust domain.
     #[must_use]
@@ -165,10 +184,7 @@ impl Issuer {
     }
 
     /// What the first rule that matches makes of `token`, which names this issuer.
-    ///
-    /// # Errors
-    /// Why the token is not accepted.
-    pub fn identify(&self, token: Unverified<'_>, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
+    fn identify(&self, token: Unverified<'_>, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
         let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
         let verified = self.verify(token, &keys, leeway, now).map_err(Untrusted::Rejected)?;
         let claims = &verified.claims().claims;
