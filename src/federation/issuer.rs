@@ -188,7 +188,7 @@ impl Issuer {
         let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
         let verified = self.verify(token, &keys, leeway, now).map_err(Untrusted::Rejected)?;
         let claims = &verified.claims().claims;
-        let rule = self.rules.iter().find(|rule| self.difference(rule, claims).is_none()).ok_or(Untrusted::NoRule)?;
+        let rule = self.rules.iter().find(|rule| self.matches(rule, claims)).ok_or(Untrusted::NoRule)?;
         Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })
     }
 
@@ -221,18 +221,28 @@ impl Issuer {
         foreign::verify(token, keys, Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now })
     }
 
-    /// The first claim in which an identity differs from what `rule` has. A SPIFFE identity is of the trust domain too.
+    /// Whether an identity is what `rule` has. A SPIFFE identity is of the trust domain too.
+    fn matches(&self, rule: &Rule, claims: &Map<String, Value>) -> bool {
+        self.is_own(claims) && rule.matcher.matches(claims)
+    }
+
+    /// The first claim in which an identity differs from what `rule` has. None if it [matches](Self::matches).
     pub(super) fn difference(&self, rule: &Rule, claims: &Map<String, Value>) -> Option<Difference> {
-        let sub = claims.get("sub");
-        let is_foreign = match &self.name {
-            Name::Spiffe(domain) => !sub.and_then(Value::as_str).is_some_and(|sub| is_spiffe_id(sub, domain)),
-            Name::Issuer(_) => false,
-        };
-        if is_foreign {
+        if !self.is_own(claims) {
             let expected = format!("a SPIFFE ID that begins with {:?}", self.name());
-            return Some(Difference { claim: "sub".to_owned(), expected, found: sub.cloned() });
+            return Some(Difference { claim: "sub".to_owned(), expected, found: claims.get("sub").cloned() });
         }
         rule.matcher.difference(claims)
+    }
+
+    /// Whether a SPIFFE identity is of the trust domain.
+    fn is_own(&self, claims: &Map<String, Value>) -> bool {
+        match &self.name {
+            Name::Spiffe(domain) => {
+                claims.get("sub").and_then(Value::as_str).is_some_and(|sub| is_spiffe_id(sub, domain))
+            }
+            Name::Issuer(_) => true,
+        }
     }
 }
 
