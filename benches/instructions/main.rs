@@ -1,90 +1,30 @@
-//! Whose instructions `benches/instructions/run` counts: the steps behind `/token`, and its handlers, from a request to
-//! the answer, with its metrics and its line in the log. Each is done [`OPERATIONS`] times.
+//! Whose instructions `benches/instructions/run` counts: the steps behind `/token`, and the handlers of each door, from a
+//! request to the answer, with its metrics and its line in the log. Each is done [`OPERATIONS`] times.
 //!
-//! Counted is the thread that asks, inside of the functions that are marked: not what was made before, nor what only a
-//! first time costs, nor the thread that writes the log. No two tokens are alike, because what it costs to verify a
-//! signature depends on its bits.
+//! Counted is the thread that asks, inside of the functions that are marked: not what was made or signed before, nor what
+//! only a first time costs, nor the thread that writes the log. No two tokens are alike, because what it costs to verify
+//! a signature depends on its bits.
 #![expect(missing_docs, clippy::must_use_candidate, reason = "the macros make public items")]
-#![expect(clippy::unwrap_used, reason = "a measurement stops when it is wrong")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement stops when it is wrong")]
 
-use std::fs;
+mod others;
+mod service;
+
 use std::hint::black_box;
-use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use futures_util::FutureExt as _;
 use gungraun::{Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
-use lingpai::clients::{Order, SecretDigest, decide, renew};
-use lingpai::clock::{Clock, Timestamp};
-use lingpai::config::{Config, Overrides};
-use lingpai::service::Snapshot;
-use lingpai::token::{AccessClaims, Compact, Fingerprint, Grant, Kind, Pair, RefreshClaims, Session, Verified};
-use lingpai::{app, http, telemetry, token};
-use poem::endpoint::BoxEndpoint;
-use poem::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
-use poem::http::uri::Scheme;
-use poem::http::{HeaderValue, Method, Uri};
-use poem::web::{LocalAddr, RemoteAddr};
-use poem::{Body, Endpoint as _, EndpointExt as _, Request, Response};
-use tokio::runtime::{Builder, Runtime};
+use lingpai::clients::renew;
+use lingpai::token::{self, AccessClaims, Compact, Fingerprint, Kind, Pair, RefreshClaims, Verified};
+use poem::http::Method;
+use poem::http::header::AUTHORIZATION;
+use poem::{Body, Request};
+
+use others::Signed;
+use service::{Service, Trusting, client_credentials, get, introspection, now, post, with};
 
 const OPERATIONS: usize = 100;
-const CLIENT: &str = "orders";
-const SECRET: &str = "lps_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
-const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
-
-/// 2026-06-01T12:00:00Z
-fn now() -> Timestamp {
-    Timestamp::from_unix(1_780_315_200)
-}
-
-/// The service without a socket, and a session of its client.
-struct Service {
-    snapshot: Arc<Snapshot>,
-    routes: BoxEndpoint<'static, Response>,
-    runtime: Runtime,
-    session: Session,
-}
 
 impl Service {
-    fn new() -> Self {
-        // Until the process ends. The thread that writes the log stands still at the first line: when it sleeps, who has
-        // a line for it must wake it, and when it does is chance.
-        std::mem::forget((telemetry::start(true), std::io::stderr().lock()));
-        let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("keys").join(KEY);
-        fs::create_dir(folder.path().join("keys")).unwrap();
-        fs::copy(format!("{}/tests/vectors/keys/{KEY}", env!("CARGO_MANIFEST_DIR")), &key).unwrap();
-        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-        let content = format!(
-            r#"
-issuer = "https://tokens.example.com"
-[[clients]]
-id = "{CLIENT}"
-secrets = ["{}"]
-scope = ["orders:read", "orders:write"]
-audience = ["https://orders.example.com"]
-"#,
-            SecretDigest::of(SECRET.as_bytes()).written()
-        );
-        let config = Config::parse(&folder.path().join("lingpai.toml"), content, Overrides::default()).unwrap();
-        let state = app::state(app::snapshot(&config, now()).unwrap(), Clock::manual(now()));
-        let snapshot = state.snapshot();
-        let client = snapshot.registry.named(CLIENT).unwrap();
-        let session = decide(&snapshot.registry, client, Order::default(), now()).unwrap();
-        let runtime = Builder::new_current_thread().enable_time().build().unwrap();
-        Self { snapshot, routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(), runtime, session }
-    }
-
-    fn mint(&self) -> Pair {
-        let client = self.snapshot.registry.named(CLIENT).unwrap();
-        let grant = Grant::whole(&self.session, client.algorithm, client.lifetimes.access, client.lifetimes.refresh);
-        token::mint(&self.snapshot.keys, &self.snapshot.issuer, &self.session, &grant, now()).unwrap()
-    }
-
     fn verify<K: Kind>(&self, token: &str) -> Verified<K> {
         token::verify(Compact::parse(token).unwrap(), &self.snapshot.keys, self.snapshot.verifying(now())).unwrap()
     }
@@ -94,58 +34,21 @@ audience = ["https://orders.example.com"]
         let renewal = renew(&self.snapshot.registry, session, now()).unwrap();
         token::mint(&self.snapshot.keys, &self.snapshot.issuer, &renewal.session, &renewal.grant(), now()).unwrap()
     }
-
-    /// The answer, for which nothing is waited.
-    fn answer(&self, request: Request) -> Response {
-        let _inside = self.runtime.enter();
-        let response = self.routes.get_response(request).now_or_never().unwrap();
-        assert!(response.is_success());
-        response
-    }
 }
 
-fn request(method: Method, authorization: &str) -> Request {
-    request_to("/token", method, authorization, Body::empty())
+/// `PUT /token`
+fn put(refresh: &str) -> Request {
+    with("/token", Method::PUT, [(AUTHORIZATION, format!("Bearer {refresh}"))], Body::empty())
 }
 
-fn form(path: &'static str, body: String) -> Request {
-    let mut request = request_to(path, Method::POST, &basic(), body.into());
-    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-    request
-}
-
-fn for_client_credentials(_: &Pair) -> Request {
-    form("/oauth2/token", "grant_type=client_credentials".to_owned())
-}
-
-fn for_introspection(pair: &Pair) -> Request {
-    form("/oauth2/introspect", format!("token={}", pair.access))
-}
-
-fn request_to(path: &'static str, method: Method, authorization: &str, body: Body) -> Request {
-    let mut head = poem::http::Request::new(()).into_parts().0;
-    (head.method, head.uri) = (method, Uri::from_static(path));
-    head.headers.insert(HOST, HeaderValue::from_static("tokens.example.com"));
-    head.headers.insert(USER_AGENT, HeaderValue::from_static("curl/7.88.1"));
-    head.headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    head.headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
-    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-    let parts = (head, LocalAddr::default(), RemoteAddr(peer.into()), Scheme::HTTP).into();
-    Request::from_parts(parts, body)
-}
-
-/// A service that has done everything once, and a pair of tokens for each operation.
+/// A service, and a pair of tokens for each operation.
 fn minted() -> (Service, Vec<Pair>) {
-    let service = Service::new();
+    minted_by(Service::new(Trusting::NOBODY))
+}
+
+fn minted_by(service: Service) -> (Service, Vec<Pair>) {
     let pairs = (0..OPERATIONS).map(|_| service.mint()).collect();
-    let pair = service.refresh(&service.mint().refresh);
-    for (method, authorization) in
-        [(Method::POST, basic()), (Method::GET, bearer(&pair.access)), (Method::PUT, bearer(&pair.refresh))]
-    {
-        service.answer(request(method, &authorization));
-    }
-    service.answer(for_client_credentials(&pair));
-    service.answer(for_introspection(&pair));
+    service.answer(put(&service.mint().refresh));
     (service, pairs)
 }
 
@@ -153,18 +56,35 @@ fn minted() -> (Service, Vec<Pair>) {
 fn seen() -> (Service, Vec<Pair>) {
     let (service, pairs) = minted();
     for pair in &pairs {
-        service.answer(request(Method::GET, &bearer(&pair.access)));
-        service.answer(for_introspection(pair));
+        service.answer(get(&pair.access));
     }
     (service, pairs)
 }
 
-fn basic() -> String {
-    format!("Basic {}", STANDARD.encode(format!("{CLIENT}:{SECRET}")))
+type Ask = fn(&Service, &Pair) -> Request;
+
+/// A service that trusts so many, and a request for each operation.
+fn asked(trusting: Trusting, ask: Ask) -> (Service, Vec<Request>) {
+    let (service, pairs) = minted_by(Service::new(trusting));
+    let requests = pairs.iter().map(|pair| ask(&service, pair)).collect();
+    (service, requests)
 }
 
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
+/// The same, of tokens that the service was asked about before.
+fn asked_again(ask: Ask) -> (Service, Vec<Request>) {
+    let (service, pairs) = minted();
+    for pair in &pairs {
+        service.answer(ask(&service, pair));
+    }
+    let requests = pairs.iter().map(|pair| ask(&service, pair)).collect();
+    (service, requests)
+}
+
+/// A signature of others for each operation.
+fn signed() -> (Service, Vec<Signed>) {
+    let service = Service::new(Trusting::NOBODY);
+    let tokens = (0..OPERATIONS).map(|_| Signed::from(&*service.assertion())).collect();
+    (service, tokens)
 }
 
 #[library_benchmark]
@@ -178,11 +98,29 @@ fn mint((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
 
 #[library_benchmark]
 #[bench::es256(minted())]
+fn mint_access((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
+    for _ in 0..OPERATIONS {
+        black_box(service.mint_access());
+    }
+    (service, pairs)
+}
+
+#[library_benchmark]
+#[bench::es256(minted())]
 fn verify((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
     for pair in &pairs {
         black_box(service.verify::<AccessClaims>(&pair.access));
     }
     (service, pairs)
+}
+
+#[library_benchmark]
+#[bench::es256(signed())]
+fn verify_bare((service, tokens): (Service, Vec<Signed>)) -> (Service, Vec<Signed>) {
+    for token in &tokens {
+        service.signer.verify(token);
+    }
+    (service, tokens)
 }
 
 #[library_benchmark]
@@ -205,15 +143,22 @@ fn refresh((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
 }
 
 #[library_benchmark(config = counting("*::answer_one"))]
-#[bench::post(minted(), |_| request(Method::POST, &basic()))]
-#[bench::get(minted(), |pair| request(Method::GET, &bearer(&pair.access)))]
-#[bench::get_again(seen(), |pair| request(Method::GET, &bearer(&pair.access)))]
-#[bench::put(minted(), |pair| request(Method::PUT, &bearer(&pair.refresh)))]
-#[bench::client_credentials(minted(), for_client_credentials)]
-#[bench::introspect_again(seen(), for_introspection)]
-fn answer((service, pairs): (Service, Vec<Pair>), request: fn(&Pair) -> Request) {
-    for pair in &pairs {
-        answer_one(&service, request(pair));
+#[bench::post(asked(Trusting::NOBODY, |_, _| post()))]
+#[bench::post_50_issuers(asked(Trusting::MANY, |_, _| post()))]
+#[bench::get(asked(Trusting::NOBODY, |_, pair| get(&pair.access)))]
+#[bench::get_again(asked_again(|_, pair| get(&pair.access)))]
+#[bench::put(asked(Trusting::NOBODY, |_, pair| put(&pair.refresh)))]
+#[bench::client_credentials(asked(Trusting::NOBODY, |_, _| client_credentials()))]
+#[bench::introspect_again(asked_again(|_, pair| introspection(&pair.access)))]
+#[bench::private_key_jwt(asked(Trusting::NOBODY, |service, _| service.private_key_jwt()))]
+#[bench::private_key_jwt_50_issuers(asked(Trusting::MANY, |service, _| service.private_key_jwt()))]
+#[bench::federated(asked(Trusting::ONE, |service, _| service.federated()))]
+#[bench::federated_50_issuers(asked(Trusting::MANY, |service, _| service.federated()))]
+#[bench::dpop_issue(asked(Trusting::NOBODY, |service, _| service.dpop_issue()))]
+#[bench::dpop_get(asked(Trusting::NOBODY, |service, _| service.dpop_get()))]
+fn answer((service, requests): (Service, Vec<Request>)) {
+    for request in requests {
+        answer_one(&service, request);
     }
 }
 
@@ -231,5 +176,8 @@ fn counting(function: &str) -> LibraryBenchmarkConfig {
     config
 }
 
-library_benchmark_group!(name = path, benchmarks = [mint, verify, verify_again, refresh, answer]);
+library_benchmark_group!(
+    name = path,
+    benchmarks = [mint, mint_access, verify, verify_bare, verify_again, refresh, answer]
+);
 main!(library_benchmark_groups = path);

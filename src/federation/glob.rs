@@ -56,6 +56,9 @@ impl Glob {
 
     /// Whether it matches the whole of `text`. Takes time in proportion to the text and the parts.
     pub(super) fn matches(&self, text: &str) -> bool {
+        if let [Part::Text(exact)] = &*self.0 {
+            return **exact == *text;
+        }
         let text = text.as_bytes();
         // Where the parts so far may end.
         let mut ends = vec![false; text.len() + 1];

@@ -59,6 +59,13 @@ pub struct Identity {
     pub limit: Option<Scope>,
 }
 
+/// A token, and the trusted issuer that it names. Nothing that it says is believed yet.
+#[derive(Debug)]
+pub struct Named<'s, 't> {
+    issuer: &'s Issuer,
+    token: Unverified<'t>,
+}
+
 /// Why a token of a trusted issuer is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untrusted {
@@ -90,12 +97,14 @@ impl Issuers {
         Some((issuer, token))
     }
 
-    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are not there yet.
-    pub async fn prepare(&self, token: &str, now: Timestamp) {
-        let Some((issuer, token)) = self.unverified_issuer(token) else { return };
+    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are not there yet. Returns the token,
+    /// so that it is read once.
+    pub async fn prepare<'s, 't>(&'s self, token: &'t str, now: Timestamp) -> Option<Named<'s, 't>> {
+        let (issuer, token) = self.unverified_issuer(token)?;
         if let Keys::Fetched(kept) = &issuer.keys {
             kept.prepare(token.unverified_kid(), now).await;
         }
+        Some(Named { issuer, token })
     }
 
     /// Takes over the keys that were fetched for the issuers of `before`. One that has them elsewhere begins anew.
@@ -142,6 +151,22 @@ impl Issuers {
     }
 }
 
+impl<'s> Named<'s, '_> {
+    /// The issuer.
+    #[must_use]
+    pub fn issuer(&self) -> &'s Issuer {
+        self.issuer
+    }
+
+    /// What the issuer's first rule that matches makes of the token.
+    ///
+    /// # Errors
+    /// Why the token is not accepted.
+    pub fn identify(self, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
+        self.issuer.identify(self.token, leeway, now)
+    }
+}
+
 impl Issuer {
     /// `iss`, or the trust domain.
     #[must_use]
@@ -165,14 +190,11 @@ impl Issuer {
     }
 
     /// What the first rule that matches makes of `token`, which names this issuer.
-    ///
-    /// # Errors
-    /// Why the token is not accepted.
-    pub fn identify(&self, token: Unverified<'_>, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
+    fn identify(&self, token: Unverified<'_>, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
         let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
         let verified = self.verify(token, &keys, leeway, now).map_err(Untrusted::Rejected)?;
         let claims = &verified.claims().claims;
-        let rule = self.rules.iter().find(|rule| self.difference(rule, claims).is_none()).ok_or(Untrusted::NoRule)?;
+        let rule = self.rules.iter().find(|rule| self.matches(rule, claims)).ok_or(Untrusted::NoRule)?;
         Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })
     }
 
@@ -205,18 +227,28 @@ impl Issuer {
         foreign::verify(token, keys, Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now })
     }
 
-    /// The first claim in which an identity differs from what `rule` has. A SPIFFE identity is of the trust domain too.
+    /// Whether an identity is what `rule` has. A SPIFFE identity is of the trust domain too.
+    fn matches(&self, rule: &Rule, claims: &Map<String, Value>) -> bool {
+        self.is_own(claims) && rule.matcher.matches(claims)
+    }
+
+    /// The first claim in which an identity differs from what `rule` has. None if it [matches](Self::matches).
     pub(super) fn difference(&self, rule: &Rule, claims: &Map<String, Value>) -> Option<Difference> {
-        let sub = claims.get("sub");
-        let is_foreign = match &self.name {
-            Name::Spiffe(domain) => !sub.and_then(Value::as_str).is_some_and(|sub| is_spiffe_id(sub, domain)),
-            Name::Issuer(_) => false,
-        };
-        if is_foreign {
+        if !self.is_own(claims) {
             let expected = format!("a SPIFFE ID that begins with {:?}", self.name());
-            return Some(Difference { claim: "sub".to_owned(), expected, found: sub.cloned() });
+            return Some(Difference { claim: "sub".to_owned(), expected, found: claims.get("sub").cloned() });
         }
         rule.matcher.difference(claims)
+    }
+
+    /// Whether a SPIFFE identity is of the trust domain.
+    fn is_own(&self, claims: &Map<String, Value>) -> bool {
+        match &self.name {
+            Name::Spiffe(domain) => {
+                claims.get("sub").and_then(Value::as_str).is_some_and(|sub| is_spiffe_id(sub, domain))
+            }
+            Name::Issuer(_) => true,
+        }
     }
 }
 

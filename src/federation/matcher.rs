@@ -40,6 +40,11 @@ pub(super) enum Expected {
 }
 
 impl Matcher {
+    /// Whether each claim is as it must be: what every request asks of rules.
+    pub(super) fn matches(&self, claims: &Map<String, Value>) -> bool {
+        self.0.iter().all(|(name, expected)| expected.matches(claims.get(&**name)))
+    }
+
     /// The first claim that is not as it must be. None if all are.
     pub(super) fn difference(&self, claims: &Map<String, Value>) -> Option<Difference> {
         self.0.iter().find_map(|(name, expected)| expected.difference(name, claims.get(&**name)))
@@ -52,8 +57,8 @@ impl Matcher {
 }
 
 impl Expected {
-    fn difference(&self, name: &str, found: Option<&Value>) -> Option<Difference> {
-        let is_same = match (self, found) {
+    fn matches(&self, found: Option<&Value>) -> bool {
+        match (self, found) {
             (Self::Text(_, glob), Some(Value::String(text))) => glob.matches(text),
             (Self::Text(_, glob), Some(Value::Array(items))) => {
                 items.iter().all(Value::is_string)
@@ -61,12 +66,17 @@ impl Expected {
             }
             (Self::Bool(expected), Some(Value::Bool(found))) => expected == found,
             (Self::Integer(expected), Some(Value::Number(found))) => found.as_i64() == Some(*expected),
-            (Self::Object(inner), Some(Value::Object(members))) => {
-                return inner.difference(members).map(|difference| difference.within(name));
-            }
+            (Self::Object(inner), Some(Value::Object(members))) => inner.matches(members),
             _ => false,
-        };
-        (!is_same).then(|| Difference { claim: name.to_owned(), expected: self.written(), found: found.cloned() })
+        }
+    }
+
+    fn difference(&self, name: &str, found: Option<&Value>) -> Option<Difference> {
+        if let (Self::Object(inner), Some(Value::Object(members))) = (self, found) {
+            return inner.difference(members).map(|difference| difference.within(name));
+        }
+        let differs = || Difference { claim: name.to_owned(), expected: self.written(), found: found.cloned() };
+        (!self.matches(found)).then(differs)
     }
 
     /// As the file has it.
@@ -134,5 +144,25 @@ mod tests {
         assert_eq!((difference.claim.as_str(), difference.expected.as_str()), ("b.c", "\"x*\""));
         assert_eq!(difference.found, Some(json!("y")));
         assert_eq!(differs(json!({})).unwrap().claim, "a");
+    }
+
+    #[test]
+    fn claims_match_where_there_is_no_difference() {
+        let all = Matcher(vec![
+            ("a".into(), text("x*")),
+            ("b".into(), Expected::Object(Matcher(vec![("c".into(), Expected::Bool(true)), ("d".into(), text("**"))]))),
+        ]);
+        for (claims, is_match) in [
+            (json!({"a": "xy", "b": {"c": true, "d": "e"}, "f": 1}), true),
+            (json!({"a": ["z", "xy"], "b": {"c": true, "d": ["e"]}}), true),
+            (json!({"a": "xy", "b": {"c": true}}), false),
+            (json!({"a": "xy", "b": {"c": false, "d": "e"}}), false),
+            (json!({"a": "xy", "b": [{"c": true, "d": "e"}]}), false),
+            (json!({"a": "y", "b": {"c": true, "d": "e"}}), false),
+            (json!({}), false),
+        ] {
+            let claims = claims.as_object().unwrap();
+            assert_eq!((all.matches(claims), all.difference(claims).is_none()), (is_match, is_match), "{claims:?}");
+        }
     }
 }

@@ -18,6 +18,6 @@ mod template;
 mod tests;
 
 pub use explain::Verdict;
-pub use issuer::{Identity, Issuer, Issuers, Rule, Untrusted};
+pub use issuer::{Identity, Issuer, Issuers, Named, Rule, Untrusted};
 pub use lint::warnings;
 pub use matcher::Difference;

@@ -52,7 +52,7 @@ impl PublicKey {
     /// (RFC 9449 §4.3).
     pub(super) fn of_proof(jwk: &Value) -> Option<(Self, [u8; 32])> {
         let jwk = jwk.as_object()?;
-        if PRIVATE.into_iter().any(|member| jwk.contains_key(member)) {
+        if jwk.keys().any(|member| PRIVATE.contains(&member.as_str())) {
             return None;
         }
         let key = Self::read(jwk, Owner::Client).ok()?;
@@ -113,17 +113,16 @@ pub(super) fn private_member(object: &Map<String, Value>) -> Option<&'static str
 }
 
 /// The SHA-256 of a key's required members in the order of their names (RFC 7638 §3.2, RFC 8037 §2). Each of them was
-/// read strictly, so a key has one thumbprint.
+/// read strictly, so a key has one thumbprint: they are known words and base64url, of which JSON escapes nothing.
 fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
-    let names: &[&str] = match jwk.get("kty").and_then(Value::as_str)? {
-        "EC" => &["crv", "kty", "x", "y"],
-        "OKP" => &["crv", "kty", "x"],
-        "RSA" => &["e", "kty", "n"],
+    let text = |name| jwk.get(name).and_then(Value::as_str);
+    let members = match text("kty")? {
+        "EC" => format!(r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#, text("crv")?, text("x")?, text("y")?),
+        "OKP" => format!(r#"{{"crv":"{}","kty":"OKP","x":"{}"}}"#, text("crv")?, text("x")?),
+        "RSA" => format!(r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#, text("e")?, text("n")?),
         _ => return None,
     };
-    let members: Option<Map<_, _>> =
-        names.iter().map(|name| Some(((*name).to_owned(), jwk.get(*name)?.clone()))).collect();
-    Some(crypto::sha256(Value::Object(members?).to_string().as_bytes()))
+    Some(crypto::sha256(members.as_bytes()))
 }
 
 enum Kind {

@@ -134,7 +134,7 @@ impl<'t> Jws<'t> {
 
 impl Header {
     fn read(mut members: Map<String, Value>, policy: HeaderPolicy<'_>) -> Result<Self, Rejected> {
-        let forbidden = FORBIDDEN.iter().any(|name| members.contains_key(*name));
+        let forbidden = members.keys().any(|name| FORBIDDEN.contains(&name.as_str()));
         if forbidden || (members.contains_key("jwk") && !policy.embedded_key) {
             return Err(Rejected::ForbiddenHeader);
         }

@@ -28,7 +28,8 @@ impl KeyRing {
         let secrets = self.entries.iter().filter(|entry| !entry.is_retired(longest, now));
         let current = step(now);
         secrets
-            .flat_map(|entry| [current - 1, current, current + 1].map(|step| (entry.key.nonce_secret(), message(step))))
+            // The likeliest first.
+            .flat_map(|entry| [current, current - 1, current + 1].map(|step| (entry.key.nonce_secret(), message(step))))
             .any(|(secret, message)| hmac::verify(secret, &message, &tag).is_ok())
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Call, Denied, Unauthenticated};
 use crate::clients::{Client, ClientAuth};
-use crate::federation::{Identity, Untrusted};
+use crate::federation::{Identity, Named, Untrusted};
 use crate::foreign::{Assertion, HeaderPolicy, KeySet, MaxAge, Rules, Unverified, Verified, verify};
 use crate::token::{Scope, Subject};
 
@@ -41,70 +41,55 @@ impl<'s> Caller<'s> {
 }
 
 impl<'r> Call<'r> {
-    /// Whether `token` says that a trusted issuer signed it. Nothing of it is believed yet.
-    #[must_use]
-    pub fn names_issuer(&self, token: &str) -> bool {
-        self.snapshot.issuers.unverified_issuer(token).is_some()
+    /// The issuer that `token` names, if it is a trusted one. Fetches the keys that the token needs, if they are not there
+    /// yet: everything after it decides at once. Nothing of the token is believed yet.
+    pub async fn prepare<'t>(&self, token: Option<&'t str>) -> Option<Named<'r, 't>> {
+        self.snapshot.issuers.prepare(token?, self.now).await
     }
 
-    /// Fetches the keys that `token` needs, if a trusted issuer signed it and they are not there yet. Everything after it
-    /// decides at once.
-    pub async fn prepare(&self, token: Option<&str>) {
-        if let Some(token) = token {
-            self.snapshot.issuers.prepare(token, self.now).await;
-        }
+    /// What a trusted issuer says of who presents its token: the one function behind every way to present one.
+    fn by_issuer(&self, token: Named<'r, '_>) -> Result<Vouched<'r>, Unauthenticated> {
+        let Snapshot { leeway, registry, .. } = self.snapshot;
+        self.note_issuer(token.issuer());
+        let Identity { client, subject, limit } = token.identify(*leeway, self.now)?;
+        let client = registry.named(client.as_str()).ok_or(Unauthenticated::UnknownClient)?;
+        self.note_client(&client.id);
+        Ok(Vouched { client, subject, limit })
     }
 
-    /// What a trusted issuer's `token` says of who presents it: the one function behind every way to present one. None
-    /// if no trusted issuer is named.
-    pub(super) fn by_issuer(&self, token: &str) -> Option<Result<Vouched<'r>, Unauthenticated>> {
-        let Snapshot { issuers, leeway, registry, .. } = self.snapshot;
-        let (issuer, token) = issuers.unverified_issuer(token)?;
-        self.note_issuer(issuer);
-        let identity = issuer.identify(token, *leeway, self.now);
-        Some(identity.map_err(Unauthenticated::from).and_then(|Identity { client, subject, limit }| {
-            let client = registry.named(client.as_str()).ok_or(Unauthenticated::UnknownClient)?;
-            self.note_client(&client.id);
-            Ok(Vouched { client, subject, limit })
-        }))
-    }
-
-    /// What the assertion `text` says of who presents it (RFC 7523 §2.1): a trusted issuer's word, or a client's own
-    /// about any subject.
+    /// What the assertion `text` says of who presents it (RFC 7523 §2.1): the word of the trusted issuer that it names,
+    /// otherwise a client's own about any subject.
     ///
     /// # Errors
     /// [`Denied::Assertion`] whatever is wrong with it, [`Denied::Limited`].
-    pub fn assertion(&self, text: &str) -> Result<Vouched<'r>, Denied> {
-        let vouched = self.by_issuer(text).unwrap_or_else(|| {
+    pub fn assertion(&self, text: &str, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
+        let by_client = || {
             let (client, assertion) = self.by_client(text)?;
             let subject = Subject::parse(&assertion.claims().subject);
             let subject = Some(subject.ok_or(Unauthenticated::AssertionSubject)?);
             Ok(Vouched { client, subject, limit: None })
-        });
+        };
+        let vouched = named.map_or_else(by_client, |named| self.by_issuer(named));
         vouched.map_err(|why| self.note(self.failed(why).into_assertion()))
     }
 
-    /// What a trusted issuer's `token` says, presented to be exchanged (RFC 8693 §2.1).
+    /// What the trusted issuer of a token says, presented to be exchanged (RFC 8693 §2.1).
     ///
     /// # Errors
     /// [`Denied::SubjectToken`] whatever is wrong with it, [`Denied::Limited`].
-    pub fn subject_token(&self, token: &str) -> Result<Vouched<'r>, Denied> {
-        let vouched = self.by_issuer(token).unwrap_or(Err(Unauthenticated::UnknownIssuer));
+    pub fn subject_token(&self, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
+        let vouched = named.ok_or(Unauthenticated::UnknownIssuer).and_then(|named| self.by_issuer(named));
         vouched.map_err(|why| self.note(self.failed(why).into_subject_token()))
     }
 
-    /// The client that `auth` proves, or the anonymous one where nothing was presented and such tokens are given; or
-    /// that a trusted issuer vouches for.
+    /// The client that the trusted issuer vouches for that the assertion in `auth` names; otherwise the one that `auth`
+    /// proves, or the anonymous one where nothing was presented and such tokens are given.
     ///
     /// # Errors
     /// [`Denied::Client`] whatever is wrong with the credentials, [`Denied::Limited`].
-    pub fn caller(&self, auth: &ClientAuth) -> Result<Caller<'r>, Denied> {
-        let vouched = match auth {
-            ClientAuth::Assertion(text) => self.by_issuer(text),
-            ClientAuth::None | ClientAuth::Secret(..) | ClientAuth::Certificate(_) => None,
-        };
-        match vouched {
-            Some(vouched) => vouched.map(Caller::Vouched).map_err(|why| self.note(self.failed(why))),
+    pub fn caller(&self, auth: &ClientAuth, named: Option<Named<'r, '_>>) -> Result<Caller<'r>, Denied> {
+        match named {
+            Some(named) => self.by_issuer(named).map(Caller::Vouched).map_err(|why| self.note(self.failed(why))),
             None => self.authenticate(auth).map(Caller::Own),
         }
     }

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use super::errors::OAuthFailure;
 use super::form::Form;
 use crate::clients::{Client, ClientAuth};
+use crate::federation::Named;
 use crate::http::credentials::BasicAuth;
 use crate::http::query::decode;
 use crate::service::{Call, Caller, Denied, Unauthenticated};
@@ -61,13 +62,13 @@ impl Presented {
         Ok(Self { auth, client_id, in_header })
     }
 
-    /// The client that has proved who it is, or that a trusted issuer vouches for.
-    pub(super) fn client<'s>(&self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
-        self.caller(call).map(|caller| caller.client())
+    /// The same, and the trusted issuer that its assertion names, whose keys are then there if they can be.
+    pub(super) async fn prepare<'p, 's>(&'p self, call: &Call<'s>) -> Prepared<'p, 's> {
+        Prepared { presented: self, named: call.prepare(self.assertion()).await }
     }
 
     /// The assertion, if that is the method.
-    pub(super) fn assertion(&self) -> Option<&str> {
+    fn assertion(&self) -> Option<&str> {
         match &self.auth {
             ClientAuth::Assertion(text) => Some(text),
             ClientAuth::None | ClientAuth::Secret(..) | ClientAuth::Certificate(_) => None,
@@ -75,31 +76,45 @@ impl Presented {
     }
 
     /// Whether no method was used. `client_id` alone is none.
-    pub(super) fn is_absent(&self) -> bool {
+    fn is_absent(&self) -> bool {
         matches!(self.auth, ClientAuth::None)
+    }
+}
+
+/// What a request presents, ready to be believed or not.
+pub(super) struct Prepared<'p, 's> {
+    presented: &'p Presented,
+    named: Option<Named<'s, 'p>>,
+}
+
+impl<'s> Prepared<'_, 's> {
+    /// The client that has proved who it is, or that a trusted issuer vouches for.
+    pub(super) fn client(self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
+        self.caller(call).map(|caller| caller.client())
     }
 
     /// Whether all that the request says of its client agrees with `client`: `client_id`, and a method if one was used.
-    pub(super) fn agrees(&self, call: &Call<'_>, client: &Client) -> Result<bool, OAuthFailure> {
-        let is_named = self.client_id.as_ref().is_none_or(|id| id.as_str() == client.id.as_str());
-        Ok(is_named && (self.is_absent() || self.client(call)?.id == client.id))
+    pub(super) fn agrees(self, call: &Call<'s>, client: &Client) -> Result<bool, OAuthFailure> {
+        let Presented { client_id, .. } = self.presented;
+        let is_named = client_id.as_ref().is_none_or(|id| id.as_str() == client.id.as_str());
+        Ok(is_named && (self.presented.is_absent() || self.client(call)?.id == client.id))
     }
 
     /// Who has proved who it is, and by whose word.
-    pub(super) fn caller<'s>(&self, call: &Call<'s>) -> Result<Caller<'s>, OAuthFailure> {
-        if let (ClientAuth::None, Some(id), Some(_)) = (&self.auth, &self.client_id, call.carried.certificate) {
+    pub(super) fn caller(self, call: &Call<'s>) -> Result<Caller<'s>, OAuthFailure> {
+        let Self { presented: Presented { auth, client_id, in_header }, named } = self;
+        let refused = |denied| OAuthFailure::of(denied, *in_header);
+        if let (ClientAuth::None, Some(id), Some(_)) = (auth, client_id, call.carried.certificate) {
             let by_certificate = call.authenticate(&ClientAuth::Certificate(id.clone()));
-            return by_certificate.map(Caller::Own).map_err(|denied| OAuthFailure::of(denied, self.in_header));
+            return by_certificate.map(Caller::Own).map_err(refused);
         }
-        if matches!(self.auth, ClientAuth::None) {
-            let denied = call.note(Denied::Client(Unauthenticated::NoCredentials));
-            return Err(OAuthFailure::of(denied, self.in_header));
+        if matches!(auth, ClientAuth::None) {
+            return Err(refused(call.note(Denied::Client(Unauthenticated::NoCredentials))));
         }
-        let caller = call.caller(&self.auth).map_err(|denied| OAuthFailure::of(denied, self.in_header))?;
-        match &self.client_id {
+        let caller = call.caller(auth, named).map_err(refused)?;
+        match client_id {
             Some(id) if id.as_str() != caller.client().id.as_str() => {
-                let denied = call.note(Denied::Client(Unauthenticated::AssertionSubject));
-                Err(OAuthFailure::of(denied, self.in_header))
+                Err(refused(call.note(Denied::Client(Unauthenticated::AssertionSubject))))
             }
             _ => Ok(caller),
         }

@@ -68,11 +68,10 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let asked = Asked::read(&mut form)?;
-        call.prepare(presented.assertion()).await;
-        call.prepare(asked.foreign_token()).await;
-        let is_exchange = asked.is_exchange();
-        let issued = asked.issue(&call, &presented)?;
-        Ok(Reply::no_store(TokenResponse::new(issued, call.now, is_exchange).json().into()))
+        let prepared = presented.prepare(&call).await;
+        let named = call.prepare(asked.foreign_token()).await;
+        let issued = asked.issue(&call, prepared, named)?;
+        Ok(Reply::no_store(TokenResponse::new(issued, call.now, asked.is_exchange()).json().into()))
     }
 
     /// Introspect a token
@@ -90,8 +89,8 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
-        call.prepare(presented.assertion()).await;
-        Ok(match call.introspect(presented.client(&call)?, &token) {
+        let client = presented.prepare(&call).await.client(&call)?;
+        Ok(match call.introspect(client, &token) {
             Ok(inspected) => Reply::no_store(inspected.rendered::<Introspected>().0.clone().into()),
             Err(_) => Reply::no_store(INACTIVE.into()),
         })

@@ -3,12 +3,13 @@
 use poem_openapi::Object;
 use zeroize::Zeroizing;
 
-use super::authentication::Presented;
+use super::authentication::Prepared;
 use super::errors::OAuthFailure;
 use super::exchange::{self, Exchange};
 use super::form::Form;
 use crate::clients::{GrantType, Order};
 use crate::clock::Timestamp;
+use crate::federation::Named;
 use crate::grants::{self, ClientCredentials, JwtBearer, RefreshToken, TokenExchange};
 use crate::http::reply::Answer;
 use crate::service::{Call, Caller, Denied, Issued, Unauthenticated, Vouched};
@@ -156,32 +157,40 @@ impl Asked {
         matches!(self, Self::Exchange(..))
     }
 
-    /// Issues it to who presents what the request has.
-    pub(super) fn issue<'s>(self, call: &Call<'s>, presented: &Presented) -> Result<Issued<'s>, OAuthFailure> {
+    /// Issues it to who presents what the request has. `named` is the trusted issuer that [`Self::foreign_token`] names.
+    pub(super) fn issue<'s>(
+        &self,
+        call: &Call<'s>,
+        presented: Prepared<'_, 's>,
+        named: Option<Named<'s, '_>>,
+    ) -> Result<Issued<'s>, OAuthFailure> {
         let issued = match self {
-            Self::ClientCredentials(order) => match presented.caller(call)? {
-                Caller::Own(client) => grants::issue(call, ClientCredentials { client, order }),
-                Caller::Vouched(vouched) => {
+            Self::ClientCredentials(order) => match (presented.caller(call)?, order.clone()) {
+                (Caller::Own(client), order) => grants::issue(call, ClientCredentials { client, order }),
+                (Caller::Vouched(vouched), order) => {
                     grants::issue(call, JwtBearer { vouched, order, grant: GrantType::ClientCredentials })
                 }
             },
             Self::RefreshToken(token, scope, audience) => match presented.caller(call)? {
-                Caller::Own(client) => grants::issue(call, RefreshToken { client, token: &token, scope, audience }),
+                Caller::Own(client) => {
+                    let (scope, audience) = (scope.clone(), audience.clone());
+                    grants::issue(call, RefreshToken { client, token, scope, audience })
+                }
                 // Nobody who was vouched for got a refresh token.
                 Caller::Vouched(_) => Err(call.note(Denied::GrantType)),
             },
             Self::JwtBearer(assertion, order) => {
-                let vouched = call.assertion(&assertion).map_err(|denied| OAuthFailure::of(denied, false))?;
+                let vouched = call.assertion(assertion, named).map_err(|denied| OAuthFailure::of(denied, false))?;
                 if presented.agrees(call, vouched.client)? {
-                    grants::issue(call, JwtBearer { vouched, order, grant: GrantType::JwtBearer })
+                    grants::issue(call, JwtBearer { vouched, order: order.clone(), grant: GrantType::JwtBearer })
                 } else {
                     Err(call.note(Denied::Assertion(Unauthenticated::AssertionSubject)))
                 }
             }
-            Self::Exchange(exchange, order) if call.names_issuer(&exchange.subject_token) => {
-                return foreign_exchange(call, presented, &exchange, order);
+            Self::Exchange(exchange, order) if named.is_some() => {
+                return foreign_exchange(call, presented, exchange, named, order.clone());
             }
-            Self::Exchange(exchange, order) => return own_exchange(call, presented, &exchange, order),
+            Self::Exchange(exchange, order) => return own_exchange(call, presented, exchange, order.clone()),
         };
         issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
     }
@@ -190,7 +199,7 @@ impl Asked {
 /// Exchanges an access token of ours.
 fn own_exchange<'s>(
     call: &Call<'s>,
-    presented: &Presented,
+    presented: Prepared<'_, 's>,
     exchange: &Exchange,
     order: Order,
 ) -> Result<Issued<'s>, OAuthFailure> {
@@ -208,14 +217,15 @@ fn own_exchange<'s>(
 /// Exchanges a trusted issuer's token, which is also what the client authenticates by.
 fn foreign_exchange<'s>(
     call: &Call<'s>,
-    presented: &Presented,
+    presented: Prepared<'_, 's>,
     exchange: &Exchange,
+    named: Option<Named<'s, '_>>,
     order: Order,
 ) -> Result<Issued<'s>, OAuthFailure> {
     if exchange.actor_token.is_some() {
         return Err(OAuthFailure::invalid_request("actor_token is only for a subject_token that this service issued"));
     }
-    let vouched = call.subject_token(&exchange.subject_token).map_err(|denied| OAuthFailure::of(denied, false))?;
+    let vouched = call.subject_token(named).map_err(|denied| OAuthFailure::of(denied, false))?;
     let issued = if presented.agrees(call, vouched.client)? {
         grants::issue(call, JwtBearer { vouched, order, grant: GrantType::TokenExchange })
     } else {
