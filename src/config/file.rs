@@ -90,7 +90,14 @@ pub(super) fn included(source: &Source) -> Result<Included, ConfigError> {
     }
     let IncludedTables { clients, issuers } = parsed(&cut.rest, &cut.text)?;
     let issuers = trusted(issuers, &cut.rest);
+    issuers.iter().try_for_each(within_a_team)?;
     Ok(Included { clients: cut.clients(source, clients)?, issuers })
+}
+
+/// Refuses what is the operator's to decide: to send one of the server's files to an address.
+fn within_a_team(issuer: &TrustedIssuer) -> Result<(), ConfigError> {
+    let why = "an included file must not set `token_file`; move this issuer to the file that includes it";
+    issuer.token_file.as_ref().map_or(Ok(()), |path| Err(issuer.source.error(path, why)))
 }
 
 /// Returns the settings without a file: the defaults and `overrides`, which name an issuer.

@@ -114,6 +114,12 @@ fn mistakes() {
         ("pipes.json", "none.json", "b.toml:3:13: /clients.d/none.json: cannot be read"),
         ("jwks_file = \"pipes.json\"", "ca_file = \"none.pem\"", "b.toml:3:11: /clients.d/none.pem: cannot be read"),
         ("jwks_file", "jwks_fil", "b.toml:3:1: unknown field `jwks_fil`"),
+        // The operator decides what leaves the server.
+        (
+            "jwks_file = \"pipes.json\"",
+            "token_file = \"ci.json\"",
+            "b.toml:3:14: an included file must not set `token_file`",
+        ),
         ("{ sub = \"**\" }", "{}", "b.toml:11:9: a rule without claims would match everybody"),
         ("{ sub = \"**\" }", "{ sub = \"***\" }", "b.toml:11:17: expected "),
         ("issuer = \"https://pipes.example.net\"\n", "", "b.toml: [[issuers]] number 1: expected `issuer`"),
