@@ -1,4 +1,4 @@
-//! The list of revocations as everybody may read it, signed once for many readers.
+//! The public, signed revocation list: signed once for many readers.
 
 use std::sync::Arc;
 
@@ -7,24 +7,24 @@ use crate::clock::Timestamp;
 use crate::crypto::{hex, sha256};
 use crate::revocation::Head;
 
-/// Seconds for which a reader may keep the list; it is signed anew as often.
+/// Seconds for which a reader may cache the list; it is also how often the list is signed.
 pub const LIST_MAX_AGE: i64 = 60;
-/// Seconds after which a verifier must not trust it.
+/// Seconds after which a verifier must no longer trust the list.
 const LIST_LIFETIME: i64 = 600;
 
 /// Why there is no signed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpublished {
-    /// It is not published, or has more entries than are.
+    /// Publishing is off, or the list has too many entries.
     Absent,
-    /// No key signs.
+    /// No key signs at this instant.
     NoKey,
-    /// The system has no random bytes to give.
+    /// The system's random number generator failed.
     NoRandomness,
 }
 
 impl State {
-    /// The signed list of revocations at `now`.
+    /// Returns the signed revocation list at `now`.
     ///
     /// # Errors
     /// Why there is none.
