@@ -1,22 +1,23 @@
-//! What the policy says to an order, part by part, and where the configuration says so.
+//! Explains the policy: what it grants or refuses of a request, part by part, and which line of the
+//! configuration decides.
 
 use super::{Client, Order, Registry, decide};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, Source, Text};
 use crate::token::{Audience, Audiences, ScopeToken, Subject};
 
-/// An order, as somebody types it.
+/// A request as typed on the command line.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Question<'a> {
-    /// Scope tokens; none: all that the client may have.
+    /// Scope tokens; if empty, all that the client may request.
     pub scope: &'a [String],
-    /// Audiences; none: all that the client may name.
+    /// Audiences; if empty, all that the client may request.
     pub audience: &'a [String],
-    /// Subjects, each for a token of its own; none: the client.
+    /// Subjects, each for a separate token; if empty, the client.
     pub subjects: &'a [String],
 }
 
-/// What the policy says to one part of an order.
+/// The verdict on one part of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// `scope`, `audience` or `subject`.
@@ -27,11 +28,11 @@ pub struct Finding {
     pub is_granted: bool,
     /// Why, or why not.
     pub why: String,
-    /// `file:line:column` of the setting that decides, if one does.
+    /// `file:line:column` of the setting that decides, if any.
     pub place: Option<String>,
 }
 
-/// A client as the file says it.
+/// A client as the file has it.
 struct Written {
     source: Source,
     id: Option<Text>,
@@ -51,17 +52,17 @@ impl Written {
         self.source.place(text.span())
     }
 
-    /// Where `value` stands in `list`, or where the list or else the client begins.
+    /// Returns the place of `value` in `list`, otherwise of the list, otherwise of the client.
     fn find(&self, list: &[Text], value: &str) -> Option<String> {
         let found = list.iter().find(|text| text.get_ref() == value).or(list.first()).or(self.id.as_ref());
         found.and_then(|text| self.place(text))
     }
 }
 
-/// What `client` would be granted or refused of `question`, by `config`, from which `registry` was compiled.
+/// Explains what `config` grants `client` of `question`. `registry` was compiled from `config`.
 ///
 /// # Errors
-/// A client that cannot be read.
+/// The client cannot be parsed.
 pub fn explain(
     config: &Config,
     registry: &Registry,
@@ -77,7 +78,13 @@ pub fn explain(
     };
     if question.scope.is_empty() {
         for token in client.scope.iter() {
-            add("scope", token, true, "all that it may have, by default".into(), written.find(&written.scope, token));
+            add(
+                "scope",
+                token,
+                true,
+                "all that it may request, by default".into(),
+                written.find(&written.scope, token),
+            );
         }
     }
     for text in question.scope {
@@ -101,7 +108,7 @@ pub fn explain(
     if question.audience.is_empty() {
         for name in client.audience.iter().map(ToString::to_string) {
             let why = match (written.audience.is_empty(), service) {
-                (false, _) => "all that it may name, by default",
+                (false, _) => "all that it may request, by default",
                 (true, Some(_)) => "the service's audience, by default",
                 (true, None) => "the issuer, by default",
             };
@@ -115,9 +122,9 @@ pub fn explain(
         };
         let granted = is_allowed(Order { audience: Audiences::collect([audience]), ..Order::default() });
         let why = match granted {
-            true => "in its audience",
-            false if client.id.is_anonymous() => "a request without credentials may not name an audience",
-            false => "not in its audience",
+            true => "in its audiences",
+            false if client.id.is_anonymous() => "a request without credentials may not request an audience",
+            false => "not in its audiences",
         };
         add("audience", text, granted, why.into(), audience_place(text));
     }
@@ -137,7 +144,7 @@ pub fn explain(
         } else if text == client.id.as_str() {
             ("its own id".to_owned(), written.id.as_ref().and_then(|id| written.place(id)))
         } else if registry.is_client(text) {
-            ("the id of another client, which no pattern allows".to_owned(), place_of(config, text))
+            ("the id of another client, which patterns never allow".to_owned(), place_of(config, text))
         } else if let Some(pattern) = pattern {
             (format!("the pattern {:?} allows it", pattern.get_ref()), written.place(pattern))
         } else {
@@ -161,7 +168,7 @@ fn written(config: &Config, client: &Client) -> Result<Written, ConfigError> {
     found.map(Written::client)
 }
 
-/// Where the client `id` is written.
+/// Returns the place of the client `id` in its file.
 fn place_of(config: &Config, id: &str) -> Option<String> {
     let client = config.clients().filter_map(Result::ok).find(|client| client.id.get_ref() == id)?;
     client.source.place(client.id.span())

@@ -1,9 +1,8 @@
-//! Clients: who may ask for what.
+//! Clients: who may request what.
 //!
-//! This room owns the registry that the configuration is compiled into, the
-//! check of secrets, the policy, how often each may ask, and which proofs it
-//! has used. How a request was written must not enter (an [`Order`] is what it
-//! asked for), nor how a token is.
+//! This room owns the compiled registry, the check of credentials, the policy, the rate limits and
+//! the proofs already used. How a request was written must not enter (an [`Order`] is its content),
+//! nor how a token is.
 
 mod certificate;
 mod credentials;

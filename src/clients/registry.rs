@@ -23,7 +23,7 @@ const MAX_CLAIMS: usize = 64;
 const MAX_NAME: usize = 255;
 const NUL: char = '\0';
 
-/// Seconds that tokens and sessions live.
+/// Lifetimes of tokens and sessions, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lifetimes {
     /// An access token.
@@ -34,38 +34,39 @@ pub struct Lifetimes {
     pub session: i64,
 }
 
-/// A client and what it may have.
+/// A client and what it may request.
 #[derive(Debug)]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
     credentials: Credentials,
-    /// All the scope that it may have.
+    /// The scope that it may request.
     pub scope: Scope,
-    /// All the audiences that it may name.
+    /// The audiences that it may request.
     pub audience: Audiences,
-    /// `user:*` and `user:7`, with spaces between; nobody's name is empty.
+    /// Subjects and patterns such as `user:7` and `user:*`, separated by spaces, which no subject
+    /// contains.
     subjects: Box<str>,
-    /// With NUL between; no claim's name is empty.
+    /// Names of claims, separated by NUL, which no name contains.
     claims: Box<str>,
-    /// What its access tokens are signed with.
+    /// The algorithm that signs its access tokens.
     pub algorithm: Alg,
-    /// What it may use at the OAuth token endpoint.
+    /// The grants that it may use at the OAuth token endpoint.
     pub grants: GrantTypes,
     /// Audiences that it serves.
     accepts: Option<Audiences>,
-    /// How its tokens must be bound, if they must.
+    /// How its tokens must be bound, if at all.
     pub sender: Option<Sender>,
-    /// Limits how many pairs of tokens it gets, if that is limited.
+    /// Limits the token pairs that it gets, if configured.
     pub limiter: Option<Arc<RateLimiter>>,
-    /// How long its tokens and sessions live.
+    /// The lifetimes of its tokens and sessions.
     pub lifetimes: Lifetimes,
-    /// Sessions that began earlier have ended.
+    /// Sessions that began earlier are refused.
     pub not_before: Option<Timestamp>,
 }
 
 impl Client {
-    /// Whether one of the patterns allows `subject`.
+    /// Whether a pattern allows `subject`.
     #[must_use]
     pub(super) fn may_name(&self, subject: &Subject) -> bool {
         let subject = subject.as_str();
@@ -75,14 +76,14 @@ impl Client {
         })
     }
 
-    /// The public keys that verify its assertions, if it has any.
+    /// Returns the public keys that verify its assertions, if any.
     #[must_use]
     pub fn keys(&self) -> Option<&KeySet> {
         self.credentials.keys.as_ref()
     }
 
-    /// Whether it may authenticate by `certificate` at `now`: it is one of its key set's (RFC 8705 §2.2), or has the
-    /// client's name, and one of `roots` vouches for it (§2.1).
+    /// Whether `certificate` authenticates it at `now`: its key set registers the certificate (RFC
+    /// 8705 §2.2), or the certificate has the client's name and chains up to one of `roots` (§2.1).
     #[must_use]
     pub fn accepts_certificate(
         &self,
@@ -95,13 +96,13 @@ impl Client {
         is_registered || name.as_ref().zip(roots).is_some_and(|(name, roots)| name.accepts(certificate, roots, now))
     }
 
-    /// How many secrets it has.
+    /// Returns the number of its secrets.
     #[must_use]
     pub fn secrets_len(&self) -> usize {
         self.credentials.secrets_len()
     }
 
-    /// Whether it serves one of `audience`, so that it may introspect tokens for it.
+    /// Whether it serves one of `audience`, and so may introspect tokens for it.
     #[must_use]
     pub fn accepts_any(&self, audience: &Audiences) -> bool {
         self.accepts.as_ref().is_some_and(|accepts| audience.iter().any(|one| accepts.contains(one.as_str())))
@@ -114,10 +115,10 @@ impl Client {
     }
 }
 
-/// Every client, and the anonymous one if there is one.
+/// All clients, including the anonymous one if configured.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// In the order of their ids, side by side and with no table beside them: there may be ten thousand.
+    /// Sorted by id and without a separate index: there may be ten thousand.
     clients: Box<[Client]>,
     anonymous: Option<Client>,
     longest: Lifetimes,
@@ -127,18 +128,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Compiles what `config` says.
+    /// Compiles `config`.
     ///
     /// # Errors
-    /// The first value that is not as it should be, with its place.
+    /// The first invalid value, with its place.
     pub fn compile(config: &Config) -> Result<Self, ConfigError> {
         Self::compile_with(config, |path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec()))
     }
 
-    /// Compiles what `config` says, and reads the files that it names with `read`.
+    /// Compiles `config`, and reads the files that it names with `read`.
     ///
     /// # Errors
-    /// The first value that is not as it should be, with its place.
+    /// The first invalid value, with its place.
     pub fn compile_with(
         config: &Config,
         read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
@@ -146,7 +147,8 @@ impl Registry {
         Self::build(config, read, Err)
     }
 
-    /// Everything that keeps `config` from being compiled: of each client the first problem.
+    /// Returns every problem that prevents `config` from being compiled: the first one of each
+    /// client.
     #[must_use]
     pub fn problems(config: &Config) -> Vec<ConfigError> {
         let mut all = Vec::new();
@@ -159,7 +161,7 @@ impl Registry {
         all
     }
 
-    /// Compiles, and leaves out each client whose problem `report` does not return.
+    /// Compiles, and skips each client whose problem `report` swallows.
     fn build(
         config: &Config,
         mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
@@ -236,8 +238,8 @@ impl Registry {
         Ok(Self { clients: clients.into(), anonymous, longest, algorithm, offered, digest: of_all(digests) })
     }
 
-    /// The client with this id and secret. An unknown id takes the same time as
-    /// a wrong secret, and an empty secret is a wrong one.
+    /// Returns the client with this id and secret. An unknown id takes as long as a wrong secret,
+    /// and an empty secret is a wrong one.
     #[must_use]
     pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Client> {
         let given = SecretDigest::of(secret);
@@ -246,8 +248,7 @@ impl Registry {
         client.filter(|_| matches && !secret.is_empty())
     }
 
-    /// Takes over what the clients of `before` have used of their rates. A client whose rate is
-    /// another begins anew.
+    /// Takes over the rate limiters of `before`. A client whose rate has changed starts anew.
     pub fn keep_limiters(&mut self, before: &Self) {
         for client in &mut self.clients {
             let Some(limiter) = &mut client.limiter else { continue };
@@ -258,56 +259,56 @@ impl Registry {
         }
     }
 
-    /// The client of tokens without credentials, if such tokens are given.
+    /// Returns the client of tokens without credentials, if `[anonymous]` is configured.
     #[must_use]
     pub fn anonymous(&self) -> Option<&Client> {
         self.anonymous.as_ref()
     }
 
-    /// The client with this id, the anonymous one too.
+    /// Returns the client with this id, including the anonymous one.
     #[must_use]
     pub(super) fn client(&self, id: &ClientId) -> Option<&Client> {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
-    /// The client with this id, which need not have shown its secret.
+    /// Returns the client with this id, which need not have authenticated.
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Client> {
         let found = self.clients.binary_search_by(|client| client.id.as_str().cmp(id)).ok()?;
         self.clients.get(found)
     }
 
-    /// Each client, in the order of their ids. The anonymous one is not among them.
+    /// Iterates over the clients in the order of their ids, without the anonymous one.
     pub fn clients(&self) -> impl Iterator<Item = &Client> {
         self.clients.iter()
     }
 
-    /// Whether `name` is the id of a client, which nobody else may be called.
+    /// Whether `name` is a client's id, which no other subject may have.
     #[must_use]
     pub fn is_client(&self, name: &str) -> bool {
         name == ClientId::ANONYMOUS || self.named(name).is_some()
     }
 
-    /// The longest lifetimes over the service and all clients.
+    /// Returns the longest lifetimes over the service and all clients.
     #[must_use]
     pub fn longest(&self) -> Lifetimes {
         self.longest
     }
 
-    /// What the tokens of clients that say nothing else are signed with.
+    /// Returns the algorithm for clients without their own.
     #[must_use]
     pub fn algorithm(&self) -> Alg {
         self.algorithm
     }
 
-    /// How clients authenticate.
+    /// Returns the methods by which clients authenticate.
     #[must_use]
     pub fn methods(&self) -> AuthMethods {
         self.offered.methods
     }
 
-    /// Whether some client authenticates by a certificate that a CA vouches for, and whether one does by a registered
-    /// one.
+    /// Whether some client authenticates by a CA-issued certificate, and whether one does by a
+    /// registered certificate.
     #[must_use]
     pub fn certificate_methods(&self) -> (bool, bool) {
         let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
@@ -315,44 +316,44 @@ impl Registry {
         (any(|credentials| credentials.name.is_some()), any(is_registered))
     }
 
-    /// Whether the tokens of some client are bound in this way, and no others.
+    /// Whether `sender` binds the tokens of some client.
     #[must_use]
     pub fn binds(&self, sender: Sender) -> bool {
         self.clients.iter().any(|client| client.sender == Some(sender))
     }
 
-    /// Every grant that some client may use at the OAuth token endpoint.
+    /// Returns the grants that some client may use at the OAuth token endpoint.
     #[must_use]
     pub fn grants(&self) -> GrantTypes {
         self.offered.grants
     }
 
-    /// Every algorithm that some token is signed with.
+    /// Returns the algorithms that sign access tokens.
     #[must_use]
     pub fn algorithms(&self) -> &BTreeSet<Alg> {
         &self.offered.algorithms
     }
 
-    /// A digest of what replicas must agree in about clients.
+    /// Returns a digest of everything about clients that replicas must agree on.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// How many clients there are.
+    /// Returns the number of clients.
     #[must_use]
     pub fn len(&self) -> usize {
         self.clients.len()
     }
 
-    /// Whether there is no client.
+    /// Whether there are no clients.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
     }
 }
 
-/// The error about a client of this id after `before` others.
+/// Builds the error for a repeated id; `before` clients precede this one.
 fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
     let mut same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id);
     let first = same.next().and_then(|client| client.source.place(client.id.span()));
@@ -364,7 +365,7 @@ fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
     }
 }
 
-/// A digest of what replicas must agree in about one client.
+/// Returns a digest of everything about one client that replicas must agree on.
 fn digest(written: &config::Client, client: &Client) -> [u8; 32] {
     let mut all = Digester::default();
     written.digest(&mut all, &|_, all| {
@@ -375,7 +376,7 @@ fn digest(written: &config::Client, client: &Client) -> [u8; 32] {
     all.finish()
 }
 
-/// A digest of them all, whatever their order.
+/// Returns a digest of all digests, independent of their order.
 fn of_all(mut clients: Vec<[u8; 32]>) -> [u8; 32] {
     clients.sort_unstable();
     let mut all = Digester::default();
@@ -456,9 +457,9 @@ fn credentials(
     Ok(Credentials::of(secrets, keys.transpose()?, subject_name(source, written)?))
 }
 
-const NEEDS_CA: &str = "nobody could vouch for the client's certificate; expected [mtls] ca";
+const NEEDS_CA: &str = "the client's certificate needs a CA; set [mtls] ca";
 
-/// The setting that names the client's certificate, if one does.
+/// Returns the setting that identifies the client's certificate, if any.
 fn named_by(written: &config::Client) -> Option<&Text> {
     written.tls_san_uri.as_ref().or(written.tls_san_dns.as_ref())
 }
@@ -466,12 +467,12 @@ fn named_by(written: &config::Client) -> Option<&Text> {
 fn subject_name(source: &Source, written: &config::Client) -> Result<Option<SubjectName>, ConfigError> {
     match (&written.tls_san_dns, &written.tls_san_uri) {
         (None, None) => Ok(None),
-        (Some(_), Some(uri)) => Err(source.error(uri, "expected tls_san_dns or tls_san_uri, and not both")),
+        (Some(_), Some(uri)) => Err(source.error(uri, "expected tls_san_dns or tls_san_uri, not both")),
         (Some(name), None) => {
             let text = name.get_ref();
             let right = (1..=MAX_NAME).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            let expected = || source.error(name, "expected a name of a host, such as \"orders.example.com\"");
+            let expected = || source.error(name, "expected a host name such as \"orders.example.com\"");
             right.then(|| Some(SubjectName::Dns(text.as_str().into()))).ok_or_else(expected)
         }
         (None, Some(uri)) => {
@@ -479,7 +480,7 @@ fn subject_name(source: &Source, written: &config::Client) -> Result<Option<Subj
             let right = (3..=MAX_NAME).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_graphic())
                 && text.split_once(':').is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
-            let expected = || source.error(uri, "expected a URI, such as \"spiffe://example.com/orders\"");
+            let expected = || source.error(uri, "expected a URI such as \"spiffe://example.com/orders\"");
             right.then(|| Some(SubjectName::Uri(text.as_str().into()))).ok_or_else(expected)
         }
     }
@@ -541,7 +542,7 @@ fn claim_name(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` is a reserved claim, which no client may set; choose another name"));
     }
     if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(NUL) {
-        return Err(format!("expected a claim's name: 1 to {MAX_NAME} characters, none of them NUL"));
+        return Err(format!("expected a claim's name: 1 to {MAX_NAME} characters, without NUL"));
     }
     Ok(text.into())
 }
