@@ -1,4 +1,4 @@
-//! The public keys of a client or an issuer (RFC 7517), strictly read and checked once.
+//! The public keys of a client or an issuer (RFC 7517), parsed strictly and checked once.
 
 use std::fmt;
 
@@ -12,30 +12,29 @@ use super::unverified::{Jws, algorithm};
 use super::{Rejected, decoy, json, provider};
 use crate::crypto::{self, Digester, agreement};
 
-/// Maximum number of keys in a set, usable or not.
+/// Maximum keys in a set, including unusable ones.
 pub const MAX_KEYS: usize = 100;
 /// Maximum size of a set's JSON text, in bytes.
 pub const MAX_KEY_SET: usize = 1 << 20;
 
-/// Members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2; `priv` is that of
-/// the post-quantum keys of type AKP).
+/// Members of private and symmetric keys only (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2; `priv`
+/// is that of the post-quantum keys of type AKP).
 const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
-/// Whose keys a set has, which decides what is asked of them.
+/// The owner of a set, which decides how strictly it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// A client whose file an operator wrote: each key must be usable. No ES384.
+    /// A client, in a file that an operator wrote: every key must be usable. No ES384.
     Client,
-    /// An issuer, which publishes keys for others too: those that are not usable here are passed over
-    /// (RFC 7517 §5).
+    /// An issuer, which publishes keys for others too: unusable ones are skipped (RFC 7517 §5).
     Issuer,
 }
 
-/// Public keys, ready to verify with.
+/// Public keys, ready to verify signatures.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
-    /// The SHA-256 of each certificate that a client's key has in `x5c`.
+    /// The SHA-256 of the first certificate in `x5c` of each of a client's keys.
     certificates: Vec<[u8; 32]>,
     passed_over: Vec<(usize, Unusable)>,
 }
@@ -43,7 +42,7 @@ pub struct KeySet {
 #[derive(Debug, Clone)]
 pub(super) struct PublicKey {
     kid: Option<String>,
-    /// The algorithms of which a token may name one. The key chooses, the token's header only agrees.
+    /// The algorithms that a token may name. The key decides; the token's header must agree.
     algorithms: &'static [Algorithm],
     pub(super) key: DecodingKey,
 }
@@ -53,7 +52,7 @@ pub(super) struct PublicKey {
 pub enum KeySetError {
     /// It is longer than [`MAX_KEY_SET`].
     TooLarge,
-    /// It is not an object with an array `keys` of objects, or a name occurs twice in an object.
+    /// It is not an object with an array `keys` of objects, or an object has a duplicate name.
     NotAKeySet,
     /// It has more than [`MAX_KEYS`] keys.
     TooManyKeys,
@@ -64,15 +63,16 @@ pub enum KeySetError {
         /// The member's name.
         member: &'static str,
     },
-    /// A client's set has this member of a private or symmetric key beside `keys`.
+    /// A client's set has this member of a private or symmetric key next to `keys`.
     PrivateBeside(&'static str),
-    /// Two keys that can be used have this `kid`.
+    /// Two usable keys share this `kid`.
     RepeatedKid(String),
-    /// A client's key at `index` is that at `first`, and a token without `kid` could not say which it means.
+    /// A client's key at `index` equals the one at `first`, so a token without `kid` would be
+    /// ambiguous.
     RepeatedKey {
         /// Its position, from 0.
         index: usize,
-        /// The position of the same key before it.
+        /// The position of the equal key before it.
         first: usize,
     },
     /// A client's key at `index` cannot be used.
@@ -86,22 +86,22 @@ pub enum KeySetError {
     Empty,
 }
 
-/// Why a key cannot be used here.
+/// Why a key is unusable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unusable {
-    /// Its `kty` or `crv` is another.
+    /// Its `kty` or `crv` is not supported.
     Kind,
-    /// `use` or `key_ops` does not allow it to verify.
+    /// `use` or `key_ops` does not allow verification.
     Use,
-    /// Its `alg` is none of its kind's.
+    /// Its `alg` does not fit its kind.
     Algorithm,
-    /// This member is absent or has another form.
+    /// This member is missing or malformed.
     Member(&'static str),
     /// Its point is not on the curve.
     NotOnCurve,
-    /// It is an Ed25519 point of low order or in a non-canonical form.
+    /// It is an Ed25519 point of low order, or not in canonical form.
     WeakPoint,
-    /// The modulus has not 2048 to 4096 bits, or is even.
+    /// The modulus is even, or does not have 2048 to 4096 bits.
     Modulus,
     /// The modulus was made by a generator whose keys can be factored (ROCA, CVE-2017-15361).
     WeakModulus,
@@ -112,10 +112,10 @@ pub enum Unusable {
 }
 
 impl KeySet {
-    /// Reads the JSON text of a set.
+    /// Parses the JSON text of a set.
     ///
     /// # Errors
-    /// What is wrong with the set as a whole or, where a client owns it, with one of its keys.
+    /// What is wrong with the set as a whole or, for a client's, with one of its keys.
     pub fn parse(text: &[u8], owner: Owner) -> Result<Self, KeySetError> {
         if text.len() > MAX_KEY_SET {
             return Err(KeySetError::TooLarge);
@@ -153,8 +153,8 @@ impl KeySet {
         Ok(all)
     }
 
-    /// Refuses two keys of which a token could not say which it means: two of one `kid`; and of a client's, one key
-    /// twice without a `kid` for each.
+    /// Refuses keys that a token could not tell apart: two with the same `kid`, and a client's key
+    /// that appears twice without a `kid` for each.
     fn add(&mut self, key: PublicKey, owner: Owner) -> Result<(), KeySetError> {
         if let Some(kid) = key.kid.as_ref().filter(|_| self.keys.iter().any(|other| other.kid == key.kid)) {
             return Err(KeySetError::RepeatedKid(kid.clone()));
@@ -166,50 +166,51 @@ impl KeySet {
         Ok(())
     }
 
-    /// A set without keys, in the place of one that is not there: each token is refused, and costs as much as one whose
-    /// signature is wrong.
+    /// Returns a set without keys, in place of a missing one: every token is refused, and costs as
+    /// much as one with a wrong signature.
     #[must_use]
     pub const fn none() -> Self {
         Self { keys: Vec::new(), certificates: Vec::new(), passed_over: Vec::new() }
     }
 
-    /// How many keys can be used.
+    /// Returns the number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether no key can be used.
+    /// Whether there are no usable keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Whether the certificate with this SHA-256 stands first in `x5c` of one of a client's keys (RFC 7517 §4.7).
+    /// Whether the certificate with this SHA-256 comes first in `x5c` of one of a client's keys
+    /// (RFC 7517 §4.7).
     #[must_use]
     pub fn has_certificate(&self, digest: &[u8; 32]) -> bool {
         self.certificates.contains(digest)
     }
 
-    /// Whether a client's key has a certificate.
+    /// Whether one of a client's keys has a certificate.
     #[must_use]
     pub fn has_certificates(&self) -> bool {
         !self.certificates.is_empty()
     }
 
-    /// Whether a key that can be used is called `kid`.
+    /// Whether a usable key has this `kid`.
     #[must_use]
     pub fn has_kid(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
     }
 
-    /// The keys of an issuer that cannot be used: their positions in the set, from 0, and why.
+    /// Returns an issuer's unusable keys: their positions in the set, from 0, and why.
     #[must_use]
     pub fn passed_over(&self) -> &[(usize, Unusable)] {
         &self.passed_over
     }
 
-    /// Adds what verifies with the set: each key, what a token may call it, and its algorithms.
+    /// Adds everything that affects verification: each key, its `kid` and its algorithms.
     pub fn digest(&self, all: &mut Digester) {
         self.certificates.iter().for_each(|digest| all.add(digest));
         for PublicKey { kid, algorithms, key } in &self.keys {
@@ -224,7 +225,7 @@ impl KeySet {
         }
     }
 
-    /// Checks the signature. It takes one check where there is no key for it, too.
+    /// Checks the signature. Without a matching key it still costs one check.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let (kid, algorithm) = (jws.header.kid.as_deref(), jws.header.algorithm);
         let key = self.candidate(kid, algorithm).and_then(|key| key.accepts(algorithm).map(|()| key));
@@ -237,7 +238,7 @@ impl KeySet {
         }
     }
 
-    /// The one key that a token can mean. Never several, of which one might fit.
+    /// Returns the only key that the token can mean. Never tries several.
     pub(super) fn candidate(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, Rejected> {
         if kid.is_some() {
             return self.keys.iter().find(|key| key.kid.as_deref() == kid).ok_or(Rejected::UnknownKey);
@@ -249,7 +250,7 @@ impl KeySet {
 }
 
 impl PublicKey {
-    /// Whether both are one key, and a token without `kid` could mean either.
+    /// Whether both are the same key, and a token without `kid` could mean either.
     fn is_confused_with(&self, other: &Self) -> bool {
         use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
         let is_same = match (self.key.kind(), other.key.kind()) {
@@ -263,7 +264,7 @@ impl PublicKey {
         is_same && !is_named && self.algorithms.iter().any(|algorithm| other.algorithms.contains(algorithm))
     }
 
-    /// Reads the key that a proof carries, and its thumbprint (RFC 7638). A private key in its place is refused
+    /// Parses the key in a proof, and computes its thumbprint (RFC 7638). A private key is refused
     /// (RFC 9449 §4.3).
     pub(super) fn of_proof(jwk: &Value) -> Option<(Self, [u8; 32])> {
         let jwk = jwk.as_object()?;
@@ -274,7 +275,7 @@ impl PublicKey {
         Some((key, thumbprint(jwk)?))
     }
 
-    /// Checks the signature of `jws`, whose header must name an algorithm of the key.
+    /// Checks the signature of `jws`, whose header must name one of the key's algorithms.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let algorithm = jws.header.algorithm;
         self.accepts(algorithm)?;
@@ -326,7 +327,7 @@ fn private_member(object: &Map<String, Value>) -> Option<&'static str> {
     PRIVATE.into_iter().find(|member| object.contains_key(*member))
 }
 
-/// The SHA-256 of the first certificate of a chain (RFC 7517 §4.7), which must be of this key.
+/// Returns the SHA-256 of a chain's first certificate (RFC 7517 §4.7), which must be for this key.
 fn certificate(chain: &Value, key: &DecodingKey) -> Option<[u8; 32]> {
     let der = STANDARD.decode(chain.as_array()?.first()?.as_str()?).ok()?;
     let certificate = x509_cert::Certificate::from_der(&der).ok()?;
@@ -341,8 +342,8 @@ fn certificate(chain: &Value, key: &DecodingKey) -> Option<[u8; 32]> {
     is_of_key.then(|| crypto::sha256(&der))
 }
 
-/// The SHA-256 of a key's required members in the order of their names (RFC 7638 §3.2, RFC 8037 §2). Each of them was
-/// read strictly, so a key has one thumbprint.
+/// Returns the SHA-256 of a key's required members, sorted by name (RFC 7638 §3.2, RFC 8037 §2).
+/// They were parsed strictly, so a key has exactly one thumbprint.
 fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
     let names: &[&str] = match jwk.get("kty").and_then(Value::as_str)? {
         "EC" => &["crv", "kty", "x", "y"],
@@ -362,7 +363,8 @@ enum Kind {
     Rsa,
 }
 
-/// Whether `use` (RFC 7517 §4.2; `jwt-svid` is SPIFFE's) and `key_ops` (§4.3), where they are there, say so.
+/// Whether `use` (RFC 7517 §4.2; `jwt-svid` is SPIFFE's) and `key_ops` (§4.3), if present, allow
+/// verification.
 fn verifies(jwk: &Map<String, Value>) -> bool {
     let by_use = match jwk.get("use") {
         None => true,
@@ -397,8 +399,8 @@ fn ec(jwk: &Map<String, Value>, length: usize, curve: &'static agreement::Algori
     Ok(DecodingKey::from_ec_der(&point))
 }
 
-/// Under a key of low order anyone can make signatures, and a key with two encodings has two thumbprints. (An
-/// encoding of no point at all verifies nothing.)
+/// Anyone can make signatures that a key of low order accepts, and a key with two encodings has two
+/// thumbprints. (An encoding that is no point at all verifies nothing.)
 fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     let point = bytes_of_length(jwk, "x", 32)?;
     let y = big_endian_y(&point);
@@ -410,7 +412,8 @@ fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
 
 /// 2^255 - 19, big-endian.
 const P_25519: [u8; 32] = field(0x7f, 0xff, 0xed);
-/// The `y` of the eight points whose order divides 8: two of each but of those with `x = 0`, ±1.
+/// The `y` of the eight points whose order divides 8: two points each, except those with `x = 0`,
+/// ±1.
 const LOW_ORDER_Y: [[u8; 32]; 5] = [
     field(0, 0, 0),
     field(0, 0, 1),
@@ -433,7 +436,8 @@ const fn field(first: u8, middle: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
-/// A point is `y` in little-endian order with the sign of `x` in the highest bit (RFC 8032 §5.1.2).
+/// A point is `y` in little-endian order, with the sign of `x` in the highest bit (RFC 8032
+/// §5.1.2).
 fn big_endian_y(point: &[u8]) -> [u8; 32] {
     let mut y = [0; 32];
     for (to, from) in y.iter_mut().zip(point.iter().rev()) {
@@ -446,9 +450,9 @@ fn big_endian_y(point: &[u8]) -> [u8; 32] {
 
 /// RFC 7518 §6.3.1: numbers without leading zeros.
 ///
-/// An exponent is at least 65537, as FIPS 186-5 §A.1.1 has it, and less than 2^33, as ring and AWS-LC have it: a
-/// smaller one asks more of everyone's padding checks, a larger one makes each verification slow, and every known
-/// library makes 65537.
+/// An exponent is at least 65537 (FIPS 186-5 §A.1.1) and less than 2^33 (ring and AWS-LC): a
+/// smaller one demands more of everyone's padding checks, a larger one slows each verification, and
+/// every known library uses 65537.
 fn rsa(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
     let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
@@ -474,8 +478,8 @@ fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last % 2 == 1)
 }
 
-/// Whether `n` is a power of 65537 modulo each of these primes. All moduli of the broken generator are, and one of
-/// 2^27 others.
+/// Whether `n` is a power of 65537 modulo each of these primes. All moduli of the broken generator
+/// are, and one in 2^27 others.
 fn is_power_of_65537(n: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,
@@ -493,21 +497,21 @@ impl fmt::Display for KeySetError {
         match self {
             Self::TooLarge => write!(f, "the key set is longer than {MAX_KEY_SET} bytes"),
             Self::NotAKeySet => f.write_str(
-                "not a JSON Web Key Set; expected an object with an array \"keys\" of objects, and no name twice in one",
+                "not a JSON Web Key Set; expected an object with an array \"keys\" of objects, without duplicate names",
             ),
             Self::TooManyKeys => write!(f, "the key set has more than {MAX_KEYS} keys"),
             Self::Private { index, member } => {
                 write!(f, "keys[{index}] has the private member \"{member}\"; expected public keys only")
             }
             Self::PrivateBeside(member) => {
-                write!(f, "the key set has the private member \"{member}\" beside \"keys\"; expected public keys only")
+                write!(f, "the key set has the private member \"{member}\" next to \"keys\"; expected public keys only")
             }
-            Self::RepeatedKid(kid) => write!(f, "two keys have the kid {kid:?}; expected another kid for each key"),
+            Self::RepeatedKid(kid) => write!(f, "two keys have the kid {kid:?}; expected a distinct kid for each key"),
             Self::RepeatedKey { index, first } => write!(
                 f,
-                "keys[{index}] is the same key as keys[{first}]; expected each key once, or a kid of its own for each"
+                "keys[{index}] is the same key as keys[{first}]; expected each key once, or a distinct kid for each"
             ),
-            Self::Unusable { index, why } => write!(f, "keys[{index}] cannot be used: {why}"),
+            Self::Unusable { index, why } => write!(f, "keys[{index}] is unusable: {why}"),
             Self::Empty => f.write_str("the key set has no key"),
         }
     }
@@ -521,8 +525,8 @@ impl fmt::Display for Unusable {
             Self::Kind => "expected kty EC with crv P-256, OKP with crv Ed25519, or RSA",
             Self::Use => "expected use \"sig\" or none, and key_ops with \"verify\" or none",
             Self::Algorithm => "expected alg ES256 for P-256, EdDSA or Ed25519 for Ed25519, RS256 or PS256 for RSA",
-            Self::Member(name) => return write!(f, "{name} is absent or has another form than its kind of key wants"),
-            Self::NotOnCurve => "x and y are no point of the curve",
+            Self::Member(name) => return write!(f, "{name} is missing or malformed for this kind of key"),
+            Self::NotOnCurve => "x and y are not a point on the curve",
             Self::WeakPoint => "x is a point of low order, or not in its canonical form",
             Self::Modulus => "n is not an odd number of 2048 to 4096 bits",
             Self::WeakModulus => "n was made by a generator whose keys can be factored (ROCA)",
