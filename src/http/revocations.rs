@@ -1,5 +1,5 @@
-//! `/.well-known/revocations`: the signed list, where it is published. It stands in no specification, for most services
-//! have none.
+//! `/.well-known/revocations`: the signed revocation list, where it is published. It is not in the
+//! specification, because most services do not publish one.
 
 use std::sync::Arc;
 

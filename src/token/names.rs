@@ -1,11 +1,11 @@
-//! Who: client, subject, audience.
+//! Names: client, subject, audience.
 
 use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A string with a grammar, made only by a constructor that checks it.
+/// Declares a string type with a grammar, whose only constructor checks it.
 macro_rules! checked_string {
     ($(#[$doc:meta])* $name:ident, $expected:literal, $check:expr) => {
         $(#[$doc])*
@@ -13,17 +13,17 @@ macro_rules! checked_string {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// What a right value looks like, to end a sentence with.
+            /// The form of a valid value, to complete a sentence.
             pub const EXPECTED: &'static str = $expected;
 
-            /// Checks `text`.
+            /// Parses `text`; None if it is malformed.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
                 let check: fn(&str) -> bool = $check;
                 check(text).then(|| Self(text.into()))
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -75,24 +75,24 @@ checked_string!(
 );
 
 checked_string!(
-    /// Whom a token is about (RFC 7519 §4.1.2).
+    /// The subject of a token (RFC 7519 §4.1.2).
     Subject,
     "1 to 255 visible ASCII characters",
     |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 );
 
 checked_string!(
-    /// Who may accept a token (RFC 7519 §4.1.3).
+    /// A recipient that may accept a token (RFC 7519 §4.1.3).
     Audience,
-    "1 to 255 characters, none of them a control character",
+    "1 to 255 characters, without control characters",
     |text| !text.is_empty() && text.len() <= 1_020 && text.chars().count() <= 255 && !text.contains(char::is_control)
 );
 
 impl ClientId {
-    /// The client of tokens that were given without credentials.
+    /// The id of the client of tokens without credentials.
     pub const ANONYMOUS: &'static str = "anonymous";
 
-    /// The client of tokens that were given without credentials.
+    /// Returns the client of tokens without credentials.
     #[must_use]
     pub fn anonymous() -> Self {
         Self(Self::ANONYMOUS.into())
@@ -105,22 +105,22 @@ impl ClientId {
     }
 }
 
-/// A client is a subject too: the one of its own tokens.
+/// A client is also a subject: that of its own tokens.
 impl From<&ClientId> for Subject {
     fn from(client: &ClientId) -> Self {
         Self(client.0.clone())
     }
 }
 
-/// One to eight audiences, none of them twice, in the order given.
+/// One to eight distinct audiences, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audiences(Box<[Audience]>);
 
 impl Audiences {
-    /// The most audiences that a token may name.
+    /// Maximum audiences per token.
     pub const MAX: usize = 8;
 
-    /// Duplicates collapse. None for no audience and for more than eight.
+    /// Collapses duplicates. None for no audience or more than eight.
     #[must_use]
     pub fn collect(audiences: impl IntoIterator<Item = Audience>) -> Option<Self> {
         let mut all: Vec<Audience> = Vec::new();
@@ -132,25 +132,25 @@ impl Audiences {
         (1..=Self::MAX).contains(&all.len()).then(|| Self(all.into()))
     }
 
-    /// Whether `audience` is among them.
+    /// Whether it has `audience`.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
         self.0.iter().any(|one| one.as_str() == audience)
     }
 
-    /// Those that are also in `other`; None if there is none.
+    /// Returns the audiences that are also in `other`; None if there are none.
     #[must_use]
     pub fn within(&self, other: &Self) -> Option<Self> {
         Self::collect(self.0.iter().filter(|one| other.contains(one.as_str())).cloned())
     }
 
-    /// Each of them.
+    /// Iterates over the audiences.
     pub fn iter(&self) -> impl Iterator<Item = &Audience> {
         self.0.iter()
     }
 }
 
-/// A string when there is one, else an array (RFC 7519 §4.1.3).
+/// A string for one audience, otherwise an array (RFC 7519 §4.1.3).
 impl Serialize for Audiences {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &*self.0 {
@@ -184,7 +184,7 @@ impl<'de> Deserialize<'de> for Audiences {
                 }
                 let length = all.len();
                 let unique = Audiences::collect(all).filter(|unique| unique.0.len() == length);
-                unique.ok_or_else(|| serde::de::Error::custom("expected 1 to 8 different audiences"))
+                unique.ok_or_else(|| serde::de::Error::custom("expected 1 to 8 distinct audiences"))
             }
         }
         deserializer.deserialize_any(OneOrMany)

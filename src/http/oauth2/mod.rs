@@ -1,5 +1,5 @@
-//! The OAuth 2.0 dialect: `/oauth2/…` and its metadata. The same tokens, by the same policy, in the words that client
-//! libraries already speak (RFC 6749, 7662, 8414, 8707).
+//! The OAuth 2.0 dialect: `/oauth2/…` and its metadata. The same tokens and the same policy, in the
+//! protocol that client libraries already speak (RFC 6749, 7662, 8414, 8707).
 
 mod authentication;
 mod errors;
