@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use lingpai::app;
-use lingpai::clients::{Order, decide};
+use lingpai::clients::{GrantRequest, decide};
 use lingpai::clock::Clock;
 use lingpai::config::{Config, Overrides};
 use lingpai::token::{Grant, mint};
@@ -21,7 +21,7 @@ fn main() {
         // A wrong secret costs what a right one does.
         black_box(snapshot.registry.authenticate("first", black_box(b"wrong")));
         let client = snapshot.registry.named("first").unwrap();
-        let session = decide(&snapshot.registry, client, Order::default(), now).unwrap();
+        let session = decide(&snapshot.registry, client, GrantRequest::default(), now).unwrap();
         let grant = Grant::whole(&session, client.algorithm, client.lifetimes.access, client.lifetimes.refresh);
         black_box(mint(&snapshot.keys, &snapshot.issuer, &session, &grant, now).unwrap());
     }

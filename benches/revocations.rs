@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use futures_util::FutureExt as _;
-use lingpai::clients::{Order, decide};
+use lingpai::clients::{GrantRequest, decide};
 use lingpai::clock::Clock;
 use lingpai::config::{Config, Overrides};
 use lingpai::token::{Grant, SessionId, mint};
@@ -28,7 +28,7 @@ fn main() {
     state.revoke(loaded.revocations.unwrap());
     let snapshot = state.snapshot();
     let client = snapshot.registry.named("first").unwrap();
-    let mut session = decide(&snapshot.registry, client, Order::default(), now).unwrap();
+    let mut session = decide(&snapshot.registry, client, GrantRequest::default(), now).unwrap();
     session.id = Some(SessionId::new(now).unwrap());
     let grant = Grant::whole(&session, client.algorithm, client.lifetimes.access, client.lifetimes.refresh);
     let pair = mint(&snapshot.keys, &snapshot.issuer, &session, &grant, now).unwrap();

@@ -13,7 +13,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The prefix of temporary names, under which files are written before they are renamed.
-const ASIDE: &str = ".lingpai-";
+const TEMPORARY: &str = ".lingpai-";
 
 /// The content of a regular file.
 pub struct Contents {
@@ -77,7 +77,7 @@ pub fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
 /// `AlreadyExists` if the name is taken; that file is left alone.
 pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // Creating a link fails if the name is taken; a rename would not.
-    aside(path, content, mode, |written| {
+    write_temporary(path, content, mode, |written| {
         if rustix::process::geteuid().is_root() {
             let folder = fs::metadata(folder(path))?;
             std::os::unix::fs::chown(written, Some(folder.uid()), Some(folder.gid()))?;
@@ -100,7 +100,7 @@ pub fn replace<E: From<io::Error>>(
     // Anyone else who replaces a file here waits until this lock is dropped.
     let folder = File::open(folder(path))?;
     folder.lock()?;
-    aside(path, content, old.permissions().mode(), |written| {
+    write_temporary(path, content, old.permissions().mode(), |written| {
         let new = fs::metadata(written)?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
             std::os::unix::fs::chown(written, Some(old.uid()), Some(old.gid()))?;
@@ -128,8 +128,8 @@ pub fn lock(path: &Path, beside: Option<&Path>) -> io::Result<Option<File>> {
 
 /// Whether this is a temporary name, whose file may still be being written.
 #[must_use]
-pub fn is_aside(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
 /// Returns the folder of `path`.
@@ -138,23 +138,23 @@ pub(crate) fn folder(path: &Path) -> &Path {
 }
 
 /// Writes to a temporary name beside `path`, and lets `place` move it into place.
-fn aside<E: From<io::Error>>(
+fn write_temporary<E: From<io::Error>>(
     path: &Path,
     content: &[u8],
     mode: u32,
     place: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let folder = folder(path);
-    let aside = folder.join(PathBuf::from(format!("{ASIDE}{:016x}", RandomState::new().hash_one(path))));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
+    let temporary = folder.join(PathBuf::from(format!("{TEMPORARY}{:016x}", RandomState::new().hash_one(path))));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
         file.write_all(content)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         seal(&file)?;
         file.sync_all()
     });
-    let placed = written.map_err(E::from).and_then(|()| place(&aside));
+    let placed = written.map_err(E::from).and_then(|()| place(&temporary));
     if placed.is_err() {
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&temporary);
     }
     placed?;
     Ok(File::open(folder)?.sync_all()?)

@@ -1,7 +1,7 @@
 //! Explains the policy: what it grants or refuses of a request, part by part, and which line of the
 //! configuration decides.
 
-use super::{Client, Order, Registry, decide};
+use super::{Client, GrantRequest, Registry, decide};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, Source, Text};
 use crate::token::{Audience, Audiences, ScopeToken, Subject};
@@ -71,7 +71,7 @@ pub fn explain(
     now: Timestamp,
 ) -> Result<Vec<Finding>, ConfigError> {
     let written = written(config, client)?;
-    let is_allowed = |order: Order| decide(registry, client, order, now).is_ok();
+    let is_allowed = |order: GrantRequest| decide(registry, client, order, now).is_ok();
     let mut all = Vec::new();
     let mut add = |kind, value: &str, is_granted, why: String, place| {
         all.push(Finding { kind, value: value.to_owned(), is_granted, why, place });
@@ -92,7 +92,7 @@ pub fn explain(
             add("scope", text, false, format!("expected {}", ScopeToken::EXPECTED), None);
             continue;
         };
-        let granted = is_allowed(Order { scope: Some(vec![token]), ..Order::default() });
+        let granted = is_allowed(GrantRequest { scope: Some(vec![token]), ..GrantRequest::default() });
         let why = if granted { "in its scope" } else { "not in its scope" };
         add("scope", text, granted, why.into(), written.find(&written.scope, text));
     }
@@ -120,7 +120,7 @@ pub fn explain(
             add("audience", text, false, format!("expected {}", Audience::EXPECTED), None);
             continue;
         };
-        let granted = is_allowed(Order { audience: Audiences::collect([audience]), ..Order::default() });
+        let granted = is_allowed(GrantRequest { audience: Audiences::collect([audience]), ..GrantRequest::default() });
         let why = match granted {
             true => "in its audiences",
             false if client.id.is_anonymous() => "a request without credentials may not request an audience",
@@ -137,7 +137,7 @@ pub fn explain(
             add("subject", text, false, format!("expected {}", Subject::EXPECTED), None);
             continue;
         };
-        let granted = is_allowed(Order { subject: Some(subject), ..Order::default() });
+        let granted = is_allowed(GrantRequest { subject: Some(subject), ..GrantRequest::default() });
         let pattern = written.subjects.iter().find(|pattern| matches(pattern.get_ref(), text));
         let (why, place) = if client.id.is_anonymous() {
             ("a request without credentials may not name a subject".to_owned(), None)

@@ -1,7 +1,7 @@
 //! Clients: who may request what.
 //!
 //! This room owns the compiled registry, the check of credentials, the policy, the rate limits and
-//! the proofs already used. How a request was written must not enter (an [`Order`] is its content),
+//! the proofs already used. How a request was written must not enter (an [`GrantRequest`] is its content),
 //! nor how a token is.
 
 mod certificate;
@@ -18,12 +18,12 @@ mod secret;
 
 pub use certificate::ClientRoots;
 pub use credentials::ClientAuth;
-pub use delegation::{Undelegated, delegate};
+pub use delegation::{DelegationError, delegate};
 pub use explain::{Finding, Question, explain};
 pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};
 pub use offered::AuthMethods;
-pub use policy::{Ended, Order, Refusal, Renewal, admit, decide, renew};
+pub use policy::{Ended, GrantRequest, Refusal, Renewal, admit, decide, renew};
 pub use registry::{Client, Lifetimes, Registry};
 pub use replay::{Entry, ReplayTable, Unentered};
 pub use secret::{NewSecret, SecretDigest};

@@ -10,7 +10,7 @@ use crate::token::{
 
 /// The content of a request. `None` stands for an absent member.
 #[derive(Debug, Clone, Default)]
-pub struct Order {
+pub struct GrantRequest {
     /// Scope tokens, in the order listed.
     pub scope: Option<Vec<ScopeToken>>,
     /// Audiences.
@@ -72,7 +72,7 @@ impl Refusal {
 ///
 /// # Errors
 /// The first refused part, in the order of the members.
-pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp) -> Result<Session, Refusal> {
+pub fn decide(registry: &Registry, client: &Client, order: GrantRequest, now: Timestamp) -> Result<Session, Refusal> {
     if client.id.is_anonymous() {
         let members = [
             ("audience", order.audience.is_some()),
@@ -144,7 +144,7 @@ pub enum Ended {
     /// refuse its renewed tokens.
     NotBegun(i64),
     /// It has reached its end.
-    Over,
+    Expired,
 }
 
 impl Ended {
@@ -157,7 +157,7 @@ impl Ended {
             Self::AudienceGone => "audience_gone",
             Self::NotBefore => "session_before_not_before",
             Self::NotBegun(_) => "session_not_begun",
-            Self::Over => "session_ended",
+            Self::Expired => "session_ended",
         }
     }
 }
@@ -234,12 +234,12 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
     }
     session.end = session.end.min(session.start.plus(client.lifetimes.session));
     if now >= session.end {
-        return Err(Ended::Over);
+        return Err(Ended::Expired);
     }
     if !may_be_about(registry, client, &session.subject) {
         return Err(Ended::SubjectGone);
     }
-    let audience = session.audience.within(&client.audience).ok_or(Ended::AudienceGone)?;
+    let audience = session.audience.intersect(&client.audience).ok_or(Ended::AudienceGone)?;
     Ok(Renewal {
         scope: session.scope.intersect(&client.scope),
         audience,

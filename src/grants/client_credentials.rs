@@ -1,7 +1,7 @@
 //! `client_credentials` (RFC 6749 §4.4): a client starts a session of its own.
 
 use super::Grant;
-use crate::clients::{Client, GrantType, Order, decide};
+use crate::clients::{Client, GrantRequest, GrantType, decide};
 use crate::service::{Call, Decision, Denied};
 use crate::token::{Dialect, Session};
 
@@ -10,7 +10,7 @@ pub struct ClientCredentials<'s> {
     /// The client, authenticated.
     pub client: &'s Client,
     /// What it requests.
-    pub order: Order,
+    pub order: GrantRequest,
 }
 
 impl<'s> Grant<'s> for ClientCredentials<'s> {

@@ -2,7 +2,7 @@
 //! issuer signed.
 
 use super::Grant;
-use crate::clients::{GrantType, Order, decide};
+use crate::clients::{GrantRequest, GrantType, decide};
 use crate::service::{Call, Decision, Denied, Vouched};
 use crate::token::{Dialect, Session};
 
@@ -11,7 +11,7 @@ pub struct JwtBearer<'s> {
     /// The client, and the new token's subject.
     pub vouched: Vouched<'s>,
     /// What it requests.
-    pub order: Order,
+    pub order: GrantRequest,
     /// The grant that the client's `grants` must list.
     pub grant: GrantType,
 }
@@ -22,7 +22,7 @@ impl<'s> Grant<'s> for JwtBearer<'s> {
         if !client.grants.contains(self.grant) {
             return Err(Denied::GrantType);
         }
-        let order = Order { subject, limit, ..self.order };
+        let order = GrantRequest { subject, limit, ..self.order };
         let session = decide(&call.snapshot.registry, client, order, call.now)?;
         Ok(Decision::Begin(client, Session { dialect: Dialect::OAuth2, ..session }, false))
     }

@@ -1,7 +1,7 @@
 //! `POST /token`: a client starts a session.
 
 use super::Grant;
-use crate::clients::{Client, Order, decide};
+use crate::clients::{Client, GrantRequest, decide};
 use crate::service::{Call, Decision, Denied};
 
 /// A client and its request.
@@ -9,7 +9,7 @@ pub struct NativeCreate<'s> {
     /// The client, authenticated.
     pub client: &'s Client,
     /// What it requests.
-    pub order: Order,
+    pub order: GrantRequest,
 }
 
 impl<'s> Grant<'s> for NativeCreate<'s> {

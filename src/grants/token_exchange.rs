@@ -2,7 +2,7 @@
 //! more scope, about the same subject.
 
 use super::Grant;
-use crate::clients::{Client, GrantType, Order, Undelegated, delegate};
+use crate::clients::{Client, DelegationError, GrantRequest, GrantType, delegate};
 use crate::service::{Call, Decision, Denied, Inspected};
 
 /// A client, the tokens that it presents, and its request.
@@ -15,7 +15,7 @@ pub struct TokenExchange<'s, 'r> {
     /// itself.
     pub actor_token: Option<&'r str>,
     /// What it requests.
-    pub order: Order,
+    pub order: GrantRequest,
 }
 
 impl<'s> Grant<'s> for TokenExchange<'s, '_> {
@@ -32,12 +32,13 @@ impl<'s> Grant<'s> for TokenExchange<'s, '_> {
         if of_client.is_some_and(|confirmation| !call.shows(confirmation)) {
             return Err(Denied::subject_token(Denied::OtherSender));
         }
-        let actor = self.actor_token.map(|token| call.own(client, token).map_err(Denied::actor_token)).transpose()?;
+        let actor =
+            self.actor_token.map(|token| call.inspect_own(client, token).map_err(Denied::actor_token)).transpose()?;
         let actor = actor.as_ref().map(Inspected::claims);
         let session = delegate(client, subject.claims(), actor, self.order, call.now).map_err(|why| match why {
-            Undelegated::Refused(refusal) => Denied::Policy(refusal),
-            Undelegated::Over => Denied::NothingLeft,
-            Undelegated::TooManyActors => Denied::TooManyActors,
+            DelegationError::Refused(refusal) => Denied::Policy(refusal),
+            DelegationError::NoLifetime => Denied::NoLifetime,
+            DelegationError::TooManyActors => Denied::TooManyActors,
         })?;
         Ok(Decision::Begin(client, session, false))
     }

@@ -12,7 +12,7 @@ use super::context::RequestContext;
 use super::cors::ANY_ORIGIN;
 use super::problem::Problem;
 use super::routes::Routes;
-use crate::service::{LIST_MAX_AGE, State, Unpublished};
+use crate::service::{LIST_MAX_AGE, PublishError, State};
 
 const PATH: &str = "/.well-known/revocations";
 
@@ -34,9 +34,9 @@ impl Endpoint for Published {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let context = request.data::<RequestContext>().ok_or(Problem::Internal("no_context"))?;
         let list = self.state.published(context.snapshot(), context.now()).map_err(|why| match why {
-            Unpublished::Absent => Problem::NotFound,
-            Unpublished::NoKey => Problem::Unavailable("no_key_signs"),
-            Unpublished::NoRandomness => Problem::Internal("no_randomness"),
+            PublishError::Absent => Problem::NotFound,
+            PublishError::NoKey => Problem::Unavailable("no_key_signs"),
+            PublishError::NoRandomness => Problem::Internal("no_randomness"),
         })?;
         let mut response = Response::default();
         let etag = list.etag.strip_prefix("W/").unwrap_or(&list.etag);

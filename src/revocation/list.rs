@@ -7,7 +7,7 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
-use super::signed::{Head, Mattering};
+use super::signed::{Head, Relevant};
 use super::{Entry, Kind};
 use crate::clock::Timestamp;
 use crate::crypto::NoRandomness;
@@ -101,14 +101,14 @@ pub struct LineError {
 pub struct Builder {
     entries: Vec<(u64, u64, u32)>,
     counts: [usize; Kind::ALL.len()],
-    mattering: Mattering,
+    relevant: Relevant,
 }
 
 impl Builder {
     /// Starts a list that is read at `now`, if a session can last `longest` seconds.
     #[must_use]
     pub fn at(now: Timestamp, longest: i64) -> Self {
-        Self { mattering: Mattering::at(now, longest), ..Self::default() }
+        Self { relevant: Relevant::at(now, longest), ..Self::default() }
     }
 
     /// Adds the line `text`, whose number in its file is `line`.
@@ -129,7 +129,7 @@ impl Builder {
             if let Some(count) = self.counts.get_mut(kind as usize) {
                 *count += 1;
             }
-            self.mattering.add(&entry);
+            self.relevant.add(&entry);
         }
         Ok(())
     }
@@ -137,7 +137,7 @@ impl Builder {
     /// Returns the list.
     #[must_use]
     pub fn finish(self) -> Revocations {
-        let Self { mut entries, counts, mattering } = self;
+        let Self { mut entries, counts, relevant } = self;
         entries.sort_unstable();
         // Of two entries with the same name, the later instant counts.
         entries.dedup_by(|later, earlier| {
@@ -158,7 +158,7 @@ impl Builder {
             sum += *start;
             *start = sum;
         }
-        Revocations { entries: entries.into(), index, counts, mattering }
+        Revocations { entries: entries.into(), index, counts, relevant }
     }
 }
 
@@ -176,7 +176,7 @@ pub struct Revocations {
     /// For each value of the first 16 bits, where its fingerprints start; empty for an empty list.
     index: Box<[u32]>,
     counts: [usize; Kind::ALL.len()],
-    mattering: Mattering,
+    relevant: Relevant,
 }
 
 impl Revocations {
@@ -223,13 +223,13 @@ impl Revocations {
     /// can last `longest` seconds. None for more than [`MAX_SIGNED`](super::MAX_SIGNED) entries.
     #[must_use]
     pub fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
-        self.mattering.signed(key, head, longest)
+        self.relevant.signed(key, head, longest)
     }
 
     /// Whether few enough entries mattered at load time for the signed form.
     #[must_use]
     pub fn can_be_signed(&self) -> bool {
-        self.mattering.can_be_signed()
+        self.relevant.can_be_signed()
     }
 
     /// Returns the number of entries of each kind.

@@ -17,19 +17,19 @@ pub const MAX_SIGNED: usize = 10_000;
 /// The entries of a list that still matter, by kind and id; none if there are more than
 /// [`MAX_SIGNED`].
 #[derive(Debug, Clone)]
-pub(super) struct Mattering {
+pub(super) struct Relevant {
     entries: Option<BTreeMap<(Kind, Box<str>), Timestamp>>,
     now: Timestamp,
     longest: i64,
 }
 
-impl Default for Mattering {
+impl Default for Relevant {
     fn default() -> Self {
         Self::at(Timestamp::default(), 0)
     }
 }
 
-impl Mattering {
+impl Relevant {
     /// Starts a collection of those that matter at `now`, if a session can last `longest` seconds.
     pub(super) fn at(now: Timestamp, longest: i64) -> Self {
         Self { entries: Some(BTreeMap::new()), now, longest }

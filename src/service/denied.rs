@@ -97,7 +97,7 @@ pub enum Denied {
     /// The actor's token is not accepted.
     ActorToken(Box<Denied>),
     /// One of the tokens to exchange has no lifetime left.
-    NothingLeft,
+    NoLifetime,
     /// The new token would name too many actors.
     TooManyActors,
     /// Minting failed.
@@ -156,7 +156,7 @@ impl Denied {
             Self::WrongScheme => "wrong_scheme",
             Self::OtherSender => "other_sender",
             Self::SubjectToken(why) | Self::ActorToken(why) => why.word(),
-            Self::NothingLeft => "nothing_left",
+            Self::NoLifetime => "nothing_left",
             Self::TooManyActors => "too_many_actors",
             Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",

@@ -14,7 +14,7 @@ pub struct Inspected<'s> {
     hit: Hit<AccessClaims, Renderings>,
     issuer: &'s str,
     /// Whether it came from the cache, without a signature check.
-    was_known: bool,
+    was_cached: bool,
 }
 
 /// A question about an access token.
@@ -48,8 +48,8 @@ impl<'s> Call<'s> {
         let compact = compact(text)?;
         let fingerprint = Fingerprint::of::<AccessClaims>(text);
         let known = self.snapshot.inspected.get(&fingerprint, self.now);
-        let was_known = known.is_some();
-        self.state.metrics.looked_up(was_known);
+        let was_cached = known.is_some();
+        self.state.metrics.looked_up(was_cached);
         let hit = if let Some(known) = known {
             known
         } else {
@@ -58,10 +58,10 @@ impl<'s> Call<'s> {
             admit(&self.snapshot.registry, verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
             let renderings = Renderings::of(verified.claims());
-            self.snapshot.inspected.keep(fingerprint, verified, renderings, bytes)
+            self.snapshot.inspected.insert(fingerprint, verified, renderings, bytes)
         };
         self.note_client(&hit.claims().client);
-        Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_known })
+        Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_cached })
     }
 
     /// Returns the access token `text` if it is valid, comes from its sender, is for the audience
@@ -113,14 +113,14 @@ impl<'s> Call<'s> {
     /// # Errors
     /// Why the client may not learn about the token.
     pub fn introspect(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
-        let inspected = self.look_up(text).inspect_err(|denied| self.make_up_for(denied, text))?;
+        let inspected = self.look_up(text).inspect_err(|denied| self.equalize_cost(denied, text))?;
         let claims = inspected.claims();
         let may_know = claims.client == client.id || client.accepts_any(&claims.audience);
         let answer = if may_know { inspected.obey(self) } else { Err(Denied::OtherAudience) };
         if answer.is_err() {
             // A cached token must cost as much as an uncached one: otherwise timing tells a token
             // that was valid from a forged one.
-            if inspected.was_known {
+            if inspected.was_cached {
                 self.verify::<AccessClaims>(compact(text)?)?;
             }
         }
@@ -131,7 +131,7 @@ impl<'s> Call<'s> {
 
     /// Checks one signature over `text` if it was refused before any check, so that every refusal
     /// costs one.
-    fn make_up_for(&self, denied: &Denied, text: &str) {
+    fn equalize_cost(&self, denied: &Denied, text: &str) {
         let unchecked = matches!(
             denied,
             Denied::Malformed
@@ -151,7 +151,7 @@ impl<'s> Call<'s> {
     ///
     /// # Errors
     /// Why the token is not accepted.
-    pub fn own(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
+    pub fn inspect_own(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
         if claims.client != client.id {
@@ -171,7 +171,7 @@ impl Inspected<'_> {
     /// Consults the revocation list: on each request, because the list changes independently of the
     /// cache.
     fn obey(&self, call: &Call<'_>) -> Result<(), Denied> {
-        call.unrevoked(&self.hit.made().marks, self.claims().began())
+        call.unrevoked(&self.hit.value().marks, self.claims().began())
     }
 
     /// Returns the dialect's answer, rendered once.
@@ -180,6 +180,6 @@ impl Inspected<'_> {
     /// If two types claim the same dialect.
     #[must_use]
     pub fn rendered<T: Rendered>(&self) -> &T {
-        self.hit.made().get_or_make(self.claims(), self.issuer)
+        self.hit.value().get_or_make(self.claims(), self.issuer)
     }
 }

@@ -29,7 +29,7 @@ pub use denied::{Denied, Unauthenticated};
 pub use documents::Documents;
 pub use inspect::{Inspected, Question};
 pub use issue::{Decision, Issued};
-pub use publish::{LIST_MAX_AGE, Unpublished};
+pub use publish::{LIST_MAX_AGE, PublishError};
 pub use renderings::{Rendered, Renderings};
 pub use snapshot::{Snapshot, Warning};
 pub use state::{RevocationList, SignedList, State};

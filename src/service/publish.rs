@@ -14,7 +14,7 @@ const LIST_LIFETIME: i64 = 600;
 
 /// Why there is no signed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unpublished {
+pub enum PublishError {
     /// Publishing is off, or the list has too many entries.
     Absent,
     /// No key signs at this instant.
@@ -28,12 +28,12 @@ impl State {
     ///
     /// # Errors
     /// Why there is none.
-    pub fn published(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<SignedList>, Unpublished> {
+    pub fn published(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<SignedList>, PublishError> {
         if !snapshot.publishes_revocations {
-            return Err(Unpublished::Absent);
+            return Err(PublishError::Absent);
         }
         let list = self.revocations();
-        let key = snapshot.keys.signer(snapshot.registry.algorithm(), now).ok_or(Unpublished::NoKey)?;
+        let key = snapshot.keys.signer(snapshot.registry.algorithm(), now).ok_or(PublishError::NoKey)?;
         let issued = now.plus(-now.unix().rem_euclid(LIST_MAX_AGE));
         let longest = snapshot.longest_session();
         let parts = [&list.digest[..], key.kid().as_str().as_bytes(), &issued.unix().to_be_bytes()].concat();
@@ -42,8 +42,8 @@ impl State {
             return Ok(known);
         }
         let head = Head { issuer: &snapshot.issuer, issued, expires: issued.plus(LIST_LIFETIME) };
-        let jwt = list.entries.signed(key, head, longest).ok_or(Unpublished::Absent)?;
-        let jwt = jwt.map_err(|_| Unpublished::NoRandomness)?;
+        let jwt = list.entries.signed(key, head, longest).ok_or(PublishError::Absent)?;
+        let jwt = jwt.map_err(|_| PublishError::NoRandomness)?;
         let etag = format!("W/\"{}\"", hex(made_of.get(..16).unwrap_or_default()));
         let signed = Arc::new(SignedList { jwt, etag, key: made_of });
         self.signed.store(Some(Arc::clone(&signed)));

@@ -35,24 +35,24 @@ impl Fingerprint {
 }
 
 /// A cached entry.
-struct Kept<K, V> {
+struct Cached<K, V> {
     verified: Verified<K>,
-    made: V,
+    value: V,
     bytes: usize,
 }
 
 #[derive(Clone)]
 struct Weight;
 
-impl<K, V> Weighter<Fingerprint, Arc<Kept<K, V>>> for Weight {
-    fn weight(&self, _: &Fingerprint, kept: &Arc<Kept<K, V>>) -> u64 {
-        kept.bytes.max(ENTRY) as u64
+impl<K, V> Weighter<Fingerprint, Arc<Cached<K, V>>> for Weight {
+    fn weight(&self, _: &Fingerprint, cached: &Arc<Cached<K, V>>) -> u64 {
+        cached.bytes.max(ENTRY) as u64
     }
 }
 
-type Tokens<K, V> = Library<Fingerprint, Arc<Kept<K, V>>, Weight>;
+type Tokens<K, V> = Library<Fingerprint, Arc<Cached<K, V>>, Weight>;
 
-/// Recently verified tokens of kind `K`, and the value made of each.
+/// Recently verified tokens of kind `K`, and the value computed from each.
 pub struct Cache<K, V>(Option<Tokens<K, V>>);
 
 impl<K, V> fmt::Debug for Cache<K, V> {
@@ -62,7 +62,7 @@ impl<K, V> fmt::Debug for Cache<K, V> {
 }
 
 /// A verified token from the cache.
-pub struct Hit<K, V>(Arc<Kept<K, V>>);
+pub struct Hit<K, V>(Arc<Cached<K, V>>);
 
 impl<K, V> Hit<K, V> {
     /// Returns its claims.
@@ -71,10 +71,10 @@ impl<K, V> Hit<K, V> {
         self.0.verified.claims()
     }
 
-    /// Returns the value made of it.
+    /// Returns the value computed from it.
     #[must_use]
-    pub fn made(&self) -> &V {
-        &self.0.made
+    pub fn value(&self) -> &V {
+        &self.0.value
     }
 }
 
@@ -89,16 +89,16 @@ impl<K: Kind, V> Cache<K, V> {
     /// Returns the token if it is cached and still valid at `now`.
     #[must_use]
     pub fn get(&self, token: &Fingerprint, now: Timestamp) -> Option<Hit<K, V>> {
-        self.0.as_ref()?.get(token).filter(|kept| kept.verified.holds_at(now)).map(Hit)
+        self.0.as_ref()?.get(token).filter(|cached| cached.verified.holds_at(now)).map(Hit)
     }
 
-    /// Caches the value made of a verified token; `bytes` is its approximate size.
-    pub fn keep(&self, token: Fingerprint, verified: Verified<K>, made: V, bytes: usize) -> Hit<K, V> {
-        let kept = Arc::new(Kept { verified, made, bytes });
+    /// Caches a verified token and the value computed from it; `bytes` is its approximate size.
+    pub fn insert(&self, token: Fingerprint, verified: Verified<K>, value: V, bytes: usize) -> Hit<K, V> {
+        let cached = Arc::new(Cached { verified, value, bytes });
         if let Some(library) = &self.0 {
-            library.insert(token, Arc::clone(&kept));
+            library.insert(token, Arc::clone(&cached));
         }
-        Hit(kept)
+        Hit(cached)
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
     fn filled(entries: u32, numbers: std::ops::Range<usize>, bytes: usize) -> Cache<AccessClaims, ()> {
         let cache = Cache::new(entries);
         for number in numbers {
-            cache.keep(fingerprint(number), Verified::sample(now()), (), bytes);
+            cache.insert(fingerprint(number), Verified::sample(now()), (), bytes);
         }
         cache
     }
@@ -146,7 +146,7 @@ mod tests {
             assert_eq!(known(&cache, 0..50), 50);
         }
         for number in 1_000..100_000 {
-            cache.keep(fingerprint(number), Verified::sample(now()), (), 1);
+            cache.insert(fingerprint(number), Verified::sample(now()), (), 1);
         }
         let left = known(&cache, 0..50);
         assert!(left >= 40, "{left}");

@@ -140,7 +140,7 @@ impl Audiences {
 
     /// Returns the audiences that are also in `other`; None if there are none.
     #[must_use]
-    pub fn within(&self, other: &Self) -> Option<Self> {
+    pub fn intersect(&self, other: &Self) -> Option<Self> {
         Self::collect(self.0.iter().filter(|one| other.contains(one.as_str())).cloned())
     }
 

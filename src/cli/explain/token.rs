@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::StartError;
 use crate::cli::{Answer, Settings, complain, read, say, say_json, visible};
-use crate::clients::{Order, Registry, decide};
+use crate::clients::{GrantRequest, Registry, decide};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::federation::{Issuer, Issuers, Rule, Untrusted, Verdict};
@@ -99,10 +99,10 @@ impl Case {
         let Ok(subject) = subject else {
             return (false, "REFUSED: the claims do not fill the rule's subject".to_owned(), None);
         };
-        let order = Order {
+        let order = GrantRequest {
             subject: subject.as_deref().and_then(crate::token::Subject::parse),
             limit: rule.scope().cloned(),
-            ..Order::default()
+            ..GrantRequest::default()
         };
         let Some(client) = self.registry.named(rule.client().as_str()) else {
             return (false, "REFUSED: there is no such client".to_owned(), subject);

@@ -38,7 +38,7 @@ impl From<Denied> for Problem {
             Denied::Assertion(_)
             | Denied::SubjectToken(_)
             | Denied::ActorToken(_)
-            | Denied::NothingLeft
+            | Denied::NoLifetime
             | Denied::TooManyActors => Self::bad("the token cannot be exchanged"),
             // Native grants need no permission.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use zeroize::Zeroizing;
 
-use crate::clients::{ClientAuth, Order};
+use crate::clients::{ClientAuth, GrantRequest};
 use crate::http::body::{Kind, json_object};
 use crate::http::credentials::BasicAuth;
 use crate::http::problem::Problem;
@@ -146,7 +146,7 @@ json_object! {
 
 impl CreateToken {
     /// Returns the credentials, from the header or from members, and the rest of the request.
-    pub(super) fn authenticated_by(self, header: BasicAuth) -> Result<(ClientAuth, Order), Problem> {
+    pub(super) fn authenticated_by(self, header: BasicAuth) -> Result<(ClientAuth, GrantRequest), Problem> {
         let Self { client_id, client_secret, scope, audience, subject, lifetime, claims } = self;
         let missing = |missing, there| Err(Problem::bad(format!("{missing} is required with {there}")));
         let auth = match (header, client_id, client_secret) {
@@ -164,7 +164,7 @@ impl CreateToken {
                 return Err(Problem::bad(message));
             }
         };
-        Ok((auth, Order { scope, audience, subject, lifetime, claims, limit: None }))
+        Ok((auth, GrantRequest { scope, audience, subject, lifetime, claims, limit: None }))
     }
 }
 

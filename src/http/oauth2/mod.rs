@@ -25,7 +25,7 @@ use errors::OAuthFailure;
 use form::FormBody;
 use introspection::{INACTIVE, Introspected, IntrospectionRequest, IntrospectionSchema};
 use metadata::{Kind, Metadata};
-use token::{Asked, TokenRequest, TokenResponse};
+use token::{RequestedGrant, TokenRequest, TokenResponse};
 
 pub(super) use errors::{example, shape};
 pub(super) use metadata::add_to as add_metadata_to;
@@ -67,11 +67,11 @@ impl OAuth2 {
         let call = context.call(&self.state);
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
-        let asked = Asked::read(&mut form)?;
+        let grant = RequestedGrant::read(&mut form)?;
         call.prepare(presented.assertion()).await;
-        call.prepare(asked.foreign_token()).await;
-        let is_exchange = asked.is_exchange();
-        let issued = asked.issue(&call, &presented)?;
+        call.prepare(grant.foreign_token()).await;
+        let is_exchange = grant.is_exchange();
+        let issued = grant.issue(&call, &presented)?;
         Ok(Reply::no_store(TokenResponse::new(issued, call.now, is_exchange).json().into()))
     }
 

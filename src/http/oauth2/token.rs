@@ -7,7 +7,7 @@ use super::authentication::Presented;
 use super::errors::OAuthFailure;
 use super::exchange::{self, Exchange};
 use super::form::Form;
-use crate::clients::{GrantType, Order};
+use crate::clients::{GrantRequest, GrantType};
 use crate::clock::Timestamp;
 use crate::grants::{self, ClientCredentials, JwtBearer, RefreshToken, TokenExchange};
 use crate::http::reply::Answer;
@@ -117,14 +117,14 @@ pub(super) fn token_type(sender: Option<Sender>) -> &'static str {
 }
 
 /// The grant in a request.
-pub(super) enum Asked {
-    ClientCredentials(Order),
+pub(super) enum RequestedGrant {
+    ClientCredentials(GrantRequest),
     RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>, Option<Audiences>),
-    Exchange(Exchange, Order),
-    JwtBearer(Zeroizing<String>, Order),
+    Exchange(Exchange, GrantRequest),
+    JwtBearer(Zeroizing<String>, GrantRequest),
 }
 
-impl Asked {
+impl RequestedGrant {
     /// Parses `form`, before the client is known.
     pub(super) fn read(form: &mut Form) -> Result<Self, OAuthFailure> {
         let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
@@ -197,7 +197,7 @@ fn own_exchange<'s>(
     call: &Call<'s>,
     presented: &Presented,
     exchange: &Exchange,
-    order: Order,
+    order: GrantRequest,
 ) -> Result<Issued<'s>, OAuthFailure> {
     let (client, limit) = match presented.caller(call)? {
         Caller::Own(client) => (client, None),
@@ -205,7 +205,7 @@ fn own_exchange<'s>(
     };
     let Exchange { subject_token, actor_token } = exchange;
     let actor_token = actor_token.as_ref().map(|token| token.as_str());
-    let order = Order { limit, ..order };
+    let order = GrantRequest { limit, ..order };
     let issued = grants::issue(call, TokenExchange { client, subject_token, actor_token, order });
     issued.map_err(|denied| OAuthFailure::of(denied, false))
 }
@@ -215,7 +215,7 @@ fn foreign_exchange<'s>(
     call: &Call<'s>,
     presented: &Presented,
     exchange: &Exchange,
-    order: Order,
+    order: GrantRequest,
 ) -> Result<Issued<'s>, OAuthFailure> {
     if exchange.actor_token.is_some() {
         return Err(OAuthFailure::invalid_request("actor_token is only for a subject_token that this service issued"));
@@ -230,8 +230,8 @@ fn foreign_exchange<'s>(
 }
 
 /// Takes what the new token should have out of `form`.
-fn order(form: &mut Form) -> Result<Order, OAuthFailure> {
-    Ok(Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() })
+fn order(form: &mut Form) -> Result<GrantRequest, OAuthFailure> {
+    Ok(GrantRequest { scope: scope(form)?, audience: audience(form)?, ..GrantRequest::default() })
 }
 
 /// Takes `scope` out of `form`: scope tokens separated by single spaces. Duplicates collapse (RFC
