@@ -1,4 +1,5 @@
-//! `lingpai explain --token`: which rule speaks for a token of a trusted issuer, and why each other does not.
+//! `lingpai explain --token`: which rule decides about a trusted issuer's token, and why the others
+//! do not match.
 
 use std::path::Path;
 
@@ -19,7 +20,7 @@ use crate::token::MAX_TOKEN;
 /// Maximum length of a claim's value on a terminal, in characters.
 const MAX_SHOWN: usize = 200;
 
-/// What the configuration says to a token, and what else there is to know.
+/// A token and the configuration that judges it.
 struct Case {
     registry: Registry,
     issuers: Issuers,
@@ -27,19 +28,19 @@ struct Case {
     now: Timestamp,
 }
 
-/// Whether the token gets one of ours.
+/// Whether the token would get one of ours.
 pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answer {
     let config = settings.load()?;
     let case = Case::of(&config)?;
     let text = read(file, 2 * MAX_TOKEN as u64)?;
     let text = std::str::from_utf8(&text).unwrap_or_default().trim();
     let Some(claims) = claims(text) else {
-        complain("this is not a token: expected three base64url segments with dots between");
+        complain("this is not a token: expected three base64url segments separated by dots");
         return Ok(false);
     };
     let Some((issuer, _)) = case.issuers.unverified_issuer(text) else {
         let named = |name| claims.get(name).map_or("none".to_owned(), shown);
-        let problem = format!("no [[issuers]] entry is for it: its iss is {}, its sub {}", named("iss"), named("sub"));
+        let problem = format!("no entry of [[issuers]] fits: its iss is {}, its sub {}", named("iss"), named("sub"));
         complain(&visible(&problem));
         return Ok(false);
     };
@@ -78,7 +79,7 @@ impl Case {
         };
         match verdict {
             Verdict::Later(rule) => {
-                Said { why: "it matches too, but an earlier rule speaks".into(), ..base(rule, "later") }
+                Said { why: "it matches too, but an earlier rule decides".into(), ..base(rule, "later") }
             }
             Verdict::Differs(rule, difference) => {
                 let found = difference.found.as_ref().map_or("nothing".to_owned(), shown);
@@ -94,7 +95,7 @@ impl Case {
         }
     }
 
-    /// Whether the client's policy allows what the rule makes, why, and the subject.
+    /// Returns whether the client's policy grants the rule's outcome, why, and the subject.
     fn outcome(&self, rule: &Rule, subject: Result<Option<String>, Untrusted>) -> (bool, String, Option<String>) {
         let Ok(subject) = subject else {
             return (false, "REFUSED: the claims do not fill the rule's subject".to_owned(), None);
@@ -124,7 +125,7 @@ impl Case {
     }
 }
 
-/// What a rule says.
+/// A rule's verdict, for printing.
 struct Said {
     place: String,
     client: String,
@@ -152,7 +153,7 @@ fn shown(value: &Value) -> String {
 
 fn in_words(issuer: &Issuer, itself: Option<Result<(), Rejected>>, said: &[Said]) -> Result<(), StartError> {
     let verdict = match itself {
-        None => "not verified: its keys are not fetched here; --jwks FILE verifies it".to_owned(),
+        None => "not verified, because nothing is fetched here; --jwks FILE verifies it".to_owned(),
         Some(Ok(())) => "verified".to_owned(),
         Some(Err(rejected)) => format!("NOT VALID: {}", rejected.word()),
     };
