@@ -54,6 +54,22 @@ impl Caller {
         }
     }
 
+    /// Returns the address as text. IPv4 is written by hand: every request has a line with it.
+    pub(super) fn text(self) -> String {
+        let Self::Ip(IpAddr::V4(address)) = self else { return self.to_string() };
+        let mut text = String::with_capacity("255.255.255.255".len());
+        for octet in address.octets() {
+            if !text.is_empty() {
+                text.push('.');
+            }
+            for unit in [100, 10].into_iter().filter(|unit| octet >= *unit) {
+                text.push(char::from(b'0' + octet / unit % 10));
+            }
+            text.push(char::from(b'0' + octet % 10));
+        }
+        text
+    }
+
     pub(super) fn is_trusted(self, forwarding: &Forwarding) -> bool {
         forwarding.trusted.iter().any(|peer| match (peer, self) {
             (Peer::Network(network), Self::Ip(address)) => network.contains(&address),
@@ -108,6 +124,8 @@ fn is_port(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use poem::http::HeaderValue;
 
     use super::*;
@@ -124,6 +142,18 @@ mod tests {
             Err(_) => Addr::custom("unix", ""),
         };
         Caller::of(&peer, &headers, &forwarding).to_string()
+    }
+
+    #[test]
+    fn addresses_are_written_as_usual() {
+        for octet in 0..=255 {
+            for address in [[octet, 0, 10, 255], [1, octet, octet, octet]] {
+                let address = Ipv4Addr::from(address);
+                assert_eq!(Caller::Ip(address.into()).text(), address.to_string());
+            }
+        }
+        assert_eq!(Caller::Ip(Ipv6Addr::LOCALHOST.into()).text(), "::1");
+        assert_eq!(Caller::Unix.text(), "unix");
     }
 
     #[test]

@@ -1,14 +1,15 @@
 //! One request on its way: the snapshot that decides it, and what the log says of it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use poem::Request;
-use poem::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use poem::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::caller::Caller;
 use super::forwarded_certificate::forwarded;
 use super::problem::Problem;
+use super::query::{Question, question};
 use crate::clock::Timestamp;
 use crate::crypto::hex;
 use crate::peer::ClientCertificate;
@@ -35,6 +36,8 @@ struct Notes {
     /// Every `DPoP` field: no more than two, for two are too many.
     proofs: Vec<HeaderValue>,
     traceparent: Option<String>,
+    /// What the query asks, once a handler has read it.
+    question: OnceLock<Result<Question, Problem>>,
     said: Said,
 }
 
@@ -49,12 +52,13 @@ impl RequestContext {
             snapshot,
             id,
             prefix: caller.limit_prefix(),
-            address: caller.to_string(),
+            address: caller.text(),
             certificate_digits: certificate.as_ref().map(|certificate| hex(&certificate.digest())),
             certificate,
             method: request.method().clone(),
             proofs: request.headers().get_all(DPOP).iter().take(2).cloned().collect(),
             traceparent: traceparent(request.headers()),
+            question: OnceLock::new(),
             said: Said::default(),
         }));
         request.extensions_mut().insert(context.clone());
@@ -82,6 +86,11 @@ impl RequestContext {
             return Ok(());
         }
         Err(Problem::bad("DPoP must not be there: tokens that are bound to a key are issued at /oauth2/token"))
+    }
+
+    /// What the query of the request, whose target is `uri`, asks: parsed once, for each parameter reads it.
+    pub(super) fn question(&self, uri: &Uri) -> Result<&Question, Problem> {
+        self.0.question.get_or_init(|| question(uri)).as_ref().map_err(Problem::clone)
     }
 
     /// The method, as the request has it: HEAD is still HEAD.

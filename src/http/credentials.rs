@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use poem::http::HeaderValue;
 use poem::http::header::AUTHORIZATION;
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaSecurityScheme, Registry};
@@ -40,11 +41,17 @@ fn field(request: &Request) -> Result<Field<'_>, Problem> {
     if fields.next().is_some() {
         return Err(Problem::bad("Authorization must occur at most once"));
     }
-    let text = value.to_str().ok().filter(|text| !text.contains('\t'));
-    Ok(match text.and_then(|text| text.split_once(' ')) {
+    Ok(match visible(value).and_then(|text| text.split_once(' ')) {
         Some((scheme, rest)) => Field::One(scheme, rest.trim_start_matches(' ')),
         None => Field::Malformed,
     })
+}
+
+/// Returns the text of `value` if it is visible ASCII and spaces; without a branch per byte, because
+/// tokens are long.
+fn visible(value: &HeaderValue) -> Option<&str> {
+    let is_visible = value.as_bytes().iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
+    std::str::from_utf8(value.as_bytes()).ok().filter(|_| is_visible)
 }
 
 /// Client credentials in the `Authorization` header (RFC 7617).

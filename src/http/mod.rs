@@ -5,6 +5,7 @@
 //! decodes requests into the domain's words and encodes what the domain answers.
 //! A rule about clients, tokens or keys must not enter.
 
+mod asked;
 mod body;
 mod cacheable;
 mod caller;

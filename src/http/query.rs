@@ -4,11 +4,6 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 use poem::http::Uri;
-use poem::{Request, RequestBody};
-use poem_openapi::registry::{MetaParamIn, MetaSchemaRef};
-// Its `Type` has an `is_empty` that would hide a string's own, so it is not imported.
-use poem_openapi::types;
-use poem_openapi::{ApiExtractor, ApiExtractorType, ExtractParamOptions};
 
 use super::problem::Problem;
 use crate::foreign::TargetUrl;
@@ -56,12 +51,13 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     percent_decode_str(text).decode_utf8().ok()
 }
 
-#[derive(Default)]
-struct Question {
-    scope: Vec<ScopeToken>,
-    audience: Option<Audience>,
-    method: Option<String>,
-    url: Option<TargetUrl>,
+/// What a query asks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Question {
+    pub(super) scope: Vec<ScopeToken>,
+    pub(super) audience: Option<Audience>,
+    pub(super) method: Option<String>,
+    pub(super) url: Option<TargetUrl>,
 }
 
 /// Longest method that a proxy may ask for, in bytes.
@@ -73,7 +69,8 @@ fn method(text: &str) -> Option<String> {
     ((1..=MAX_METHOD).contains(&text.len()) && text.bytes().all(right)).then(|| text.to_owned())
 }
 
-fn question(uri: &Uri) -> Result<Question, Problem> {
+/// Reads what the query of `uri` asks.
+pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
     let mut question = Question::default();
     for (name, value) in pairs(uri.query().unwrap_or_default()) {
         let value = value.and_then(decode);
@@ -118,49 +115,6 @@ fn question(uri: &Uri) -> Result<Question, Problem> {
         return Err(Problem::bad("htm and htu must be there together"));
     }
     Ok(question)
-}
-
-/// Declares extractors of the question, each a parameter of the query as the specification describes it.
-macro_rules! asked {
-    ($($(#[$about:meta])* $name:ident($value:ty) = $member:ident, as $described:ty;)*) => {$(
-        $(#[$about])*
-        pub(super) struct $name(pub(super) $value);
-
-        impl<'a> ApiExtractor<'a> for $name {
-            const TYPES: &'static [ApiExtractorType] = &[ApiExtractorType::Parameter];
-
-            type ParamType = $described;
-            type ParamRawType = $described;
-
-            fn param_in() -> Option<MetaParamIn> {
-                Some(MetaParamIn::Query)
-            }
-
-            fn param_schema_ref() -> Option<MetaSchemaRef> {
-                Some(<$described as types::Type>::schema_ref())
-            }
-
-            async fn from_request(
-                request: &'a Request,
-                _: &mut RequestBody,
-                _: ExtractParamOptions<Self::ParamType>,
-            ) -> poem::Result<Self> {
-                Ok(Self(question(request.uri())?.$member))
-            }
-        }
-    )*};
-}
-
-asked! {
-    /// `scope`: the scope tokens that the token must have. Each parameter is a scope (RFC 6749 §3.3):
-    /// one scope token, or more with a space between.
-    AskedScope(Vec<ScopeToken>) = scope, as Vec<String>;
-    /// `audience`: whom the token must be for.
-    AskedAudience(Option<Audience>) = audience, as String;
-    /// `htm`: the method of the request that a proof must be for.
-    AskedMethod(Option<String>) = method, as String;
-    /// `htu`: the URL of the request that a proof must be for.
-    AskedUrl(Option<TargetUrl>) = url, as String;
 }
 
 #[cfg(test)]

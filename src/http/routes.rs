@@ -14,7 +14,7 @@ use poem_openapi::OpenApi;
 pub(super) struct Route {
     /// The path.
     pub(super) path: String,
-    handlers: HashMap<Method, BoxEndpoint<'static>>,
+    handlers: Vec<(Method, BoxEndpoint<'static>)>,
     /// The methods, as `Allow` lists them.
     methods: Vec<Method>,
     /// The value of `Allow`.
@@ -31,7 +31,7 @@ impl Route {
         let listed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         #[expect(clippy::expect_used, reason = "names of methods are visible ASCII")]
         let allow = HeaderValue::try_from(listed).expect("a header's value");
-        Self { path, handlers, methods, allow }
+        Self { path, handlers: handlers.into_iter().collect(), methods, allow }
     }
 
     /// The method as the route knows it.
@@ -41,7 +41,7 @@ impl Route {
 
     /// What answers `method`. HEAD and OPTIONS have no handler of their own.
     pub(super) fn handler(&self, method: &Method) -> Option<&BoxEndpoint<'static>> {
-        self.handlers.get(method)
+        self.handlers.iter().find(|(known, _)| known == method).map(|(_, handler)| handler)
     }
 }
 

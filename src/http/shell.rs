@@ -28,7 +28,7 @@ use super::dialects;
 use super::limits::{MAX_HEAD, MAX_TARGET};
 use super::problem::{Cause, NO_STORE, Problem};
 use super::query;
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
@@ -60,42 +60,11 @@ impl Shell {
         Self { routes, state, ids }
     }
 
-    /// Rejects or answers requests that no handler needs to see.
-    fn admit(&self, request: &mut Request) -> Result<Admitted<'_>, Problem> {
-        if head_length(request) > MAX_HEAD {
-            return Err(Problem::HeadersTooLarge);
-        }
-        if target_length(request.uri()) > MAX_TARGET {
-            return Err(Problem::UriTooLong);
-        }
-        let route = self.routes.at(request.uri().path()).ok_or(Problem::NotFound)?;
-        if route.method(request.method()).is_none() {
-            return Err(Problem::MethodNotAllowed(route.allow.clone()));
-        }
-        one_message(request)?;
-        // The handlers that take a body look at the query themselves, after it.
-        if !matches!(*request.method(), Method::POST | Method::PUT) {
-            query::refuse_credentials(request.uri())?;
-        }
-        if request.method() == Method::OPTIONS {
-            let mut response = Response::default();
-            response.set_status(StatusCode::NO_CONTENT);
-            response.headers_mut().insert(ALLOW, route.allow.clone());
-            response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-            if cors::is_public(request.uri().path()) {
-                response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, cors::ANY_ORIGIN);
-            }
-            return Ok(Admitted::Answered(response));
-        }
-        if request.method() == Method::HEAD {
-            request.set_method(Method::GET);
-        }
-        route.handler(request.method()).map(Admitted::To).ok_or(Problem::NotFound)
-    }
-
     /// Writes down that the request has been answered.
-    fn tell(&self, context: &RequestContext, (method, path): (&Method, &str), response: &Response, took: Duration) {
-        let (counted, route) = self.words(method, path);
+    fn tell(&self, context: &RequestContext, to: (&Method, Option<&Route>), response: &Response, took: Duration) {
+        let (method, route) = to;
+        let counted = route.and_then(|route| route.method(method)).map_or("", Method::as_str);
+        let route = route.map_or("", |route| &route.path);
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (traceparent, certificate) = (context.traceparent(), context.certificate());
         let status = response.status().as_u16();
@@ -112,7 +81,7 @@ impl Shell {
             micros,
             cause,
         );
-        self.state.metrics.answered(route, counted, status, took, cause);
+        self.state.metrics.answered(route, counted, response.status().as_str(), took, cause);
     }
 
     /// Answers, and writes it down.
@@ -121,7 +90,8 @@ impl Shell {
         let context = RequestContext::begin(&mut request, id, &self.state);
         let method = request.method().clone();
         let uri = request.uri().clone();
-        let answer = match self.admit(&mut request) {
+        let route = self.routes.at(uri.path());
+        let answer = match admit(&mut request, route) {
             Ok(Admitted::To(handler)) => handle(handler, request).await,
             Ok(Admitted::Answered(response)) => Ok(response),
             Err(problem) => Err(problem),
@@ -130,14 +100,8 @@ impl Shell {
         if let Some(nonce) = context.nonce() {
             response.headers_mut().insert(DPOP_NONCE, nonce);
         }
-        self.tell(&context, (&method, uri.path()), &response, begun.elapsed());
+        self.tell(&context, (&method, route), &response, begun.elapsed());
         (response, context)
-    }
-
-    /// A method and a path as metrics count them: those that there are, and nothing that a caller made up.
-    fn words(&self, method: &Method, path: &str) -> (&str, &str) {
-        let Some(route) = self.routes.at(path) else { return ("", "") };
-        (route.method(method).map_or("", Method::as_str), &route.path)
     }
 }
 
@@ -158,9 +122,42 @@ fn standard(method: &Method) -> &'static str {
 }
 
 /// What became of a request before its handler.
-enum Admitted<'s> {
-    To(&'s BoxEndpoint<'static>),
+enum Admitted<'r> {
+    To(&'r BoxEndpoint<'static>),
     Answered(Response),
+}
+
+/// Rejects or answers requests that no handler needs to see.
+fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted<'r>, Problem> {
+    if head_length(request) > MAX_HEAD {
+        return Err(Problem::HeadersTooLarge);
+    }
+    if target_length(request.uri()) > MAX_TARGET {
+        return Err(Problem::UriTooLong);
+    }
+    let route = route.ok_or(Problem::NotFound)?;
+    if route.method(request.method()).is_none() {
+        return Err(Problem::MethodNotAllowed(route.allow.clone()));
+    }
+    one_message(request)?;
+    // The handlers that take a body look at the query themselves, after it.
+    if !matches!(*request.method(), Method::POST | Method::PUT) {
+        query::refuse_credentials(request.uri())?;
+    }
+    if request.method() == Method::OPTIONS {
+        let mut response = Response::default();
+        response.set_status(StatusCode::NO_CONTENT);
+        response.headers_mut().insert(ALLOW, route.allow.clone());
+        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+        if cors::is_public(request.uri().path()) {
+            response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, cors::ANY_ORIGIN);
+        }
+        return Ok(Admitted::Answered(response));
+    }
+    if request.method() == Method::HEAD {
+        request.set_method(Method::GET);
+    }
+    route.handler(request.method()).map(Admitted::To).ok_or(Problem::NotFound)
 }
 
 async fn handle(handler: &BoxEndpoint<'static>, request: Request) -> Result<Response, Problem> {
@@ -229,7 +226,7 @@ impl LoadShedding {
         // Whoever only looks whether the port is open hangs up at once, and again every few seconds.
         if reason != "closed" {
             let caller = Caller::of(&peer.0, &HeaderMap::new(), &self.state.snapshot().forwarding);
-            telemetry::handshake_failed(&caller.to_string(), reason);
+            telemetry::handshake_failed(&caller.text(), reason);
         }
     }
 

@@ -66,7 +66,7 @@ use exchange::{Connection, Exchange, Streams};
 use leftover::{Lingering, Unread};
 use listen::Accepted;
 use overload::Overload;
-use patience::{Limits, Patient, Shared};
+use patience::{Abort, Limits, Patient, Shared};
 use shares::{Caller, Pool};
 use slots::{Slot, Slots};
 use turns::{Lane, Turns};
@@ -360,7 +360,7 @@ async fn connection<S, E>(
     serving: Arc<Serving<E>>,
     watcher: Watcher,
 ) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Abort + Unpin + Send + 'static,
     E: Endpoint<Output = Response> + 'static,
 {
     let (open, caller) = (Arc::clone(&slot.open), serving.sole_caller(&remote));

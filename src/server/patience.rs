@@ -13,7 +13,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
+use tokio_rustls::server::TlsStream;
 
 use super::shares::{Caller, Held, Pool};
 use super::slots::Open;
@@ -54,6 +56,31 @@ pub(super) struct Shared {
     /// Large heads.
     pub(super) heads: Arc<Pool>,
     pub(super) caller: Caller,
+}
+
+/// A stream that can end without its client.
+pub(super) trait Abort {
+    /// Makes the kernel drop what the client has not read when the stream is closed. Otherwise the
+    /// kernel would keep it, up to megabytes, for as long as the client reads a byte now and then.
+    fn abort(&self);
+}
+
+impl Abort for TcpStream {
+    fn abort(&self) {
+        // It fails only where the connection is gone already.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Abort for UnixStream {
+    /// What a local client has not read is dropped when it ends.
+    fn abort(&self) {}
+}
+
+impl<S: Abort> Abort for TlsStream<S> {
+    fn abort(&self) {
+        self.get_ref().0.abort();
+    }
 }
 
 /// A stream that fails if its client is too slow, or if the connection must make room.
@@ -98,7 +125,10 @@ impl<S> Patient<S> {
     }
 
     /// Fails if the client has not read for too long, or has not read everything in time.
-    fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>>
+    where
+        S: Abort,
+    {
         if polled.is_ready() {
             self.stalled = None;
             return polled;
@@ -108,7 +138,10 @@ impl<S> Patient<S> {
         let whole = *self.unsent.get_or_insert_with(now) + limits.answer;
         let stalled =
             self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(whole.min(now() + limits.head))));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        stalled.as_mut().poll(cx).map(|()| {
+            self.stream.abort();
+            Err(io::ErrorKind::TimedOut.into())
+        })
     }
 
     /// Everything that was written has been sent.
@@ -225,7 +258,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.settle();
         self.look_at_writing();
@@ -268,6 +301,10 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    impl Abort for tokio::io::DuplexStream {
+        fn abort(&self) {}
+    }
 
     const LIMITS: Limits =
         Limits { head: Duration::from_secs(5), idle: Duration::from_mins(1), answer: Duration::from_secs(30) };

@@ -26,7 +26,8 @@ pub struct Metrics {
     durations: HistogramVec,
     tokens: IntCounterVec,
     refusals: IntCounterVec,
-    lookups: IntCounterVec,
+    hits: IntCounter,
+    misses: IntCounter,
     proofs: IntCounterVec,
     shed: IntCounter,
     handshake_failures: IntCounterVec,
@@ -101,12 +102,14 @@ impl Default for Metrics {
             "lingpai_issuer_keys_age_seconds",
             "How long ago an issuer's keys were fetched, where they were.",
         );
+        let lookups = registered(&registry, IntCounterVec::new(lookups, &["result"]));
         let metrics = Self {
             requests: registered(&registry, IntCounterVec::new(requests, &["route", "method", "status"])),
             durations: registered(&registry, HistogramVec::new(durations, &["route", "method"])),
             tokens: registered(&registry, IntCounterVec::new(tokens, &["event", "dialect"])),
             refusals: registered(&registry, IntCounterVec::new(refusals, &["reason"])),
-            lookups: registered(&registry, IntCounterVec::new(lookups, &["result"])),
+            hits: lookups.with_label_values(&["hit"]),
+            misses: lookups.with_label_values(&["miss"]),
             proofs: registered(&registry, IntCounterVec::new(proofs, &["result"])),
             shed: counter(
                 "lingpai_requests_shed_total",
@@ -180,9 +183,9 @@ impl Event {
 
 impl Metrics {
     /// Counts an answered request. An unknown route or method is `other`.
-    pub fn answered(&self, route: &str, method: &str, status: u16, took: Duration, cause: Option<&str>) {
+    pub fn answered(&self, route: &str, method: &str, status: &str, took: Duration, cause: Option<&str>) {
         let (route, method) = (or_other(route), or_other(method));
-        self.requests.with_label_values(&[route, method, &status.to_string()]).inc();
+        self.requests.with_label_values(&[route, method, status]).inc();
         self.durations.with_label_values(&[route, method]).observe(took.as_secs_f64());
         if let Some(cause) = cause {
             self.refusals.with_label_values(&[cause]).inc();
@@ -191,7 +194,8 @@ impl Metrics {
 
     /// Counts a lookup in the cache of verified tokens.
     pub fn looked_up(&self, found: bool) {
-        self.lookups.with_label_values(&[if found { "hit" } else { "miss" }]).inc();
+        let counter = if found { &self.hits } else { &self.misses };
+        counter.inc();
     }
 
     /// Counts what became of a proof.

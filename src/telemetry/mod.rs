@@ -43,7 +43,6 @@ const AUDIT: &str = "audit";
 #[must_use]
 pub fn start(access: bool) -> Guard {
     let (writer, guard) = lines::start();
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let is_wanted = move |event: &tracing::Metadata<'_>| {
         access || event.target() != ACCESS || *event.level() == tracing::Level::ERROR
     };
@@ -52,9 +51,10 @@ pub fn start(access: bool) -> Guard {
     let _ = if io::stderr().is_terminal() {
         // https://no-color.org
         let in_colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        registry.with(lines.with_ansi(in_colour).event_format(terminal::Terminal)).try_init()
+        let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(in_colour);
+        registry.with(lines.event_format(terminal::Terminal)).try_init()
     } else {
-        registry.with(lines.with_ansi(false).event_format(line::Json)).try_init()
+        registry.with(line::Json(writer)).try_init()
     };
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();

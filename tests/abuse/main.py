@@ -15,7 +15,7 @@ import traceback
 from cases import CASES, FULL, Skipped
 from server import APART, CORES, Good, Server
 
-BASELINE = 2  # seconds
+BASELINE = 10 if FULL else 2  # seconds
 LONGEST = 300 if FULL else 30  # seconds that a case may take, whatever it waits for
 RECOVERY = 10  # seconds within which a new connection is answered afterwards
 SETTLED = 60  # seconds within which memory is given back

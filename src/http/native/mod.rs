@@ -10,11 +10,11 @@ use poem::http::{HeaderName, HeaderValue};
 use poem::web::Data;
 use poem_openapi::{OpenApi, Tags};
 
+use super::asked::{AskedAudience, AskedMethod, AskedScope, AskedUrl};
 use super::body::JsonBody;
 use super::context::RequestContext;
 use super::credentials::{BasicAuth, Presented};
 use super::problem::{Failure, WithBody, WithQuestion};
-use super::query::{AskedAudience, AskedMethod, AskedScope, AskedUrl};
 use super::reply::Reply;
 use crate::grants::{self, NativeCreate, NativeRefresh};
 use crate::service::{At, Question, Rendered, State, Target};
