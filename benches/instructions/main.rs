@@ -17,7 +17,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
 use gungraun::{Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
-use lingpai::clients::{Order, SecretDigest, decide, renew};
+use lingpai::clients::{GrantRequest, SecretDigest, decide, renew};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::service::Snapshot;
@@ -74,7 +74,7 @@ audience = ["https://orders.example.com"]
         let state = app::state(app::snapshot(&config, now()).unwrap(), Clock::manual(now()));
         let snapshot = state.snapshot();
         let client = snapshot.registry.named(CLIENT).unwrap();
-        let session = decide(&snapshot.registry, client, Order::default(), now()).unwrap();
+        let session = decide(&snapshot.registry, client, GrantRequest::default(), now()).unwrap();
         let runtime = Builder::new_current_thread().enable_time().build().unwrap();
         Self { snapshot, routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(), runtime, session }
     }

@@ -1,4 +1,5 @@
-//! Callers that somebody vouches for: a trusted issuer, or a client for the subject that it names.
+//! Callers authenticated by a signed statement: of a trusted issuer, or of a client about one of
+//! its subjects.
 
 use super::{Call, Denied, Unauthenticated};
 use crate::clients::{Client, ClientAuth};
@@ -9,28 +10,28 @@ use crate::token::{Scope, Subject};
 use super::call::{MAX_ASSERTION, TOKEN_ENDPOINT};
 use super::snapshot::Snapshot;
 
-/// A client, and by whose word.
+/// A client, and how it authenticated.
 #[derive(Debug)]
 pub enum Caller<'s> {
-    /// The client has shown a credential of its own.
+    /// By a credential of its own.
     Own(&'s Client),
-    /// A trusted issuer vouches for it.
+    /// By the statement of a trusted issuer.
     Vouched(Vouched<'s>),
 }
 
-/// What a signed statement makes of who presents it.
+/// What a signed statement grants its bearer.
 #[derive(Debug)]
 pub struct Vouched<'s> {
     /// The client.
     pub client: &'s Client,
-    /// The tokens' subject; the client if None.
+    /// The tokens' subject; None for the client itself.
     pub subject: Option<Subject>,
-    /// What their scope is within, beside the client's.
+    /// A further limit on the scope, besides the client's own.
     pub limit: Option<Scope>,
 }
 
 impl<'s> Caller<'s> {
-    /// The client.
+    /// Returns the client.
     #[must_use]
     pub fn client(&self) -> &'s Client {
         match self {
@@ -41,22 +42,22 @@ impl<'s> Caller<'s> {
 }
 
 impl<'r> Call<'r> {
-    /// Whether `token` says that a trusted issuer signed it. Nothing of it is believed yet.
+    /// Whether `token` names a trusted issuer. Nothing in it is verified yet.
     #[must_use]
     pub fn names_issuer(&self, token: &str) -> bool {
         self.snapshot.issuers.unverified_issuer(token).is_some()
     }
 
-    /// Fetches the keys that `token` needs, if a trusted issuer signed it and they are not there yet. Everything after it
-    /// decides at once.
+    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are missing. All
+    /// later steps are synchronous.
     pub async fn prepare(&self, token: Option<&str>) {
         if let Some(token) = token {
             self.snapshot.issuers.prepare(token, self.now).await;
         }
     }
 
-    /// What a trusted issuer's `token` says of who presents it: the one function behind every way to present one. None
-    /// if no trusted issuer is named.
+    /// Verifies a trusted issuer's `token` and matches it with the rules: the one function behind
+    /// every way to present one. None if the token names no trusted issuer.
     pub(super) fn by_issuer(&self, token: &str) -> Option<Result<Vouched<'r>, Unauthenticated>> {
         let Snapshot { issuers, leeway, registry, .. } = self.snapshot;
         let (issuer, token) = issuers.unverified_issuer(token)?;
@@ -68,11 +69,11 @@ impl<'r> Call<'r> {
         }))
     }
 
-    /// What the assertion `text` says of who presents it (RFC 7523 §2.1): a trusted issuer's word, or a client's own
-    /// about any subject.
+    /// Verifies the assertion `text` (RFC 7523 §2.1), which a trusted issuer signed, or a client
+    /// about any of its subjects.
     ///
     /// # Errors
-    /// [`Denied::Assertion`] whatever is wrong with it, [`Denied::Limited`].
+    /// [`Denied::Assertion`] for any fault of the assertion, [`Denied::Limited`].
     pub fn assertion(&self, text: &str) -> Result<Vouched<'r>, Denied> {
         let vouched = self.by_issuer(text).unwrap_or_else(|| {
             let (client, assertion) = self.by_client(text)?;
@@ -83,20 +84,20 @@ impl<'r> Call<'r> {
         vouched.map_err(|why| self.note(self.failed(why).into_assertion()))
     }
 
-    /// What a trusted issuer's `token` says, presented to be exchanged (RFC 8693 §2.1).
+    /// Verifies a trusted issuer's `token` that is presented for exchange (RFC 8693 §2.1).
     ///
     /// # Errors
-    /// [`Denied::SubjectToken`] whatever is wrong with it, [`Denied::Limited`].
+    /// [`Denied::SubjectToken`] for any fault of the token, [`Denied::Limited`].
     pub fn subject_token(&self, token: &str) -> Result<Vouched<'r>, Denied> {
         let vouched = self.by_issuer(token).unwrap_or(Err(Unauthenticated::UnknownIssuer));
         vouched.map_err(|why| self.note(self.failed(why).into_subject_token()))
     }
 
-    /// The client that `auth` proves, or the anonymous one where nothing was presented and such tokens are given; or
-    /// that a trusted issuer vouches for.
+    /// Returns the client that `auth` authenticates, by its own credential or by a trusted issuer's
+    /// statement. Without credentials that is the anonymous client, if `[anonymous]` is configured.
     ///
     /// # Errors
-    /// [`Denied::Client`] whatever is wrong with the credentials, [`Denied::Limited`].
+    /// [`Denied::Client`] for any fault of the credentials, [`Denied::Limited`].
     pub fn caller(&self, auth: &ClientAuth) -> Result<Caller<'r>, Denied> {
         let vouched = match auth {
             ClientAuth::Assertion(text) => self.by_issuer(text),
@@ -108,8 +109,8 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// The client that signed the assertion `text` (RFC 7523 §3), and what it says. An unknown client, and one without
-    /// keys, costs one check of a signature as any other does.
+    /// Verifies the assertion `text` (RFC 7523 §3) and returns the client that signed it. A client
+    /// that is unknown or has no keys costs one signature check, like any other.
     pub(super) fn by_client(&self, text: &str) -> Result<(&'r Client, Verified<Assertion>), Unauthenticated> {
         let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
         let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;

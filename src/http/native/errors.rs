@@ -1,4 +1,4 @@
-//! How a refusal is said natively: status, challenge, message.
+//! Refusals in the native dialect: status, challenge, message.
 
 use crate::clients::{Ended, Refusal};
 use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
@@ -34,13 +34,13 @@ impl From<Denied> for Problem {
                 let message = "this client's tokens are bound to their sender; get them at /oauth2/token";
                 Self::Forbidden(message.to_owned(), None)
             }
-            // Nothing of this dialect exchanges a token.
+            // The native dialect has no token exchange.
             Denied::Assertion(_)
             | Denied::SubjectToken(_)
             | Denied::ActorToken(_)
-            | Denied::NothingLeft
+            | Denied::NoLifetime
             | Denied::TooManyActors => Self::bad("the token cannot be exchanged"),
-            // No grant of this dialect needs to be allowed.
+            // Native grants need no permission.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {
                 let message = format!("the token does not have the scope {scope}");
@@ -49,7 +49,7 @@ impl From<Denied> for Problem {
             Denied::Mint(MintError::TooLarge) => Self::bad(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope, audience or claims"
             )),
-            // No caller of this dialect is vouched for.
+            // No trusted issuer vouches for callers of the native dialect.
             Denied::Client(_) | Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
             Denied::Mint(MintError::NoRandomness) => Self::Internal(word),
         }

@@ -59,7 +59,7 @@ fn each_rule_says_why() {
         "token of https://ci.example.net: verified\n\
          speaks  lingpai.toml:{first}:9: client deploy, subject ci:7, scope \"run\"\n\
          differs lingpai.toml:{second}:9: kubernetes.io.namespace: the rule has \"prod\", the token \"dev\"\n\
-         later   lingpai.toml:{third}:9: it matches too, but an earlier rule speaks\n"
+         later   lingpai.toml:{third}:9: it matches too, but an earlier rule decides\n"
     );
     assert_eq!(ran.assert(0).out, expected);
     let said =
@@ -84,7 +84,7 @@ fn each_rule_says_why() {
     }
     explain("x", &[]).assert_refused(1, &["this is not a token"]);
     let unknown = token(&forges[0], &json!({"iss": "https://other.example"}));
-    explain(&unknown, &[]).assert_refused(1, &["no [[issuers]] entry", "https://other.example"]);
+    explain(&unknown, &[]).assert_refused(1, &["no entry of [[issuers]] fits", "https://other.example"]);
     assert!(home.run(&["explain"]).assert(2).err.contains("required"));
     assert!(home.run(&["explain", "orders", "--token", "token"]).assert(2).err.contains("cannot be used with"));
 }
@@ -99,7 +99,7 @@ fn keys_are_not_fetched() {
     home.write("right.json", &json!({"keys": [jwk(&forges[0])]}).to_string());
     home.write("wrong.json", &json!({"keys": [jwk(&forges[1])]}).to_string());
     let ran = home.run(&["explain", "--token", "token"]);
-    assert!(ran.assert(0).out.contains("not verified: its keys are not fetched here; --jwks FILE"), "{}", ran.out);
+    assert!(ran.assert(0).out.contains("not verified, because nothing is fetched here; --jwks FILE"), "{}", ran.out);
     let ran = home.run(&["explain", "--token", "token", "--jwks", "right.json"]);
     assert!(ran.assert(0).out.contains(": verified\n"), "{}", ran.out);
     let ran = home.run(&["explain", "--token", "token", "--jwks", "wrong.json"]);
