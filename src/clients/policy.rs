@@ -25,20 +25,26 @@ pub struct Order {
     pub limit: Option<Scope>,
 }
 
-/// The part of an order that is not allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The part of an order that is not allowed. Each dialect says it in these words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// This scope token.
+    #[error("the scope {0} is not allowed")]
     Scope(ScopeToken),
     /// This audience.
+    #[error("the audience {0} is not allowed")]
     Audience(Audience),
     /// This subject.
+    #[error("the subject {0} is not allowed")]
     Subject(Subject),
     /// This extra claim.
+    #[error("the claim {0} is not allowed")]
     Claim(String),
     /// This member, which a request without credentials may not use.
+    #[error("{0} is not allowed without credentials")]
     Anonymous(&'static str),
     /// The lifetime: this many seconds are the most.
+    #[error("lifetime must be at most {0} seconds")]
     Lifetime(i64),
 }
 
