@@ -25,20 +25,26 @@ pub struct GrantRequest {
     pub limit: Option<Scope>,
 }
 
-/// The part of a request that the policy refuses.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The part of a request that the policy refuses. Each dialect says it in these words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// This scope token.
+    #[error("the scope {0} is not allowed")]
     Scope(ScopeToken),
     /// This audience.
+    #[error("the audience {0} is not allowed")]
     Audience(Audience),
     /// This subject.
+    #[error("the subject {0} is not allowed")]
     Subject(Subject),
     /// This extra claim.
+    #[error("the claim {0} is not allowed")]
     Claim(String),
     /// This member is not available without credentials.
+    #[error("{0} is not allowed without credentials")]
     Anonymous(&'static str),
     /// The lifetime exceeds this many seconds.
+    #[error("lifetime must be at most {0} seconds")]
     Lifetime(i64),
 }
 

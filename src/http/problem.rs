@@ -18,6 +18,8 @@ use crate::foreign::CLIENT_ALGORITHMS;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The challenge to authenticate as a client (RFC 7617 §2).
+pub(super) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
 
 /// What went wrong.
 #[derive(Debug, Object, Serialize)]
@@ -249,8 +251,7 @@ impl Challenge {
     fn write(self, headers: &mut poem::http::HeaderMap) {
         let parameters = match self {
             Self::Basic => {
-                let basic = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
-                headers.insert(WWW_AUTHENTICATE, basic);
+                headers.insert(WWW_AUTHENTICATE, BASIC);
                 return;
             }
             Self::Token | Self::Proof(_) => "",

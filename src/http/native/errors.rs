@@ -14,7 +14,8 @@ impl From<Denied> for Problem {
                 Self::Unauthorized(Challenge::Basic, word)
             }
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
-            Denied::Policy(refusal) => refused(refusal),
+            Denied::Policy(refusal @ Refusal::Lifetime(_)) => Self::bad(refusal.to_string()),
+            Denied::Policy(refusal) => Self::Forbidden(refusal.to_string(), None),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
             Denied::Token(Rejection::NotYetValid) | Denied::Session(Ended::NotBegun(_)) => {
                 invalid_token(Some("the token is not yet valid"))
@@ -60,16 +61,4 @@ impl<Of> From<Denied> for Failure<Of> {
     fn from(denied: Denied) -> Self {
         Problem::from(denied).into()
     }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    let message = match refusal {
-        Refusal::Scope(token) => format!("the scope {token} is not allowed"),
-        Refusal::Audience(audience) => format!("the audience {audience} is not allowed"),
-        Refusal::Subject(subject) => format!("the subject {subject} is not allowed"),
-        Refusal::Claim(name) => format!("the claim {name} is not allowed"),
-        Refusal::Anonymous(member) => format!("{member} is not allowed without credentials"),
-        Refusal::Lifetime(most) => return Problem::bad(format!("lifetime must be at most {most} seconds")),
-    };
-    Problem::Forbidden(message, None)
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use poem::Response;
+use poem::http::StatusCode;
 use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use poem::http::{HeaderValue, StatusCode};
 use poem_openapi::registry::{MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
@@ -13,12 +13,10 @@ use serde_json::{Value, json};
 
 use crate::clients::Refusal;
 use crate::http::problem::{
-    Cause, JSON, NO_STORE, Problem, content, described, retry_after, server_failed, whole_seconds,
+    BASIC, Cause, JSON, NO_STORE, Problem, content, described, retry_after, server_failed, whole_seconds,
 };
 use crate::service::{Denied, Unauthenticated, Unproven};
 use crate::token::{Actor, MAX_TOKEN, MintError};
-
-const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
 
 /// What went wrong (RFC 6749 §5.2).
 #[derive(Debug, Object, Serialize)]
@@ -108,7 +106,7 @@ impl OAuthFailure {
                 ..Self::new("temporarily_unavailable", "too many requests; try again later")
             },
             Denied::Policy(refusal) => Self::refused(&refusal),
-            Denied::MissingScope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
+            Denied::MissingScope(scope) => Self::refused(&Refusal::Scope(scope)),
             Denied::GrantType => {
                 let description = "the client may not use this grant; its setting grants must list it";
                 Self::new("unauthorized_client", description)
@@ -168,14 +166,13 @@ impl OAuthFailure {
     }
 
     fn refused(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::Scope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
-            Refusal::Audience(audience) => Self::invalid_target(format!("the audience {audience} is not allowed")),
-            Refusal::Subject(subject) => Self::new("invalid_grant", format!("the subject {subject} is not allowed")),
-            Refusal::Claim(name) => Self::invalid_request(format!("the claim {name} is not allowed")),
-            Refusal::Anonymous(member) => Self::invalid_request(format!("{member} is not allowed without credentials")),
-            Refusal::Lifetime(most) => Self::invalid_request(format!("lifetime must be at most {most} seconds")),
-        }
+        let error = match refusal {
+            Refusal::Scope(_) => "invalid_scope",
+            Refusal::Audience(_) => "invalid_target",
+            Refusal::Subject(_) => "invalid_grant",
+            Refusal::Claim(_) | Refusal::Anonymous(_) | Refusal::Lifetime(_) => "invalid_request",
+        };
+        Self::new(error, refusal.to_string())
     }
 
     fn respond(self) -> Response {
