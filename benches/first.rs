@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lingpai::clients::{Client, Order, decide};
+use lingpai::clients::{Client, GrantRequest, decide};
 use lingpai::clock::Timestamp;
 use lingpai::config::{Config, Overrides};
 use lingpai::service::Snapshot;
@@ -18,7 +18,7 @@ pub(crate) fn arguments() -> (Config, usize) {
 /// A session of `first` that begins now.
 pub(crate) fn session(snapshot: &Snapshot, now: Timestamp) -> (&Client, Session) {
     let client = snapshot.registry.named("first").unwrap();
-    (client, decide(&snapshot.registry, client, Order::default(), now).unwrap())
+    (client, decide(&snapshot.registry, client, GrantRequest::default(), now).unwrap())
 }
 
 /// All that the session may have.

@@ -1,5 +1,5 @@
-//! Time: [`Timestamp`], seconds since 1970 in UTC, and [`Clock`], the only
-//! caller of the system clock. Everything else is told what time it is.
+//! Time: [`Timestamp`], seconds since 1970 in UTC, and [`Clock`], the only reader of the system
+//! clock. Everything else gets the time as a parameter.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// 9999-12-31T23:59:59Z, the last second that four digits of a year can name.
+/// 9999-12-31T23:59:59Z, the last second of the last four-digit year.
 const LAST: i64 = 253_402_300_799;
 
 /// An instant in whole seconds since 1970-01-01T00:00:00Z (RFC 7519
@@ -19,31 +19,31 @@ const LAST: i64 = 253_402_300_799;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The instant `seconds` after 1970, held within 1970 and 9999.
+    /// Returns the instant `seconds` after 1970, clamped to the years 1970 to 9999.
     #[must_use]
     pub fn from_unix(seconds: i64) -> Self {
         Self(seconds.clamp(0, LAST))
     }
 
-    /// Seconds since 1970.
+    /// Returns the seconds since 1970.
     #[must_use]
     pub fn unix(self) -> i64 {
         self.0
     }
 
-    /// This instant, `seconds` later.
+    /// Returns this instant plus `seconds`.
     #[must_use]
     pub fn plus(self, seconds: i64) -> Self {
         Self::from_unix(self.0.saturating_add(seconds))
     }
 
-    /// Seconds from `earlier` to this instant; negative if it is not earlier.
+    /// Returns the seconds from `earlier` to this instant, negative if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
 
-    /// Reads an RFC 3339 instant in UTC with whole seconds: `2026-11-22T00:00:00Z`.
+    /// Parses an RFC 3339 instant in UTC with whole seconds: `2026-11-22T00:00:00Z`.
     #[must_use]
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let parsed = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -51,7 +51,7 @@ impl Timestamp {
         (at.rfc3339() == text).then_some(at)
     }
 
-    /// Writes `2026-11-22T00:00:00Z`.
+    /// Formats as `2026-11-22T00:00:00Z`.
     #[must_use]
     #[expect(clippy::missing_panics_doc, clippy::expect_used, reason = "an instant is within 1970 and 9999")]
     pub fn rfc3339(self) -> String {
@@ -59,8 +59,8 @@ impl Timestamp {
         written.expect("a year of four digits")
     }
 
-    /// Writes `2026-11-22T00:00:00.000Z`, the form of JavaScript's
-    /// `Date.prototype.toISOString`, which the token endpoint speaks.
+    /// Formats as `2026-11-22T00:00:00.000Z`, like JavaScript's `Date.prototype.toISOString`, for
+    /// the token endpoint.
     #[must_use]
     pub fn iso_millis(self) -> String {
         let mut text = self.rfc3339();
@@ -94,32 +94,31 @@ impl TryFrom<i64> for Timestamp {
     }
 }
 
-/// Where `now` comes from: the system, or a hand that a test moves.
+/// The source of `now`: the system, or a value that a test sets.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<AtomicI64>>);
 
 impl Clock {
-    /// The system's clock.
+    /// Returns the system's clock.
     #[must_use]
     pub fn system() -> Self {
         Self(None)
     }
 
-    /// A clock that stands at `at` until [`Clock::set`] moves it. Clones share
-    /// the hand.
+    /// Returns a clock that stands at `at` until [`Clock::set`] moves it. Clones share their time.
     #[must_use]
     pub fn manual(at: Timestamp) -> Self {
         Self(Some(Arc::new(AtomicI64::new(at.unix()))))
     }
 
-    /// Moves a manual clock; the system's clock is left alone.
+    /// Moves a manual clock; has no effect on the system's.
     pub fn set(&self, at: Timestamp) {
         if let Some(hand) = &self.0 {
             hand.store(at.unix(), Ordering::SeqCst);
         }
     }
 
-    /// The current second.
+    /// Returns the current second.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
@@ -133,7 +132,7 @@ fn system_now() -> Timestamp {
     Timestamp::from_unix(instant().unix_timestamp())
 }
 
-/// The system's instant, as exact as it is, for the log.
+/// Returns the system's time in full precision, for the log.
 #[expect(clippy::disallowed_methods, reason = "the one place that asks the system what time it is")]
 pub(crate) fn instant() -> OffsetDateTime {
     OffsetDateTime::now_utc()

@@ -1,7 +1,7 @@
 //! One HTTP exchange as a client, bounded in time and size. Certificates are verified.
 //!
-//! This room owns connecting, TLS and the exchange. What is asked, and of whom, must not enter. A redirect is an
-//! answer like any other: nothing is sent on to where it points.
+//! This room owns connecting, TLS and the exchange. What is requested, and from which server, must
+//! not enter. A redirect is an answer like any other: it is not followed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::crypto;
 
-/// Maximum length of an answer's body, in bytes.
+/// Maximum length of the answer's body, in bytes.
 const MAX_BODY: usize = 1 << 20;
 
 /// Why there is no answer.
@@ -37,18 +37,19 @@ pub enum FetchError {
     /// The certificates to trust cannot be found on this machine.
     #[error("this machine has no certificates to trust; install ca-certificates, or name a file in SSL_CERT_FILE")]
     NoRoots,
-    /// No connection, or none that TLS agrees with.
+    /// Connecting or the TLS handshake failed.
     #[error("cannot be reached: {0}")]
     Connect(#[source] io::Error),
-    /// The answer is not HTTP, or ends too early, or is too long.
+    /// The answer is not HTTP, is cut off, or is too long.
     #[error("the answer is not HTTP, is cut off, or is longer than {} MiB", MAX_BODY >> 20)]
     Answer,
-    /// Nothing came in time.
+    /// No complete answer arrived in time.
     #[error("does not answer within {} s", .0.as_secs())]
     Time(Duration),
 }
 
-/// Sends `request` and returns the answer with its whole body, within `limit`. The request's URI is absolute.
+/// Sends `request`, whose URI is absolute, and returns the answer with its whole body, within
+/// `limit`.
 ///
 /// # Errors
 /// See [`FetchError`].
@@ -58,14 +59,15 @@ pub async fn fetch(request: Request<Bytes>, limit: Duration) -> Result<Response<
 
 async fn exchange(request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
     let server = Server::of(request.uri())?;
-    // Before anything is sent.
+    // Fail before anything is sent.
     let config = server.is_tls.then(verifying).transpose()?;
     let stream = TcpStream::connect((server.host.as_str(), server.port)).await.map_err(FetchError::Connect)?;
     send_over(stream, server, config.map(Arc::new), request).await
 }
 
-/// Sends `request` to the first of `addresses` that takes a connection, and returns the answer with its whole body. Over
-/// https the server shows a certificate that `trust` verifies. Nothing is resolved, and it takes as long as it takes.
+/// Sends `request` to the first of `addresses` that accepts a connection, and returns the answer
+/// with its whole body. Over https `trust` verifies the server's certificate. Nothing is resolved,
+/// and there is no time limit.
 ///
 /// # Errors
 /// See [`FetchError`].
@@ -80,7 +82,7 @@ pub async fn fetch_at(
     send_over(stream, server, trust, request).await
 }
 
-/// What a URL says of the server.
+/// The server in a URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Its name or address, without brackets.
@@ -92,12 +94,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Reads an absolute URL.
+    /// Parses an absolute URL.
     ///
     /// # Errors
     /// [`FetchError::Url`].
     pub fn of(uri: &Uri) -> Result<Self, FetchError> {
-        // Nobody is logged in by a URL.
+        // User information in a URL is never sent, so refuse it.
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(FetchError::Url);
         }
@@ -143,12 +145,13 @@ async fn send(
     tokio::pin!(answer);
     tokio::select! {
         answer = &mut answer => answer,
-        // A server may close as soon as it has answered.
+        // The server may close the connection as soon as it has answered.
         _ = connection => answer.await,
     }
 }
 
-/// TLS that trusts what this machine trusts, or the certificates in the file that `SSL_CERT_FILE` names.
+/// Returns TLS that trusts the machine's certificates, or those in the file that `SSL_CERT_FILE`
+/// names.
 fn verifying() -> Result<ClientConfig, FetchError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -158,10 +161,10 @@ fn verifying() -> Result<ClientConfig, FetchError> {
     trusting(roots)
 }
 
-/// TLS that trusts the certificates of `pem` alone.
+/// Returns TLS that trusts the certificates in `pem`, and no others.
 ///
 /// # Errors
-/// [`FetchError::NoRoots`] where there is none that can be used.
+/// [`FetchError::NoRoots`] if there is none, or one cannot be used.
 pub fn trusting_pem(pem: &[u8]) -> Result<ClientConfig, FetchError> {
     let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
     let mut roots = RootCertStore::empty();
@@ -171,10 +174,10 @@ pub fn trusting_pem(pem: &[u8]) -> Result<ClientConfig, FetchError> {
     if roots.is_empty() { Err(FetchError::NoRoots) } else { trusting(roots) }
 }
 
-/// TLS that trusts what this machine trusts or, where it trusts nothing, what Mozilla does.
+/// Returns TLS that trusts the machine's certificates or, if it has none, Mozilla's.
 ///
 /// # Errors
-/// A build whose cryptography knows no version of TLS.
+/// The build's cryptography supports no version of TLS.
 pub fn trusting_public() -> Result<ClientConfig, FetchError> {
     verifying().or_else(|_| trusting(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }))
 }
@@ -186,10 +189,11 @@ fn trusting(roots: RootCertStore) -> Result<ClientConfig, FetchError> {
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// TLS that takes any certificate: for this machine to ask itself, where no secret is sent and the answer is one word.
+/// Returns TLS that accepts any certificate: for this machine to ask itself, without sending a
+/// secret, for one word.
 ///
 /// # Errors
-/// A build whose cryptography knows no version of TLS.
+/// The build's cryptography supports no version of TLS.
 pub fn unverified() -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(crypto::tls::default_provider());
     let any = Arc::new(AnyCertificate(Arc::clone(&provider)));
@@ -197,7 +201,7 @@ pub fn unverified() -> Result<ClientConfig, rustls::Error> {
     Ok(versions.dangerous().with_custom_certificate_verifier(any).with_no_client_auth())
 }
 
-/// Checks that the server holds the key of its certificate, and nothing else.
+/// Verifies that the server holds the key of its certificate, and nothing else.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

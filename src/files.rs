@@ -1,6 +1,6 @@
-//! Files: read with a bound, written whole or not at all.
+//! Files: bounded reads, atomic writes.
 //!
-//! A ground room: it imports no other. What is in a file must not enter.
+//! A ground room: it imports no other. The meaning of a file's content must not enter.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
@@ -14,14 +14,14 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
-/// How the names begin under which files are written before they are put in place.
-const ASIDE: &str = ".lingpai-";
+/// The prefix of temporary names, under which files are written before they are renamed.
+const TEMPORARY: &str = ".lingpai-";
 
-/// A regular file as it was read.
+/// The content of a regular file.
 pub struct Contents {
     /// Its bytes, which are wiped when this is dropped.
     pub bytes: Zeroizing<Vec<u8>>,
-    /// What the opened descriptor says of it.
+    /// The metadata of the opened descriptor.
     pub metadata: Metadata,
 }
 
@@ -31,10 +31,10 @@ pub enum ReadError {
     /// It is a folder, a FIFO, a socket or a device.
     #[error("is not a regular file")]
     NotRegular,
-    /// It has more bytes than the limit.
+    /// It is larger than the limit.
     #[error("is larger than {0} bytes")]
     TooLarge(u64),
-    /// The system refused to open or read it.
+    /// The system could not open or read it.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -45,22 +45,23 @@ pub enum ReadError {
 /// See [`ReadError`].
 pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
     let (file, metadata) = open(path)?;
-    // One byte of room more than is expected: the reader then sees the end without growing the buffer, which would
-    // leave a copy behind.
+    // One byte more than expected: the reader then sees the end without growing the buffer, which
+    // would leave an unwiped copy behind.
     let expected = usize::try_from(metadata.len().min(limit)).map_err(|_| ReadError::TooLarge(limit))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(Contents { bytes, metadata }) }
 }
 
-/// Opens the regular file at `path`, to be read, and what the descriptor says of it. A FIFO or a device does not block.
+/// Opens the regular file at `path` for reading, and returns its metadata too. A FIFO or a device
+/// does not block.
 ///
 /// # Errors
 /// [`ReadError::NotRegular`], [`ReadError::Io`].
 pub fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
     let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
     let file = opened.map_err(|error| match Errno::from_io_error(&error) {
-        // A socket, or a FIFO that nobody writes to.
+        // A socket, or a FIFO without a writer.
         Some(Errno::NXIO) => ReadError::NotRegular,
         _ => ReadError::Io(error),
     })?;
@@ -71,14 +72,14 @@ pub fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
     Ok((file, metadata))
 }
 
-/// Writes a new file with this mode. Where root does it in somebody's folder, it is theirs:
-/// who serves from there must be able to read it.
+/// Creates a file with this mode. If root does so in another user's folder, the file gets the
+/// folder's owner: the service that runs as that user must be able to read it.
 ///
 /// # Errors
-/// `AlreadyExists` if there is one by that name; it is left alone.
+/// `AlreadyExists` if the name is taken; that file is left alone.
 pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    // A link fails if the name is taken; a rename would not.
-    aside(path, content, mode, |written| {
+    // Creating a link fails if the name is taken; a rename would not.
+    write_temporary(path, content, mode, |written| {
         if rustix::process::geteuid().is_root() {
             let folder = fs::metadata(folder(path))?;
             std::os::unix::fs::chown(written, Some(folder.uid()), Some(folder.gid()))?;
@@ -87,21 +88,21 @@ pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     })
 }
 
-/// Replaces the content of a file and keeps its mode and owner, if `check` likes what was
-/// written, at the path where it was written.
+/// Replaces the content of a file and keeps its mode and owner. `check` inspects what was written,
+/// at its temporary path, and may refuse it.
 ///
 /// # Errors
-/// What the system or `check` refused; the file is then as it was.
+/// An error of the system or of `check`; the file is then unchanged.
 pub fn replace<E: From<io::Error>>(
     path: &Path,
     content: &[u8],
     check: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let old = fs::metadata(path)?;
-    // Until this is dropped, whoever else wants to replace a file here waits.
+    // Anyone else who replaces a file here waits until this lock is dropped.
     let folder = File::open(folder(path))?;
     folder.lock()?;
-    aside(path, content, old.permissions().mode(), |written| {
+    write_temporary(path, content, old.permissions().mode(), |written| {
         let new = fs::metadata(written)?;
         if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
             std::os::unix::fs::chown(written, Some(old.uid()), Some(old.gid()))?;
@@ -111,11 +112,11 @@ pub fn replace<E: From<io::Error>>(
     })
 }
 
-/// Locks the folder of `path` until the returned guard is dropped; anyone else who replaces a file there waits. None if
-/// `beside` is in the same folder, which [`replace`] then locks itself.
+/// Locks the folder of `path` until the returned guard is dropped; anyone else who replaces a file
+/// there waits. None if `beside` is in the same folder, which [`replace`] then locks itself.
 ///
 /// # Errors
-/// What the system refused.
+/// The system's error.
 pub fn lock(path: &Path, beside: Option<&Path>) -> io::Result<Option<File>> {
     let opened = File::open(folder(path))?;
     let inode = |status: Metadata| (status.dev(), status.ino());
@@ -127,43 +128,42 @@ pub fn lock(path: &Path, beside: Option<&Path>) -> io::Result<Option<File>> {
     Ok(Some(opened))
 }
 
-/// Whether a file of this name was being written here, and perhaps still is.
+/// Whether this is a temporary name, whose file may still be being written.
 #[must_use]
-pub fn is_aside(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(ASIDE.as_bytes())
+pub fn is_temporary(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
-/// The folder that `path` is in.
+/// Returns the folder of `path`.
 pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes beside `path`, under a name that begins with a dot, and lets `place`
-/// put it where it belongs.
-fn aside<E: From<io::Error>>(
+/// Writes to a temporary name beside `path`, and lets `place` move it into place.
+fn write_temporary<E: From<io::Error>>(
     path: &Path,
     content: &[u8],
     mode: u32,
     place: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let folder = folder(path);
-    let aside = folder.join(PathBuf::from(format!("{ASIDE}{:016x}", RandomState::new().hash_one(path))));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&aside).and_then(|mut file| {
+    let temporary = folder.join(PathBuf::from(format!("{TEMPORARY}{:016x}", RandomState::new().hash_one(path))));
+    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
         file.write_all(content)?;
         file.set_permissions(Permissions::from_mode(mode))?;
         seal(&file)?;
         file.sync_all()
     });
-    let placed = written.map_err(E::from).and_then(|()| place(&aside));
+    let placed = written.map_err(E::from).and_then(|()| place(&temporary));
     if placed.is_err() {
-        let _ = fs::remove_file(&aside);
+        let _ = fs::remove_file(&temporary);
     }
     placed?;
     Ok(File::open(folder)?.sync_all()?)
 }
 
-/// Sets the modification time back by a nanosecond. It then differs from the change time, by which a
-/// reload knows that nobody is writing the file any more, though all this takes one tick of the clock.
+/// Sets the modification time back by a nanosecond, so that it differs from the change time: that
+/// tells a reload that the file is complete, even within one tick of the clock.
 fn seal(file: &File) -> io::Result<()> {
     let modified = file.metadata()?.modified()?;
     file.set_modified(modified.checked_sub(Duration::from_nanos(1)).unwrap_or(modified))
@@ -173,7 +173,7 @@ fn seal(file: &File) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Only root can try it.
+    /// Needs root.
     #[test]
     fn what_root_writes_belongs_to_the_folder_s_owner() {
         if !rustix::process::geteuid().is_root() {
@@ -210,7 +210,7 @@ mod tests {
         let held = lock(&path, Some(Path::new("/elsewhere"))).unwrap();
         assert!(held.is_some() && other().is_err());
         drop(held);
-        // A replacement there locks it itself.
+        // A replacement in the same folder takes the lock itself.
         assert!(lock(&path, Some(&beside)).unwrap().is_none() && other().is_ok());
         assert!(lock(&path, None).unwrap().is_some());
     }

@@ -4,34 +4,34 @@
 //! without storage, and refreshes them. Replicas share a configuration file and
 //! a folder of keys, and nothing else.
 //!
-//! A map of the rooms. Arrows only point down:
+//! The rooms. Imports only point down:
 //!
 //! | room | owns |
 //! | --- | --- |
 //! | [`cli`] | the command line: parse, call, print |
-//! | [`app`] | the composition root: a configuration becomes what runs, and again when files change |
-//! | [`server`] | the transport: connections, time-outs, the end of the process |
+//! | [`app`] | the composition root: turns a configuration into a running service, and reloads it |
+//! | [`server`] | the transport: connections, time-outs, shutdown |
 //! | [`http`] | poem: the dialects, wire types, errors, the specification |
 //! | [`grants`] | one file per grant: what to issue |
-//! | [`service`] | what every dialect does: state, snapshot, authenticate, issue, inspect |
-//! | [`federation`] | who else is believed: issuers, rules, where their keys come from |
-//! | [`clients`] | who may ask for what: registry, credentials, policy |
-//! | [`revocation`] | the list of what has ended before its time: grammar, look-up |
+//! | [`service`] | what every dialect shares: state, snapshot, authenticate, issue, inspect |
+//! | [`federation`] | trusted issuers: their rules, where their keys come from |
+//! | [`clients`] | who may request what: registry, credentials, policy |
+//! | [`revocation`] | the revocation list: grammar, lookup |
 //! | [`foreign`] | tokens that others signed: their form, their issuers' keys |
-//! | [`config`] | settings: file and environment become typed parts |
+//! | [`config`] | settings: turns file and environment into typed values |
 //! | [`token`] | the domain: claims, scope, mint, verify, sessions |
 //! | [`keys`] | private keys: files, schedule, rotation, signatures, JWKS |
 //! | [`telemetry`] | the log and the metrics |
 //! | [`fetch`] | one HTTP exchange as a client |
-//! | [`crypto`] | the crate that signs, digests, random bytes |
+//! | [`crypto`] | the signing crate, digests, random bytes |
 //! | [`files`] | bounded reads, atomic writes |
-//! | [`peer`] | what a connection proves of its other end |
-//! | [`clock`] | the time, which everything else is told |
+//! | [`peer`] | what a connection proves about its peer |
+//! | [`clock`] | the only reader of the system clock |
 //!
 //! `POST /token`: `http::native` decodes → `service` authenticates → `grants::native_create` decides
 //! by `clients::policy` → `service` limits, mints and records → `http::native` encodes.
-//! `GET /token`: `service` looks the token up or verifies it.
-//! `PUT /token`: `grants::native_refresh` verifies the refresh token and looks at its client again.
+//! `GET /token`: `service` looks up the token, or verifies it.
+//! `PUT /token`: `grants::native_refresh` verifies the refresh token and looks up its client again.
 
 pub mod app;
 pub mod cli;

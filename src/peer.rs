@@ -1,9 +1,9 @@
-//! What a connection proves of its other end, whatever protocol it speaks.
+//! What a connection proves about its peer, whatever protocol it speaks.
 
 use std::sync::Arc;
 
-/// The certificate that a client has proved to hold, with what it sent to vouch for it, in DER. Nobody has looked yet
-/// who vouches. The transport puts it on each request of the connection.
+/// A certificate whose key the client has proved to hold, and the chain that it sent, in DER. The
+/// chain is not verified yet. The transport attaches it to each request of the connection.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ClientCertificate {
     chain: Arc<[Box<[u8]>]>,
@@ -11,10 +11,11 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// How many certificates of a chain are kept, the client's own among them.
+    /// Maximum certificates of a chain that are kept, including the client's own.
     pub const MAX_CHAIN: usize = 8;
 
-    /// The certificate at the head of `chain`, of which `digest` is the SHA-256 (RFC 8705 §3.1). None if there is none.
+    /// Takes the certificate at the head of `chain`; `digest` computes its SHA-256 (RFC 8705 §3.1).
+    /// None for an empty chain.
     #[must_use]
     pub fn new(chain: impl IntoIterator<Item = Box<[u8]>>, digest: fn(&[u8]) -> [u8; 32]) -> Option<Self> {
         let chain: Arc<[_]> = chain.into_iter().take(Self::MAX_CHAIN).collect();
@@ -22,13 +23,13 @@ impl ClientCertificate {
         Some(Self { chain, digest })
     }
 
-    /// Its SHA-256.
+    /// Returns its SHA-256.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// The certificate itself, then those that vouch for it.
+    /// Iterates over the chain, the client's certificate first.
     pub fn chain(&self) -> impl Iterator<Item = &[u8]> {
         self.chain.iter().map(|one| &**one)
     }

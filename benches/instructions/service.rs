@@ -9,7 +9,7 @@ use std::sync::{Arc, Once};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::FutureExt as _;
-use lingpai::clients::{Order, SecretDigest, decide};
+use lingpai::clients::{GrantRequest, SecretDigest, decide};
 use lingpai::clock::{Clock, Timestamp};
 use lingpai::config::{Config, Overrides};
 use lingpai::service::Snapshot;
@@ -117,7 +117,7 @@ impl Service {
         let state = app::state(app::snapshot(&config, now()).unwrap(), Clock::manual(now()));
         let snapshot = state.snapshot();
         let client = snapshot.registry.named(CLIENT).unwrap();
-        let session = decide(&snapshot.registry, client, Order::default(), now()).unwrap();
+        let session = decide(&snapshot.registry, client, GrantRequest::default(), now()).unwrap();
         let mut service = Self {
             nonce: snapshot.keys.nonce(now()).unwrap(),
             routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(),

@@ -1,12 +1,12 @@
-//! The list of revocations: read from a file or a folder of files, and kept in step with them.
+//! The revocation list: read from a file or a folder of files, and reloaded when they change.
 //!
-//! It is no [`Part`](super::part::Part), because it is not whole or half: complete lines count at
-//! the next look, and a last line without a newline waits. A writer that appends is never waited
-//! for, and a file that is being copied over only ever lacks lines. So what lacks some that still
-//! matter is held back for a minute, in which the copy ends. Whatever is not a line of the list
-//! refuses all of it, and what was read before stays in force.
+//! It is not a [`Part`](super::part::Part), because it is never half applied: complete lines count
+//! at the next look, and a last line without a newline waits. An appending writer never delays it,
+//! and a file in the middle of a copy only lacks lines. So a list that lacks lines which still
+//! matter is held back for a minute, until the copy ends. Anything else that is not a line of the
+//! list makes the whole list invalid, and the previous one stays in force.
 //!
-//! While nothing changes a look costs one `stat` of each file, and one `readdir` of a folder.
+//! Without changes a look costs one `stat` per file, and one `readdir` for a folder.
 
 use std::fs::{self, Metadata};
 use std::io::{self, BufRead as _, BufReader, Read as _};
@@ -24,17 +24,18 @@ use crate::service::{RevocationList, State};
 
 /// Maximum length of a line, in bytes.
 const MAX_LINE: u64 = 1_024;
-/// Maximum length of all files together, in bytes.
+/// Maximum size of all files together, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
-/// Maximum number of files in a folder.
+/// Maximum files in a folder.
 const MAX_FILES: usize = 4_096;
 
-/// Which part it is, in the log and the metrics.
+/// The name of the part in the log and the metrics.
 const NAME: &str = "revocations";
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// Reads the list at `path`, a file or a folder of files, at `now`, where a session may go on for `longest` seconds.
+/// Reads the list at `path`, a file or a folder of files, at `now`, if a session can last `longest`
+/// seconds.
 ///
 /// # Errors
 /// What is wrong, where, and what would be right.
@@ -47,10 +48,10 @@ pub(super) fn load(path: &Path, now: Timestamp, longest: i64) -> Result<Revocati
 }
 
 fn gone(path: &Path) -> StartError {
-    StartError::new(format!("{}: there is no such list of revocations; an empty file is an empty list", path.display()))
+    StartError::new(format!("{}: there is no such revocation list; an empty file is an empty list", path.display()))
 }
 
-/// The files of a list, in which order they count, and what the system says of them.
+/// The files of a list, in the order in which they count, and their metadata.
 pub(super) struct Status {
     pub(super) files: Vec<PathBuf>,
     newest: Option<Timestamp>,
@@ -80,7 +81,7 @@ impl Status {
         Ok(Self { files: seen.files, newest: seen.newest, digest: seen.all.finish(), is_gone })
     }
 
-    /// Reads every file: all of them, or none.
+    /// Reads all files, or fails.
     fn read(&self, now: Timestamp, longest: i64) -> Result<RevocationList, StartError> {
         let mut reader = Reader { builder: Builder::at(now, longest), ..Reader::default() };
         for file in &self.files {
@@ -96,7 +97,7 @@ impl Status {
     }
 }
 
-/// The files of a folder, sorted by name. Names that begin with a dot are passed over.
+/// Lists the files of a folder, sorted by name. Names that begin with a dot are skipped.
 fn listed(folder: &Path) -> Result<Vec<PathBuf>, StartError> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| unreadable(folder, &error))? {
@@ -113,7 +114,7 @@ fn listed(folder: &Path) -> Result<Vec<PathBuf>, StartError> {
     Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }
 
-/// Files as they are looked at.
+/// Files with their metadata.
 #[derive(Default)]
 struct Seen {
     files: Vec<PathBuf>,
@@ -127,7 +128,7 @@ impl Seen {
     fn see(&mut self, path: PathBuf) -> Result<(), StartError> {
         match fs::metadata(&path) {
             Ok(file) => self.add(path, &file),
-            // It was removed since the folder was read. A link that leads nowhere is still there.
+            // It was removed after the folder was read. A broken link still exists.
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(&path).is_err() => Ok(()),
             Err(error) => Err(unreadable(&path, &error)),
         }
@@ -154,7 +155,7 @@ impl Seen {
     }
 }
 
-/// What has been read.
+/// What has been read so far.
 #[derive(Default)]
 struct Reader {
     builder: Builder,
@@ -175,8 +176,8 @@ impl Reader {
     }
 }
 
-/// Calls `each` with every complete line of a file: its number, its bytes, and its text. A last line without a newline is
-/// said.
+/// Calls `each` with every complete line of a file: its number, its bytes and its text. Returns a
+/// message about a last line without a newline.
 pub(super) fn each_line(
     path: &Path,
     bytes: &mut u64,
@@ -215,12 +216,12 @@ pub(super) fn each_line(
     }
 }
 
-/// The text of a line, of which its end has been cut off.
+/// Returns the text of a line without its end.
 pub(super) fn text(line: &[u8], number: usize) -> Result<&str, String> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let line = if number == 1 { line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line) } else { line };
     let text = std::str::from_utf8(line).map_err(|_| "expected UTF-8 text")?;
-    // What an editor takes for the end of a line would hide an entry in a comment.
+    // A character that editors show as a line break would hide an entry in a comment.
     match text.find(|c: char| c.is_control() && c != '\t') {
         Some(_) => Err("expected no control character".to_owned()),
         None => Ok(text),
@@ -237,13 +238,13 @@ fn unreadable(path: &Path, error: &io::Error) -> StartError {
 
 fn too_large(path: &Path) -> StartError {
     StartError::new(format!(
-        "{}: expected at most {} MiB in all; `lingpai revoke --prune` drops what has ended",
+        "{}: expected at most {} MiB in all; `lingpai revoke --prune` drops entries without effect",
         path.display(),
         MAX_BYTES >> 20
     ))
 }
 
-/// The list, as it is watched.
+/// The list being watched.
 #[derive(Debug)]
 pub(super) struct List {
     path: PathBuf,
@@ -253,12 +254,12 @@ pub(super) struct List {
 
 #[derive(Debug)]
 struct Refused {
-    /// What the system said of the files; None if it said nothing.
+    /// A digest of the files' metadata; None if it could not be read.
     status: Option<[u8; 32]>,
     why: String,
 }
 
-/// A list that lacks entries of the one in force.
+/// A list that lacks entries of the one in force, and is held back.
 #[derive(Debug)]
 struct Held {
     status: [u8; 32],
@@ -267,7 +268,7 @@ struct Held {
 }
 
 impl List {
-    /// Begins to watch the list at `path`.
+    /// Starts to watch the list at `path`.
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path, refused: None, held: None }
     }
@@ -300,8 +301,9 @@ impl List {
         Ok(true)
     }
 
-    /// Whether these files have been judged, and time has not changed that. What is held back waits for its minute
-    /// from the first look on, whatever is appended meanwhile: new entries must not wait for ever.
+    /// Whether these files have been judged, and time has not changed the verdict. A list that is
+    /// held back waits a minute from the first look, even if lines are appended meanwhile: new
+    /// entries must not wait for ever.
     fn is_known(&mut self, status: &Status, now: Timestamp, state: &State) -> bool {
         if status.digest == state.revocations().status {
             self.held = None;
@@ -323,7 +325,7 @@ impl List {
         self.refused = None;
         let path = self.path.display();
         let why = if status.is_gone {
-            format!("{path}: there is no such list of revocations any more")
+            format!("{path}: the revocation list is gone")
         } else {
             format!("{path}: {lost} entries that still matter are gone")
         };
@@ -363,7 +365,7 @@ impl Held {
 impl Watch for List {
     fn look(&mut self, pace: Pace, state: &State) -> bool {
         if let Some(held) = &mut self.held {
-            // A clock that is put back begins the minute anew, and does not make it a day.
+            // If the clock is set back, the minute starts over instead of becoming a day.
             held.since = held.since.min(pace.now);
         }
         self.reload(pace, state).unwrap_or_else(|refused| {

@@ -1,6 +1,7 @@
-//! Changes of the list of revocations: an entry is appended, and what has ended is dropped.
+//! Edits of the revocation list: appends an entry, drops entries without effect.
 //!
-//! Both hold the file's lock. A file that was replaced while they waited for it is opened anew.
+//! Both hold the file's lock. If the file was replaced while they waited for the lock, they open it
+//! again.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
@@ -14,20 +15,20 @@ use crate::files;
 use crate::revocation::{Entry, LineError};
 use crate::service::RevocationList;
 
-/// The name of the file that entries are appended to where the list is a folder.
+/// The name of the file that entries are appended to if the list is a folder.
 const IN_FOLDER: &str = "revoked";
 
-/// World-readable, because servers run as another user than their operator.
+/// World-readable, because servers run as a different user than the operator.
 const MODE: u32 = 0o644;
 
-/// Where the list is written.
+/// Where the list is edited.
 #[derive(Debug)]
 pub struct RevocationFile {
     list: PathBuf,
     file: PathBuf,
 }
 
-/// What became of a list whose ended entries were dropped.
+/// The outcome of pruning a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pruned {
     /// Entries that were dropped.
@@ -37,24 +38,24 @@ pub struct Pruned {
 }
 
 impl RevocationFile {
-    /// That of the list at `path`: the file, or one in the folder.
+    /// Returns the file to edit of the list at `path`: the file itself, or one in the folder.
     #[must_use]
     pub fn of(path: &Path) -> Self {
         let file = if path.is_dir() { path.join(IN_FOLDER) } else { path.to_owned() };
-        // The file itself, where the path is a link to it: what replaces it must not replace the link.
+        // If the path is a link, its target: a replacement must not replace the link.
         Self { list: path.to_owned(), file: fs::canonicalize(&file).unwrap_or(file) }
     }
 
-    /// The file that entries are appended to.
+    /// Returns the file that entries are appended to.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.file
     }
 
-    /// The list, as a server would read it; None if there is none yet.
+    /// Loads the list as a server would; None if there is none yet.
     ///
     /// # Errors
-    /// What a server would refuse.
+    /// The reason why a server would refuse the list.
     pub fn load(&self) -> Result<Option<RevocationList>, StartError> {
         if Status::of(&self.list)?.is_gone {
             Ok(None)
@@ -63,10 +64,10 @@ impl RevocationFile {
         }
     }
 
-    /// Appends `entry`, and waits until the disk has it.
+    /// Appends `entry`, and syncs it to disk.
     ///
     /// # Errors
-    /// A list that a server would refuse, and what the system refuses; nothing was appended then.
+    /// A server would refuse the list, or the system failed; nothing was appended then.
     pub fn append(&self, entry: &Entry<'_>) -> Result<(), StartError> {
         self.load()?;
         let unwritable = |error: &dyn std::fmt::Display| {
@@ -74,7 +75,8 @@ impl RevocationFile {
         };
         let mut file = Self::locked(&self.file).map_err(|error| unwritable(&error))?;
         let before = last_line(&mut file).map_err(|error| unwritable(&error))?;
-        // A whole line that only lacks its newline gets it. What is no line would refuse the list.
+        // A complete line that only lacks its newline gets it. Anything else would make the list
+        // invalid.
         let text = std::str::from_utf8(&before).map_err(|_| unwritable(&"its last line is not UTF-8 text"))?;
         Entry::parse(text).map_err(|error| unwritable(&format!("its last line has no newline, and {error}")))?;
         let begin = if before.is_empty() { "" } else { "\n" };
@@ -82,7 +84,7 @@ impl RevocationFile {
         file.sync_all().map_err(|error| unwritable(&error))
     }
 
-    /// Opens a file and locks it; makes it if it is not there.
+    /// Opens and locks a file; creates it if it does not exist.
     fn locked(path: &Path) -> std::io::Result<File> {
         loop {
             match files::create(path, b"", MODE) {
@@ -98,10 +100,10 @@ impl RevocationFile {
         }
     }
 
-    /// Each entry of the list, in the order of files and lines.
+    /// Calls `each` with every entry of the list, in the order of files and lines.
     ///
     /// # Errors
-    /// What a server would refuse.
+    /// The reason why a server would refuse the list.
     pub fn each(&self, mut each: impl FnMut(&Entry<'_>)) -> Result<(), StartError> {
         let mut bytes = 0;
         for path in &Status::of(&self.list)?.files {
@@ -114,16 +116,17 @@ impl RevocationFile {
         Ok(())
     }
 
-    /// Drops the entries of which `has_ended` says so, from every file of the list. Comments stay.
+    /// Drops the entries for which `has_ended` returns true from every file of the list. Comments
+    /// stay.
     ///
     /// # Errors
-    /// What a server would refuse, and what the system refuses.
+    /// A server would refuse the list, or the system failed.
     pub fn prune(&self, has_ended: impl Fn(&Entry<'_>) -> bool) -> Result<Pruned, StartError> {
         self.load()?;
         let mut all = Pruned { dropped: 0, kept: 0 };
         for path in Status::of(&self.list)?.files {
             let path = fs::canonicalize(&path).unwrap_or(path);
-            // Held until the file is replaced.
+            // Held until the file has been replaced.
             let _lock = Self::locked(&path)?;
             let (mut left, mut bytes, mut here) = (Vec::new(), 0, Pruned { dropped: 0, kept: 0 });
             each_line(&path, &mut bytes, |line, raw, text| {
@@ -152,7 +155,7 @@ fn parsed(line: usize, text: &str) -> Result<Option<Entry<'_>>, LineError> {
     Entry::parse(text).map_err(|message| LineError { line, message })
 }
 
-/// What stands after the last newline, up to a bound far over a line's.
+/// Reads what follows the last newline, up to a bound well above the length of a line.
 fn last_line(file: &mut File) -> std::io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(4_096)))?;

@@ -18,26 +18,26 @@ use crate::token::{self, AccessClaims, Compact, RefreshClaims, Rejection, Sessio
 #[derive(Args)]
 #[group(id = "what", required = true, multiple = false)]
 struct What {
-    /// The session of the token in this file, or the token itself if it names none; `-` is standard input. The token
-    /// is verified first.
+    /// Revoke the session of the token in this file, or the token itself if it names none; `-` is
+    /// standard input. The token is verified first.
     #[arg(long, value_name = "FILE")]
     token: Option<PathBuf>,
-    /// One access token, by its id.
+    /// Revoke one access token, by its id.
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     jti: Option<String>,
-    /// A session, and every token of it, by its id (`sid`).
+    /// Revoke a session and every token of it, by its id (`sid`).
     #[arg(long, value_name = "ID")]
     session: Option<String>,
-    /// A client's tokens and sessions that began before an instant.
+    /// Revoke a client's tokens and sessions that began before an instant.
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// A subject's tokens and sessions that began before an instant.
+    /// Revoke a subject's tokens and sessions that began before an instant.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
     /// Print the entries of the list.
     #[arg(long)]
     list: bool,
-    /// Drop the entries that have no effect any more.
+    /// Drop entries that no longer have an effect.
     #[arg(long)]
     prune: bool,
 }
@@ -46,10 +46,12 @@ struct What {
 pub(super) struct Arguments {
     #[command(flatten)]
     what: What,
-    /// What began earlier ends, in UTC, for example 2026-11-22T00:00:00Z; with `--client` and `--subject` [default: now].
+    /// End only what began before this instant in UTC, such as 2026-11-22T00:00:00Z; with
+    /// `--client` and `--subject` [default: now].
     #[arg(long, value_name = "INSTANT", value_parser = instant, conflicts_with_all = ["token", "jti", "session", "list", "prune"])]
     before: Option<Timestamp>,
-    /// Write nothing; say what the token can still do and until when, or which line would be written.
+    /// Write nothing; print what the token can still do and until when, or the line that would be
+    /// written.
     #[arg(long, conflicts_with_all = ["list", "prune"])]
     dry_run: bool,
 }
@@ -69,7 +71,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     if *prune {
         return service.prune(settings.json);
     }
-    // What ends with this second, tokens that are issued in it too.
+    // This includes tokens that are issued in the current second.
     let before = arguments.before.unwrap_or(service.now.plus(1));
     let named = |kind, id: &Option<String>| id.clone().map(|id| (kind, id));
     let (kind, id, at) = if let Some(file) = token {
@@ -96,7 +98,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         (kind, id, before)
     };
     let line = Entry { kind, id: &id, at }.to_string();
-    // Every id is held to the grammar of the list.
+    // The list's grammar checks every id.
     let entry = match Entry::parse(&line) {
         Ok(Some(entry)) if entry.id == id => entry,
         Ok(_) => return Err(StartError::new(format!("--{}: expected an id", kind.word()))),
@@ -105,7 +107,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     service.append(&entry, arguments.dry_run, settings.json)
 }
 
-/// What is known of the service whose list it is.
+/// The service that the list belongs to.
 struct Service<'a> {
     config: &'a Config,
     registry: &'a Registry,
@@ -123,12 +125,12 @@ impl Service<'_> {
         Ok(RevocationFile::of(&list.path))
     }
 
-    /// Seconds for which a session that begins now may go on.
+    /// Returns the maximum seconds that a session which begins now can last.
     fn longest_session(&self) -> i64 {
         self.registry.longest().session + self.config.token.leeway
     }
 
-    /// Until when an entry about a token or a session of which only the id is known matters.
+    /// Returns until when an entry matters that names a token or session by its id alone.
     fn until(&self, kind: Kind, id: &str) -> Timestamp {
         match SessionId::parse(id).filter(|_| kind == Kind::Session) {
             Some(session) => session.start().plus(self.longest_session()),
@@ -157,9 +159,9 @@ impl Service<'_> {
             say(&format!("servers that read this file obey it within {interval} s"))?;
         }
         if matches!(entry.kind, Kind::Client | Kind::Subject) && entry.at > self.now.plus(1) {
-            say(&format!("until {} it ends new tokens too", entry.at))?;
+            say(&format!("until {} it also ends new tokens", entry.at))?;
         }
-        say(&format!("from {ends} on it has no effect any more, and `lingpai revoke --prune` drops it"))?;
+        say(&format!("from {ends} on it has no effect, and `lingpai revoke --prune` drops it"))?;
         Ok(true)
     }
 
@@ -196,10 +198,10 @@ impl Service<'_> {
         Ok(true)
     }
 
-    /// What the token says, if its signature is good, though it may have expired.
+    /// Returns the content of the token if its signature is valid, even if it has expired.
     fn verified(&self, text: &str) -> Result<Result<Found, String>, StartError> {
         let Some(compact) = Compact::parse(text) else {
-            return Ok(Err("expected three segments with dots between".to_owned()));
+            return Ok(Err("expected three segments separated by dots".to_owned()));
         };
         let keys = keys::load_with(&self.config.keys.path, Modes::from(&self.config.keys))?;
         let ring = KeyRing::lenient(keys, app::plan(self.config, self.registry)?);
@@ -212,7 +214,7 @@ impl Service<'_> {
             Err(rejection) => Err(rejection),
         };
         let found = match found(self.now) {
-            // Its session may go on, so what it says is read as of when it was issued.
+            // Its session may still be alive, so verify it as of its issue.
             Err(Rejection::Expired) => issued(text).map_or(Err(Rejection::Expired), found),
             other => other,
         };
@@ -259,13 +261,14 @@ impl Service<'_> {
         }
     }
 
-    /// Says what a token can still do, and until when.
+    /// Prints what a token can still do, and until when.
     fn describe(&self, found: &Found, as_json: bool) -> Answer {
         let list = self.file().ok().and_then(|file| file.load().transpose()).transpose()?;
         let revoked = list.and_then(|list| list.entries.end(&found.marks, found.began)).map(Kind::cause);
         let ended = revoked.or(found.gone);
         let works = ended.is_none() && found.until > self.now;
-        // A refresh token brings new pairs until the session ends; so may one that was stolen with an access token.
+        // A refresh token yields new pairs until the session ends; it may have been stolen together
+        // with this access token.
         let session = found.session_end.filter(|end| ended.is_none() && *end > self.now);
         let (kind, id, at) = found.entry();
         let line = Entry { kind, id: &id, at }.to_string();
@@ -284,12 +287,12 @@ impl Service<'_> {
             "{what} {id}\nclient   {client}\nsubject  {subject}\nscope    {scope}\naudience {audience}"
         )))?;
         say(&match ended {
-            Some(why) => format!("works    no more: {why}"),
+            Some(why) => format!("works    no longer: {why}"),
             None if works => format!("works    until {}", found.until),
-            None => format!("works    no more: it expired at {}", found.until),
+            None => format!("works    no longer: it expired at {}", found.until),
         })?;
         if let Some(end) = session {
-            say(&format!("session  goes on with its refresh token until {end}"))?;
+            say(&format!("session  can be refreshed until {end}"))?;
         }
         if ended.is_none() {
             say(&format!("to end it: {line}"))?;
@@ -298,7 +301,7 @@ impl Service<'_> {
     }
 }
 
-/// A token whose signature is good.
+/// A token with a valid signature.
 struct Found {
     what: &'static str,
     id: String,
@@ -306,19 +309,19 @@ struct Found {
     subject: String,
     scope: String,
     audience: Vec<String>,
-    /// When it is accepted no more.
+    /// When it expires.
     until: Timestamp,
     session: Option<SessionId>,
-    /// When its session ends, if that is known.
+    /// When its session ends, if known.
     session_end: Option<Timestamp>,
     began: Timestamp,
     marks: Marks,
-    /// Why the client's settings end it, if they do.
+    /// Why the client's settings refuse it, if they do.
     gone: Option<&'static str>,
 }
 
 impl Found {
-    /// The entry that ends it: its session where it names one, otherwise itself.
+    /// Returns the entry that ends it: its session if it names one, otherwise itself.
     fn entry(&self) -> (Kind, String, Timestamp) {
         match &self.session {
             Some(session) => (Kind::Session, session.to_string(), self.session_end.unwrap_or(self.until)),
@@ -327,7 +330,7 @@ impl Found {
     }
 }
 
-/// When a token says that it was issued.
+/// Returns the issue instant that a token claims.
 fn issued(text: &str) -> Option<Timestamp> {
     super::token::segment(text, 1)?.get("iat")?.as_i64().map(Timestamp::from_unix)
 }

@@ -1,4 +1,4 @@
-//! Certificates of clients: by which of them one authenticates (RFC 8705 §2).
+//! Clients' certificates: which of them authenticates which client (RFC 8705 §2).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::crypto::tls;
 use crate::keys::pem;
 use crate::peer::ClientCertificate;
 
-/// The CAs whose word on a client counts: those of `[mtls] ca`.
+/// The CAs of `[mtls] ca`, which issue clients' certificates.
 #[derive(Debug, Clone)]
 pub struct ClientRoots(Arc<dyn ClientCertVerifier>);
 
@@ -30,15 +30,15 @@ impl ClientRoots {
         let mut roots = RootCertStore::empty();
         for block in pem::blocks(text)?.iter().filter(|block| block.label() == "CERTIFICATE") {
             let root = CertificateDer::from(block.der().to_vec());
-            roots.add(root).map_err(|_| "holds a certificate that cannot be used")?;
+            roots.add(root).map_err(|_| "has a certificate that cannot be used")?;
         }
         let provider = Arc::new(tls::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
         verifier.map(Self).map_err(|_| "holds no certificate; expected -----BEGIN CERTIFICATE-----")
     }
 
-    /// Whether the certificate is valid at `now` and may authenticate a client, as a chain up to one of these says
-    /// (RFC 5280 §6.1).
+    /// Whether the certificate is valid at `now`, may authenticate a client, and chains up to one
+    /// of these CAs (RFC 5280 §6.1).
     fn vouch_for(&self, certificate: &ClientCertificate, now: Timestamp) -> bool {
         let mut chain = certificate.chain().map(CertificateDer::from);
         let Some(leaf) = chain.next() else { return false };
@@ -47,7 +47,7 @@ impl ClientRoots {
     }
 }
 
-/// The subject alternative name by which a client's certificate is known (RFC 8705 §2.1.2).
+/// The subject alternative name that identifies a client by its certificate (RFC 8705 §2.1.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SubjectName {
     /// `tls_san_dns`: a `dNSName`, compared without case.
@@ -71,7 +71,7 @@ impl SubjectName {
         }
     }
 
-    /// Whether `certificate` has this name, and one of `roots` vouches for it.
+    /// Whether `certificate` has this name and chains up to one of `roots`.
     pub(super) fn accepts(&self, certificate: &ClientCertificate, roots: &ClientRoots, now: Timestamp) -> bool {
         self.names(certificate) && roots.vouch_for(certificate, now)
     }

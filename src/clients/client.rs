@@ -13,7 +13,7 @@ use crate::token::{Audiences, ClientId, Scope, Sender, Subject};
 
 pub(super) const NUL: char = '\0';
 
-/// Seconds that tokens and sessions live.
+/// Lifetimes of tokens and sessions, in seconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Lifetimes {
     /// An access token.
@@ -36,33 +36,34 @@ impl Lifetimes {
     }
 }
 
-/// A client and what it may have.
+/// A client and what it may request.
 #[derive(Debug)]
 pub struct Client {
     /// Its id.
     pub id: ClientId,
     pub(super) credentials: Credentials,
-    /// All the scope that it may have.
+    /// The scope that it may request.
     pub scope: Scope,
-    /// All the audiences that it may name.
+    /// The audiences that it may request.
     pub audience: Audiences,
-    /// `user:*` and `user:7`, with spaces between; nobody's name is empty.
+    /// Subjects and patterns such as `user:7` and `user:*`, separated by spaces, which no subject
+    /// contains.
     pub(super) subjects: Box<str>,
-    /// With NUL between; no claim's name is empty.
+    /// Names of claims, separated by NUL, which no name contains.
     pub(super) claims: Box<str>,
-    /// What its access tokens are signed with.
+    /// The algorithm that signs its access tokens.
     pub algorithm: Alg,
-    /// What it may use at the OAuth token endpoint.
+    /// The grants that it may use at the OAuth token endpoint.
     pub grants: GrantTypes,
     /// Audiences that it serves.
     pub(super) accepts: Option<Audiences>,
-    /// How its tokens must be bound, if they must.
+    /// How its tokens must be bound, if at all.
     pub sender: Option<Sender>,
-    /// Limits how many pairs of tokens it gets, if that is limited.
+    /// Limits the token pairs that it gets, if configured.
     pub limiter: Option<Arc<RateLimiter>>,
-    /// How long its tokens and sessions live.
+    /// The lifetimes of its tokens and sessions.
     pub lifetimes: Lifetimes,
-    /// Sessions that began earlier have ended.
+    /// Sessions that began earlier are refused.
     pub not_before: Option<Timestamp>,
 }
 
@@ -75,20 +76,20 @@ pub(super) fn allows(pattern: &str, subject: &str) -> bool {
 }
 
 impl Client {
-    /// Whether one of the patterns allows `subject`.
+    /// Whether a pattern allows `subject`.
     #[must_use]
     pub(super) fn may_name(&self, subject: &Subject) -> bool {
         self.subjects.split(' ').any(|pattern| allows(pattern, subject.as_str()))
     }
 
-    /// The public keys that verify its assertions, if it has any.
+    /// Returns the public keys that verify its assertions, if any.
     #[must_use]
     pub fn keys(&self) -> Option<&KeySet> {
         self.credentials.keys.as_ref()
     }
 
-    /// Whether it may authenticate by `certificate` at `now`: it is one of its key set's (RFC 8705 §2.2), or has the
-    /// client's name, and one of `roots` vouches for it (§2.1).
+    /// Whether `certificate` authenticates it at `now`: its key set registers the certificate (RFC
+    /// 8705 §2.2), or the certificate has the client's name and chains up to one of `roots` (§2.1).
     #[must_use]
     pub fn accepts_certificate(
         &self,
@@ -101,13 +102,13 @@ impl Client {
         is_registered || name.as_ref().zip(roots).is_some_and(|(name, roots)| name.accepts(certificate, roots, now))
     }
 
-    /// How many secrets it has.
+    /// Returns the number of its secrets.
     #[must_use]
     pub fn secrets_len(&self) -> usize {
         self.credentials.secrets_len()
     }
 
-    /// Whether it serves one of `audience`, so that it may introspect tokens for it.
+    /// Whether it serves one of `audience`, and so may introspect tokens for it.
     #[must_use]
     pub fn accepts_any(&self, audience: &Audiences) -> bool {
         self.accepts.as_ref().is_some_and(|accepts| audience.iter().any(|one| accepts.contains(one.as_str())))

@@ -135,9 +135,9 @@ fn credentials(
     Ok(Credentials::of(secrets, keys.transpose()?, subject_name(source, written)?))
 }
 
-pub(super) const NEEDS_CA: &str = "nobody could vouch for the client's certificate; expected [mtls] ca";
+pub(super) const NEEDS_CA: &str = "the client's certificate needs a CA; set [mtls] ca";
 
-/// The setting that names the client's certificate, if one does.
+/// Returns the setting that identifies the client's certificate, if any.
 pub(super) fn named_by(written: &config::Client) -> Option<&Text> {
     written.tls_san_uri.as_ref().or(written.tls_san_dns.as_ref())
 }
@@ -145,12 +145,12 @@ pub(super) fn named_by(written: &config::Client) -> Option<&Text> {
 fn subject_name(source: &Source, written: &config::Client) -> Result<Option<SubjectName>, ConfigError> {
     match (&written.tls_san_dns, &written.tls_san_uri) {
         (None, None) => Ok(None),
-        (Some(_), Some(uri)) => Err(source.error(uri, "expected tls_san_dns or tls_san_uri, and not both")),
+        (Some(_), Some(uri)) => Err(source.error(uri, "expected tls_san_dns or tls_san_uri, not both")),
         (Some(name), None) => {
             let text = name.get_ref();
             let right = (1..=MAX_NAME).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-            let expected = || source.error(name, "expected a name of a host, such as \"orders.example.com\"");
+            let expected = || source.error(name, "expected a host name such as \"orders.example.com\"");
             right.then(|| Some(SubjectName::Dns(text.as_str().into()))).ok_or_else(expected)
         }
         (None, Some(uri)) => {
@@ -158,7 +158,7 @@ fn subject_name(source: &Source, written: &config::Client) -> Result<Option<Subj
             let right = (3..=MAX_NAME).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_graphic())
                 && text.split_once(':').is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.is_empty());
-            let expected = || source.error(uri, "expected a URI, such as \"spiffe://example.com/orders\"");
+            let expected = || source.error(uri, "expected a URI such as \"spiffe://example.com/orders\"");
             right.then(|| Some(SubjectName::Uri(text.as_str().into()))).ok_or_else(expected)
         }
     }
@@ -221,7 +221,7 @@ fn claim_name(text: &str) -> Result<String, String> {
         return Err(format!("`{text}` is a reserved claim, which no client may set; choose another name"));
     }
     if text.is_empty() || text.chars().count() > MAX_NAME || text.contains(NUL) {
-        return Err(format!("expected a claim's name: 1 to {MAX_NAME} characters, none of them NUL"));
+        return Err(format!("expected a claim's name: 1 to {MAX_NAME} characters, without NUL"));
     }
     Ok(text.into())
 }

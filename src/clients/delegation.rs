@@ -1,49 +1,50 @@
-//! Token exchange as policy: what a client gets of a token that somebody else, or it itself, was given (RFC 8693).
+//! Token exchange as policy: what a client gets for a token that was issued to it or to another
+//! client (RFC 8693).
 
 use super::policy::{chosen_audience, subset};
-use super::{Client, Order, Refusal};
+use super::{Client, GrantRequest, Refusal};
 use crate::clock::Timestamp;
 use crate::token::{AccessClaims, Actor, Dialect, Scope, Session, Subject};
 
 /// Why a token is not exchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Undelegated {
-    /// This part of the order is not allowed.
+pub enum DelegationError {
+    /// The policy does not allow this part of the request.
     Refused(Refusal),
-    /// One of the tokens ends now.
-    Over,
-    /// There would be more actors than a token may name.
+    /// One of the tokens has no lifetime left.
+    NoLifetime,
+    /// The new token would name too many actors.
     TooManyActors,
 }
 
-impl From<Refusal> for Undelegated {
+impl From<Refusal> for DelegationError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
 }
 
-/// Decides what `client` gets of `subject_token`, which is good and which it may exchange. `actor_token` is an access
-/// token of its own; without one the client itself acts.
+/// Decides what `client` gets for `subject_token`, which is valid and which it may exchange.
+/// `actor_token` is an access token issued to it; without one the client itself acts.
 ///
-/// The new token is about the subject token's subject. Its scope is within the subject token's and the client's, its
-/// audience is the client's, and it ends no later than both tokens.
+/// The new token keeps the subject token's subject. Its scope is within the subject token's and the
+/// client's, its audience is the client's, and it expires no later than either token.
 ///
 /// # Errors
-/// See [`Undelegated`].
+/// See [`DelegationError`].
 pub fn delegate(
     client: &Client,
     subject_token: &AccessClaims,
     actor_token: Option<&AccessClaims>,
-    order: Order,
+    order: GrantRequest,
     now: Timestamp,
-) -> Result<Session, Undelegated> {
+) -> Result<Session, DelegationError> {
     let actor = actor(client, subject_token, actor_token)?;
     let scope = scope(client, &subject_token.scope, &order)?;
     let audience = chosen_audience(client, order.audience)?;
     let ends = actor_token.map_or(subject_token.expires, |token| token.expires.min(subject_token.expires));
-    // Within the leeway a token is still good, but nothing is left of it to give.
+    // Within the leeway the token is still valid, but has no lifetime left.
     if ends <= now {
-        return Err(Undelegated::Over);
+        return Err(DelegationError::NoLifetime);
     }
     Ok(Session {
         id: subject_token.session.clone(),
@@ -61,22 +62,23 @@ pub fn delegate(
     })
 }
 
-/// Who acts: the actor token's subject, otherwise the client. A client that narrows its own token acts for nobody.
+/// Returns the actor: the actor token's subject, otherwise the client. A client that narrows its
+/// own token adds no actor.
 fn actor(
     client: &Client,
     subject_token: &AccessClaims,
     actor_token: Option<&AccessClaims>,
-) -> Result<Option<Actor>, Undelegated> {
+) -> Result<Option<Actor>, DelegationError> {
     let current = match actor_token {
         Some(token) => token.subject.clone(),
         None if subject_token.client == client.id => return Ok(subject_token.actor.clone()),
         None => Subject::from(&client.id),
     };
-    Actor::new(current, subject_token.actor.as_ref()).map(Some).ok_or(Undelegated::TooManyActors)
+    Actor::new(current, subject_token.actor.as_ref()).map(Some).ok_or(DelegationError::TooManyActors)
 }
 
-/// All that the subject token and the client share, or what of it is asked for.
-fn scope(client: &Client, of_subject: &Scope, order: &Order) -> Result<Scope, Refusal> {
+/// Returns the scope that the subject token and the client share, or the requested part of it.
+fn scope(client: &Client, of_subject: &Scope, order: &GrantRequest) -> Result<Scope, Refusal> {
     let mut shared = of_subject.intersect(&client.scope);
     if let Some(limit) = &order.limit {
         shared = shared.intersect(limit);

@@ -1,23 +1,24 @@
-//! What the policy says to an order, part by part, and where the configuration says so.
+//! Explains the policy: what it grants or refuses of a request, part by part, and which line of the
+//! configuration decides.
 
 use super::client::allows;
-use super::{Client, Order, Registry, decide};
+use super::{Client, GrantRequest, Registry, decide};
 use crate::clock::Timestamp;
 use crate::config::{self, Config, ConfigError, Source, Text};
 use crate::token::{Audience, Audiences, ScopeToken, Subject};
 
-/// An order, as somebody types it.
+/// A request as typed on the command line.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Question<'a> {
-    /// Scope tokens; none: all that the client may have.
+    /// Scope tokens; if empty, all that the client may request.
     pub scope: &'a [String],
-    /// Audiences; none: all that the client may name.
+    /// Audiences; if empty, all that the client may request.
     pub audience: &'a [String],
-    /// Subjects, each for a token of its own; none: the client.
+    /// Subjects, each for a separate token; if empty, the client.
     pub subjects: &'a [String],
 }
 
-/// What the policy says to one part of an order.
+/// The verdict on one part of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// `scope`, `audience` or `subject`.
@@ -28,11 +29,11 @@ pub struct Finding {
     pub is_granted: bool,
     /// Why, or why not.
     pub why: String,
-    /// `file:line:column` of the setting that decides, if one does.
+    /// `file:line:column` of the setting that decides, if any.
     pub place: Option<String>,
 }
 
-/// A client as the file says it.
+/// A client as the file has it.
 struct Written {
     source: Source,
     id: Option<Text>,
@@ -52,22 +53,22 @@ impl Written {
         self.source.place(text.span())
     }
 
-    /// Where its id stands, if it has one.
+    /// Returns the place of its id, if it has one.
     fn own_place(&self) -> Option<String> {
         self.id.as_ref().and_then(|id| self.place(id))
     }
 
-    /// Where `value` stands in `list`, or where the list or else the client begins.
+    /// Returns the place of `value` in `list`, otherwise of the list, otherwise of the client.
     fn find(&self, list: &[Text], value: &str) -> Option<String> {
         let found = list.iter().find(|text| text.get_ref() == value).or(list.first()).or(self.id.as_ref());
         found.and_then(|text| self.place(text))
     }
 }
 
-/// What `client` would be granted or refused of `question`, by `config`, from which `registry` was compiled.
+/// Explains what `config` grants `client` of `question`. `registry` was compiled from `config`.
 ///
 /// # Errors
-/// A client that cannot be read.
+/// The client cannot be parsed.
 pub fn explain(
     config: &Config,
     registry: &Registry,
@@ -83,7 +84,7 @@ pub fn explain(
     Ok(inquiry.findings)
 }
 
-/// A question on its way.
+/// A question while it is answered.
 struct Inquiry<'a> {
     config: &'a Config,
     registry: &'a Registry,
@@ -94,8 +95,8 @@ struct Inquiry<'a> {
 }
 
 impl Inquiry<'_> {
-    fn is_allowed(&self, order: Order) -> bool {
-        decide(self.registry, self.client, order, self.now).is_ok()
+    fn is_allowed(&self, request: GrantRequest) -> bool {
+        decide(self.registry, self.client, request, self.now).is_ok()
     }
 
     fn add(
@@ -113,7 +114,7 @@ impl Inquiry<'_> {
         if asked.is_empty() {
             for token in self.client.scope.iter() {
                 let place = self.written.find(&self.written.scope, token);
-                self.add("scope", token, true, "all that it may have, by default", place);
+                self.add("scope", token, true, "all that it may request, by default", place);
             }
         }
         for text in asked {
@@ -121,7 +122,7 @@ impl Inquiry<'_> {
                 self.add("scope", text, false, format!("expected {}", ScopeToken::EXPECTED), None);
                 continue;
             };
-            let granted = self.is_allowed(Order { scope: Some(vec![token]), ..Order::default() });
+            let granted = self.is_allowed(GrantRequest { scope: Some(vec![token]), ..GrantRequest::default() });
             let why = if granted { "in its scope" } else { "not in its scope" };
             self.add("scope", text, granted, why, self.written.find(&self.written.scope, text));
         }
@@ -130,7 +131,7 @@ impl Inquiry<'_> {
     fn audience(&mut self, asked: &[String]) {
         if asked.is_empty() {
             let why = match (self.written.audience.is_empty(), &self.config.token.audience) {
-                (false, _) => "all that it may name, by default",
+                (false, _) => "all that it may request, by default",
                 (true, Some(_)) => "the service's audience, by default",
                 (true, None) => "the issuer, by default",
             };
@@ -143,17 +144,18 @@ impl Inquiry<'_> {
                 self.add("audience", text, false, format!("expected {}", Audience::EXPECTED), None);
                 continue;
             };
-            let granted = self.is_allowed(Order { audience: Audiences::collect([audience]), ..Order::default() });
+            let granted =
+                self.is_allowed(GrantRequest { audience: Audiences::collect([audience]), ..GrantRequest::default() });
             let why = match granted {
-                true => "in its audience",
-                false if self.client.id.is_anonymous() => "a request without credentials may not name an audience",
-                false => "not in its audience",
+                true => "in its audiences",
+                false if self.client.id.is_anonymous() => "a request without credentials may not request an audience",
+                false => "not in its audiences",
             };
             self.add("audience", text, granted, why, self.audience_place(text));
         }
     }
 
-    /// Where the audience `name` stands: with the client, otherwise with the service.
+    /// Returns the place of the audience `name`: in the client, otherwise in the service.
     fn audience_place(&self, name: &str) -> Option<String> {
         if !self.written.audience.is_empty() {
             return self.written.find(&self.written.audience, name);
@@ -172,13 +174,13 @@ impl Inquiry<'_> {
                 self.add("subject", text, false, format!("expected {}", Subject::EXPECTED), None);
                 continue;
             };
-            let granted = self.is_allowed(Order { subject: Some(subject), ..Order::default() });
+            let granted = self.is_allowed(GrantRequest { subject: Some(subject), ..GrantRequest::default() });
             let (why, place) = self.why_subject(text);
             self.add("subject", text, granted, why, place);
         }
     }
 
-    /// What decides about the subject `text`, and where it stands.
+    /// Returns what decides about the subject `text`, and its place.
     fn why_subject(&self, text: &str) -> (String, Option<String>) {
         let Self { config, registry, client, written, .. } = self;
         if client.id.is_anonymous() {
@@ -188,7 +190,7 @@ impl Inquiry<'_> {
             return ("its own id".to_owned(), written.own_place());
         }
         if registry.is_client(text) {
-            return ("the id of another client, which no pattern allows".to_owned(), place_of(config, text));
+            return ("the id of another client, which patterns never allow".to_owned(), place_of(config, text));
         }
         match written.subjects.iter().find(|pattern| allows(pattern.get_ref(), text)) {
             Some(pattern) => (format!("the pattern {:?} allows it", pattern.get_ref()), written.place(pattern)),
@@ -210,7 +212,7 @@ fn written(config: &Config, client: &Client) -> Result<Written, ConfigError> {
     found.map(Written::client)
 }
 
-/// Where the client `id` is written.
+/// Returns the place of the client `id` in its file.
 fn place_of(config: &Config, id: &str) -> Option<String> {
     let client = config.clients().filter_map(Result::ok).find(|client| client.id.get_ref() == id)?;
     client.source.place(client.id.span())

@@ -1,6 +1,6 @@
-//! Grants that a client may use at the OAuth token endpoint.
+//! The grants of the OAuth token endpoint.
 
-/// A kind of grant.
+/// A grant of the OAuth token endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GrantType {
     /// `client_credentials` (RFC 6749 §4.4).
@@ -14,10 +14,10 @@ pub enum GrantType {
 }
 
 impl GrantType {
-    /// Every kind.
+    /// Every grant.
     pub const ALL: [Self; 4] = [Self::ClientCredentials, Self::RefreshToken, Self::TokenExchange, Self::JwtBearer];
 
-    /// Its name, as in `grant_type`.
+    /// Returns its name, as in `grant_type`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -28,7 +28,7 @@ impl GrantType {
         }
     }
 
-    /// The kind of this name.
+    /// Returns the grant with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|grant| grant.name() == name)
@@ -46,13 +46,13 @@ impl GrantTypes {
         self.0 & (1 << grant as u8) != 0
     }
 
-    /// Everything that is in either set.
+    /// Returns the union of both sets.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Each of them.
+    /// Iterates over the grants in the set.
     pub fn iter(self) -> impl Iterator<Item = GrantType> {
         GrantType::ALL.into_iter().filter(move |grant| self.contains(*grant))
     }

@@ -1,16 +1,17 @@
 //! Rate limits: GCRA (the generic cell rate algorithm), exact for each client and each address.
 //!
-//! A limiter holds one number, the theoretical arrival time (TAT): the instant at which all that
-//! was counted is paid for. One more fits while the TAT is less than a burst ahead of the clock.
-//! Checking and counting are one step, and what is refused is not counted: so the debt is never
-//! larger than the burst, and a caller that stops is clear again that soon.
+//! A limiter holds one number, the theoretical arrival time (TAT): the instant at which everything
+//! counted so far is paid for. One more fits while the TAT is less than a burst ahead of the clock.
+//! Checking and counting are one step, and refusals are not counted: so the debt never exceeds the
+//! burst, and a caller that stops is clear again after that time.
 //!
 //! Each configured client with a rate has a [`RateLimiter`], which a reload hands on. Addresses are
-//! not known beforehand, so [`FailureLimiter`] is a table of fixed size: sets of eight places, where
-//! a random key of this process maps a prefix to its set. Places hold the whole prefix, so two
-//! prefixes never share one and none pays for another. In a full set the prefix with the least debt
-//! is forgotten: a flood from more prefixes than there are places only forgives failures. A sketch
-//! such as count-min would need less memory, but under that flood it would refuse other callers.
+//! not known in advance, so [`FailureLimiter`] is a table of fixed size: sets of eight places,
+//! where a random key of this process maps a prefix to its set. Places hold the whole prefix, so
+//! two prefixes never share one and none pays for another. In a full set the prefix with the least
+//! debt is evicted: a flood from more prefixes than there are places only forgives failures. A
+//! sketch such as count-min would need less memory, but under that flood it would refuse other
+//! callers.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
@@ -32,20 +33,20 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `count` per second, and as many in a burst. At least one.
+    /// Returns a rate of `count` per second with the same burst. At least one.
     #[must_use]
     pub fn per_second(count: u32) -> Self {
         let per_second = count.max(1);
         Self { burst: per_second, per_second }
     }
 
-    /// The same rate with a burst of `burst`. At least one.
+    /// Returns the same rate with this burst. At least one.
     #[must_use]
     pub fn with_burst(self, burst: u32) -> Self {
         Self { burst: burst.max(1), ..self }
     }
 
-    /// How many fit into a second, once the burst is used up.
+    /// Returns how many fit into a second once the burst is used up.
     #[must_use]
     pub fn count(self) -> u32 {
         self.per_second
@@ -55,64 +56,64 @@ impl Rate {
         u64::from(self.per_second) << self.per_second.leading_zeros()
     }
 
-    /// The emission interval, in ticks.
+    /// Returns the emission interval, in ticks.
     fn interval(self) -> u64 {
         1 << self.per_second.leading_zeros()
     }
 
-    /// Ticks in `elapsed`, rounded down.
+    /// Converts `elapsed` to ticks, rounded down.
     fn ticks(self, elapsed: Duration) -> u64 {
         let per_second = self.ticks_per_second();
         let whole = elapsed.as_secs().saturating_mul(per_second);
         whole.saturating_add(u64::from(elapsed.subsec_nanos()) * per_second / NANOS)
     }
 
-    /// How long `ticks` take, rounded up to a nanosecond.
+    /// Converts `ticks` to a duration, rounded up to a nanosecond.
     fn duration(self, ticks: u64) -> Duration {
         let per_second = self.ticks_per_second();
         let nanos = (ticks % per_second * NANOS).div_ceil(per_second);
         Duration::from_secs(ticks / per_second).saturating_add(Duration::from_nanos(nanos))
     }
 
-    /// The latest TAT at `now`, when the burst is used up.
+    /// Returns the latest possible TAT at `now`: the burst is used up.
     fn latest(self, now: u64) -> u64 {
         now.saturating_add(u64::from(self.burst).saturating_mul(self.interval()))
     }
 
-    /// The TAT after one more at `now`; Err is the ticks until one more fits.
+    /// Returns the TAT after one more at `now`; Err is the number of ticks until one more fits.
     fn admit(self, tat: u64, now: u64) -> Result<u64, u64> {
         let (next, latest) = (tat.max(now).saturating_add(self.interval()), self.latest(now));
         if next <= latest { Ok(next) } else { Err(next - latest) }
     }
 }
 
-/// Limits one client.
+/// A rate limiter for one client.
 #[derive(Debug)]
 pub struct RateLimiter {
     rate: Rate,
-    /// In ticks since `begun`.
+    /// Ticks since `begun`.
     tat: AtomicU64,
     begun: Instant,
 }
 
 impl RateLimiter {
-    /// A limiter that has counted nothing.
+    /// Creates a limiter that has counted nothing.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
         Self { rate, tat: AtomicU64::new(0), begun: Instant::now() }
     }
 
-    /// What it limits to.
+    /// Returns its rate.
     #[must_use]
     pub fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// Does `work` and counts it, if one more fits; work that fails costs nothing. While it is
-    /// being done it counts, so that what is done at the same time stays within the rate too.
+    /// Runs `work` and counts it, if one more fits; work that fails is not charged. It counts while
+    /// it runs, so concurrent work stays within the rate too.
     ///
     /// # Errors
-    /// How long to wait until one more fits, made an error by `limited`; or that of `work`.
+    /// The wait until one more fits, turned into an error by `limited`; or the error of `work`.
     pub fn run<T, E>(&self, limited: impl FnOnce(Duration) -> E, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let permit = self.take(self.now()).map_err(limited)?;
         let done = work()?;
@@ -133,8 +134,8 @@ impl RateLimiter {
         }
     }
 
-    /// Takes back what was paid for with the interval that ends at `until`. As long as that is
-    /// ahead of the clock, the TAT is no earlier; what has passed of it is gone, as for everybody.
+    /// Gives back the interval that ends at `until`. While that is ahead of the clock, so is the
+    /// TAT; the part of the interval that has passed is lost.
     fn give_back(&self, until: u64, now: u64) {
         let unused = until.saturating_sub(now).min(self.rate.interval());
         let less = |tat: u64| Some(tat.saturating_sub(unused));
@@ -146,7 +147,7 @@ impl RateLimiter {
     }
 }
 
-/// What was counted beforehand, and is given back unless it is kept.
+/// An interval that was charged in advance, and is given back unless it is kept.
 struct Permit<'l> {
     limiter: &'l RateLimiter,
     until: u64,
@@ -170,11 +171,11 @@ impl Drop for Permit<'_> {
 const SETS: usize = 1 << 12;
 const WAYS: usize = 8;
 
-/// The prefix and its TAT in ticks; a TAT that has passed means that the place is free.
+/// The prefix and its TAT in ticks; a TAT in the past marks a free place.
 type Place = (u128, u64);
 
-/// Limits failed authentications by address prefix: at most `SETS * WAYS` prefixes, 1 MiB. Pages
-/// that are not written to take no memory.
+/// Limits failed authentications by address prefix: at most `SETS * WAYS` prefixes, 1 MiB.
+/// Untouched pages are never committed.
 pub struct FailureLimiter {
     places: Mutex<Vec<Place>>,
     hasher: RandomState,
@@ -194,18 +195,19 @@ impl Default for FailureLimiter {
 }
 
 impl FailureLimiter {
-    /// Counts a failure of `prefix`: an IPv4 address, an IPv6 network with zeros after it, or None
-    /// for this machine. `rate` may have another burst each time, but not another interval.
+    /// Counts a failure of `prefix`: an IPv4 address, a zero-padded IPv6 network, or None for a
+    /// local socket. `rate` may have a different burst each time, but not a different interval.
     ///
     /// # Errors
-    /// How long to wait, if it is over the limit; it is not counted then.
+    /// How long to wait if the prefix is over the limit; the failure is then not counted.
     pub fn record(&self, prefix: Option<IpAddr>, rate: Rate) -> Result<(), Duration> {
         self.record_at(prefix, rate, rate.ticks(self.begun.elapsed()))
     }
 
     fn record_at(&self, prefix: Option<IpAddr>, rate: Rate, now: u64) -> Result<(), Duration> {
-        // No IPv6 network is what IPv4 is mapped to, and nothing sends from all ones. The last bit
-        // says that a place has an owner: the network of ::1 has no other.
+        // No IPv6 network equals a mapped IPv4 address, and no packet comes from the all-ones
+        // address. The lowest bit marks an owned place: without it the network of ::1 would be
+        // zero.
         let prefix = prefix.map_or(u128::MAX, |address| match address {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits() | 1,
@@ -214,7 +216,7 @@ impl FailureLimiter {
         let set = usize::try_from(self.hasher.hash_one(prefix) % SETS as u64).expect("the number of a set");
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let ways = places.iter_mut().skip(set * WAYS).take(WAYS);
-        // Its own, or else the one with the least debt.
+        // Its own place, otherwise the one with the least debt.
         let Some(place) = ways.min_by_key(|(owner, tat)| (*owner != prefix, *tat)) else { return Ok(()) };
         if place.0 != prefix {
             *place = (prefix, 0);
@@ -235,7 +237,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// How many fit at `now`, and the wait after that.
+    /// Returns how many fit at `now`, and the wait after that.
     fn drain(limiter: &RateLimiter, elapsed: Duration) -> (u32, Duration) {
         let now = limiter.rate.ticks(elapsed);
         let mut count = 0;
@@ -256,11 +258,11 @@ mod tests {
         assert!(count == 0 && (1..=2).contains(&wait.as_nanos()), "{wait:?}");
         assert_eq!(drain(&limiter, 2 * SECOND), (1, SECOND));
         assert_eq!(drain(&limiter, 4 * SECOND), (2, SECOND));
-        // After a rest the whole burst is there again, and no more.
+        // After a rest the whole burst is available again, and no more.
         assert_eq!(drain(&limiter, 100 * SECOND), (3, SECOND));
     }
 
-    /// Also where an interval is no whole number of nanoseconds, or less than one.
+    /// Including intervals that are a fraction of a nanosecond, or not a whole number of them.
     #[test]
     fn every_rate_is_exact() {
         for rate in [1, 2, 3, 7, 500_000, 500_001, 700_000, 999_983, 1_000_000, 1_000_001, 3_000_000, u32::MAX] {
@@ -279,7 +281,7 @@ mod tests {
         }
     }
 
-    /// Trying in vain adds no debt, however long that goes on.
+    /// Refused attempts add no debt, however many there are.
     #[test]
     fn debt_is_no_larger_than_the_burst() {
         let (failures, rate) = (FailureLimiter::default(), Rate::per_second(1).with_burst(60));
@@ -314,12 +316,12 @@ mod tests {
         let now = limiter.rate.ticks(SECOND);
         let one = limiter.take(now).unwrap();
         let two = limiter.take(now).unwrap();
-        assert!(limiter.take(now).is_err(), "while it is being done, it counts");
+        assert!(limiter.take(now).is_err(), "it counts while it runs");
         limiter.give_back(two.until, now);
         std::mem::forget(two);
         let three = limiter.take(now).unwrap();
         assert!(limiter.take(now).is_err());
-        // Half of the first interval has passed for all; the rest of it comes back, and no more.
+        // Half of the first interval has passed and is lost; only the rest comes back.
         let later = now + limiter.rate.interval() / 2;
         limiter.give_back(one.until, later);
         limiter.give_back(one.until, later + limiter.rate.interval());
@@ -335,7 +337,7 @@ mod tests {
         assert_eq!(limiter.run(|_| "limited", || Ok(())), Err("limited"));
     }
 
-    /// Not even where more fail than the table has places.
+    /// Even with more prefixes than the table has places.
     #[test]
     fn no_prefix_pays_for_another() {
         let (failures, rate) = (FailureLimiter::default(), Rate::per_second(1).with_burst(1));
@@ -349,7 +351,7 @@ mod tests {
         assert_eq!(failures.places.lock().unwrap().len(), SETS * WAYS);
     }
 
-    /// A place whose debt is paid is taken first, and then the one with the least.
+    /// A free place is taken first, then the one with the least debt.
     #[test]
     fn the_least_debt_is_forgotten() {
         let (failures, rate) = (FailureLimiter::default(), Rate::per_second(1).with_burst(60));

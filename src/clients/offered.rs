@@ -1,4 +1,5 @@
-//! What the clients can use between them. The documents that describe the service list it.
+//! What the configured clients can use, taken together, for the documents that describe the
+//! service.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +11,11 @@ use crate::keys::Alg;
 pub struct AuthMethods {
     /// By a secret (RFC 6749 §2.3.1).
     pub secret: bool,
-    /// By an assertion that they sign (RFC 7523 §2.2).
+    /// By a signed assertion (RFC 7523 §2.2).
     pub assertion: bool,
 }
 
-/// What some client can use.
+/// What at least one client can use.
 #[derive(Debug, Default)]
 pub(super) struct Offered {
     pub(super) methods: AuthMethods,
@@ -23,7 +24,7 @@ pub(super) struct Offered {
 }
 
 impl Offered {
-    /// What a service offers without clients: it signs with `algorithm`.
+    /// What a service without clients offers: signatures with `algorithm`.
     pub(super) fn new(algorithm: Alg) -> Self {
         Self { algorithms: BTreeSet::from([algorithm]), ..Self::default() }
     }

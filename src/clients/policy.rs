@@ -1,4 +1,4 @@
-//! The policy: an order and a client in, a grant or the refused part out.
+//! The policy: takes a request and a client, returns a grant or the refused part.
 
 use std::borrow::Cow;
 
@@ -8,42 +8,48 @@ use crate::token::{
     AccessClaims, Audience, Audiences, Dialect, ExtraClaims, Grant, LEEWAY_CAP, Scope, ScopeToken, Session, Subject,
 };
 
-/// What a request asks for. What is `None` was not said.
+/// The content of a request. `None` stands for an absent member.
 #[derive(Debug, Clone, Default)]
-pub struct Order {
-    /// Scope tokens, as listed.
+pub struct GrantRequest {
+    /// Scope tokens, in the order listed.
     pub scope: Option<Vec<ScopeToken>>,
     /// Audiences.
     pub audience: Option<Audiences>,
-    /// Whom the token is to be about.
+    /// The token's subject.
     pub subject: Option<Subject>,
-    /// Seconds that access tokens are to live.
+    /// Lifetime of the access token, in seconds.
     pub lifetime: Option<i64>,
     /// Extra claims.
     pub claims: Option<ExtraClaims>,
-    /// What the scope is to be within beside the client's, also where none is asked for.
+    /// A further limit on the scope besides the client's, even if none is requested.
     pub limit: Option<Scope>,
 }
 
-/// The part of an order that is not allowed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The part of a request that the policy refuses. Each dialect says it in these words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// This scope token.
+    #[error("the scope {0} is not allowed")]
     Scope(ScopeToken),
     /// This audience.
+    #[error("the audience {0} is not allowed")]
     Audience(Audience),
     /// This subject.
+    #[error("the subject {0} is not allowed")]
     Subject(Subject),
     /// This extra claim.
+    #[error("the claim {0} is not allowed")]
     Claim(String),
-    /// This member, which a request without credentials may not use.
+    /// This member is not available without credentials.
+    #[error("{0} is not allowed without credentials")]
     Anonymous(&'static str),
-    /// The lifetime: this many seconds are the most.
+    /// The lifetime exceeds this many seconds.
+    #[error("lifetime must be at most {0} seconds")]
     Lifetime(i64),
 }
 
 impl Refusal {
-    /// One word for the log.
+    /// Returns the log's word for it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -56,7 +62,7 @@ impl Refusal {
         }
     }
 
-    /// The scope token, audience or subject that is refused.
+    /// Returns the scope token, audience or subject that is refused.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         match self {
@@ -68,11 +74,11 @@ impl Refusal {
     }
 }
 
-/// Decides what `client` gets of `order`: all of it, or nothing.
+/// Decides what `client` gets for `order`: all of it or nothing.
 ///
 /// # Errors
-/// The first part that is refused, in the order of the members.
-pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp) -> Result<Session, Refusal> {
+/// The first refused part, in the order of the members.
+pub fn decide(registry: &Registry, client: &Client, order: GrantRequest, now: Timestamp) -> Result<Session, Refusal> {
     if client.id.is_anonymous() {
         let members = [
             ("audience", order.audience.is_some()),
@@ -112,7 +118,8 @@ pub fn decide(registry: &Registry, client: &Client, order: Order, now: Timestamp
     })
 }
 
-/// The scope that `asked` names, all of it within the client's and `limit`; all that these allow if nothing is asked.
+/// Returns the requested scope, if it is within the client's and `limit`; without a request, all
+/// that these allow.
 fn chosen_scope(client: &Client, asked: Option<Vec<ScopeToken>>, limit: Option<&Scope>) -> Result<Scope, Refusal> {
     let allowed = limit.map_or_else(|| client.scope.clone(), |limit| client.scope.intersect(limit));
     let Some(asked) = asked else { return Ok(allowed) };
@@ -122,31 +129,32 @@ fn chosen_scope(client: &Client, asked: Option<Vec<ScopeToken>>, limit: Option<&
     }
 }
 
-/// The audiences that `asked` names, all of them the client's; all of the client's if nothing is asked.
+/// Returns the requested audiences, if all are the client's; without a request, all of the
+/// client's.
 pub(super) fn chosen_audience(client: &Client, asked: Option<Audiences>) -> Result<Audiences, Refusal> {
     asked.map_or_else(|| Ok(client.audience.clone()), |asked| part_of(asked, &client.audience))
 }
 
-/// Why a session is not continued.
+/// Why a session is not renewed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Its client is gone.
     ClientGone,
     /// Its client may no longer name its subject.
     SubjectGone,
-    /// Its client may no longer name any of its audiences.
+    /// Its client may no longer request any of its audiences.
     AudienceGone,
     /// It began before its client's `not_before`.
     NotBefore,
-    /// It begins in so many seconds, which is more than clocks may differ by: a token that continued it would be
-    /// refused everywhere.
+    /// It begins this many seconds in the future, more than clocks may differ: replicas would
+    /// refuse its renewed tokens.
     NotBegun(i64),
-    /// Its time is over.
-    Over,
+    /// It has reached its end.
+    Expired,
 }
 
 impl Ended {
-    /// One word for the log.
+    /// Returns the log's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -155,17 +163,17 @@ impl Ended {
             Self::AudienceGone => "audience_gone",
             Self::NotBefore => "session_before_not_before",
             Self::NotBegun(_) => "session_not_begun",
-            Self::Over => "session_ended",
+            Self::Expired => "session_ended",
         }
     }
 }
 
-/// A session that goes on, and what it now gets.
+/// A renewed session, and what its next access token gets.
 #[derive(Debug)]
 pub struct Renewal<'r> {
     /// Its client.
     pub client: &'r Client,
-    /// The session, with its end as it is now.
+    /// The session, with its end as of now.
     pub session: Session,
     scope: Scope,
     audience: Audiences,
@@ -174,11 +182,10 @@ pub struct Renewal<'r> {
 }
 
 impl Renewal<'_> {
-    /// Narrows the new access token to `asked`.
+    /// Narrows the new access token to the scope `asked`.
     ///
     /// # Errors
-    /// The first scope token that the session never had or the client may no
-    /// longer have.
+    /// The first scope token that the session never had or the client may no longer request.
     pub fn narrow(&mut self, asked: Vec<ScopeToken>) -> Result<(), Refusal> {
         if let Some(refused) = asked.iter().find(|token| !self.scope.contains(token.as_str())) {
             return Err(Refusal::Scope(refused.clone()));
@@ -187,22 +194,23 @@ impl Renewal<'_> {
         Ok(())
     }
 
-    /// Narrows the new access token to the audiences `asked` (RFC 8707 §2.2). The refresh token keeps the session's.
+    /// Narrows the new access token to the audiences `asked` (RFC 8707 §2.2). The refresh token
+    /// keeps the session's audiences.
     ///
     /// # Errors
-    /// The first audience that the session never had or the client may no longer name.
+    /// The first audience that the session never had or the client may no longer request.
     pub fn narrow_audience(&mut self, asked: Audiences) -> Result<(), Refusal> {
         self.audience = part_of(asked, &self.audience)?;
         Ok(())
     }
 
-    /// What the new access token allows.
+    /// Returns the scope of the new access token.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         &self.scope
     }
 
-    /// What the new access token is given.
+    /// Returns the grant for the new access token.
     #[must_use]
     pub fn grant(&self) -> Grant<'_> {
         Grant {
@@ -217,7 +225,7 @@ impl Renewal<'_> {
     }
 }
 
-/// Looks at `session` and its client again.
+/// Looks up the client of `session` again, and renews the session.
 ///
 /// # Errors
 /// Why the session has ended.
@@ -226,18 +234,18 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
     if client.not_before.is_some_and(|not_before| not_before > session.start) {
         return Err(Ended::NotBefore);
     }
-    // What is issued now is read with this same limit.
+    // The verifier of the new token applies the same limit.
     if session.start > now.plus(LEEWAY_CAP) {
         return Err(Ended::NotBegun(session.start.since(now)));
     }
     session.end = session.end.min(session.start.plus(client.lifetimes.session));
     if now >= session.end {
-        return Err(Ended::Over);
+        return Err(Ended::Expired);
     }
     if !may_be_about(registry, client, &session.subject) {
         return Err(Ended::SubjectGone);
     }
-    let audience = session.audience.within(&client.audience).ok_or(Ended::AudienceGone)?;
+    let audience = session.audience.intersect(&client.audience).ok_or(Ended::AudienceGone)?;
     Ok(Renewal {
         scope: session.scope.intersect(&client.scope),
         audience,
@@ -248,7 +256,7 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
     })
 }
 
-/// The audiences `asked`, if each is one of `allowed`.
+/// Returns the audiences `asked`, if all are in `allowed`.
 fn part_of(asked: Audiences, allowed: &Audiences) -> Result<Audiences, Refusal> {
     if let Some(refused) = asked.iter().find(|one| !allowed.contains(one.as_str())) {
         return Err(Refusal::Audience(refused.clone()));
@@ -256,17 +264,17 @@ fn part_of(asked: Audiences, allowed: &Audiences) -> Result<Audiences, Refusal> 
     Ok(asked)
 }
 
-/// These tokens of a scope.
+/// Builds a scope from some of a scope's tokens.
 #[expect(clippy::expect_used, reason = "all of them are of one scope, which has at most as many as a scope may have")]
 pub(super) fn subset(tokens: Vec<ScopeToken>) -> Scope {
     Scope::collect(tokens).expect("a part of a scope")
 }
 
-/// Whether the client of a token is still there, and the token's session, or the token where it names none, is no older
-/// than the client's `not_before`.
+/// Checks that a token's client still exists, and that its `not_before` is no later than the start
+/// of the token's session, or than the token's `iat` if it names no session.
 ///
 /// # Errors
-/// Which of them is not so.
+/// Which of the two does not hold.
 pub fn admit(registry: &Registry, claims: &AccessClaims) -> Result<(), Ended> {
     let client = registry.client(&claims.client).ok_or(Ended::ClientGone)?;
     match client.not_before {

@@ -15,10 +15,10 @@ use crate::foreign::{KeySet, MAX_KEY_SET};
 use crate::keys::Alg;
 use crate::token::{ClientId, Sender};
 
-/// Every client, and the anonymous one if there is one.
+/// All clients, including the anonymous one if configured.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// In the order of their ids, side by side and with no table beside them: there may be ten thousand.
+    /// Sorted by id and without a separate index: there may be ten thousand.
     clients: Box<[Client]>,
     anonymous: Option<Client>,
     longest: Lifetimes,
@@ -28,18 +28,18 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Compiles what `config` says.
+    /// Compiles `config`.
     ///
     /// # Errors
-    /// The first value that is not as it should be, with its place.
+    /// The first invalid value, with its place.
     pub fn compile(config: &Config) -> Result<Self, ConfigError> {
         Self::compile_with(config, |path| Ok(files::read(path, MAX_KEY_SET as u64)?.bytes.to_vec()))
     }
 
-    /// Compiles what `config` says, and reads the files that it names with `read`.
+    /// Compiles `config`, and reads the files that it names with `read`.
     ///
     /// # Errors
-    /// The first value that is not as it should be, with its place.
+    /// The first invalid value, with its place.
     pub fn compile_with(
         config: &Config,
         read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
@@ -47,7 +47,8 @@ impl Registry {
         Self::build(config, read, Err)
     }
 
-    /// Everything that keeps `config` from being compiled: of each client the first problem.
+    /// Returns every problem that prevents `config` from being compiled: the first one of each
+    /// client.
     #[must_use]
     pub fn problems(config: &Config) -> Vec<ConfigError> {
         let mut all = Vec::new();
@@ -60,7 +61,7 @@ impl Registry {
         all
     }
 
-    /// Compiles, and leaves out each client whose problem `report` does not return.
+    /// Compiles, and skips each client whose problem `report` swallows.
     fn build(
         config: &Config,
         mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
@@ -98,8 +99,8 @@ impl Registry {
         Ok(Self { clients, anonymous, longest, algorithm, offered, digest })
     }
 
-    /// The client with this id and secret. An unknown id takes the same time as
-    /// a wrong secret, and an empty secret is a wrong one.
+    /// Returns the client with this id and secret. An unknown id takes as long as a wrong secret,
+    /// and an empty secret is a wrong one.
     #[must_use]
     pub fn authenticate(&self, id: &str, secret: &[u8]) -> Option<&Client> {
         let given = SecretDigest::of(secret);
@@ -108,8 +109,7 @@ impl Registry {
         client.filter(|_| matches && !secret.is_empty())
     }
 
-    /// Takes over what the clients of `before` have used of their rates. A client whose rate is
-    /// another begins anew.
+    /// Takes over the rate limiters of `before`. A client whose rate has changed starts anew.
     pub fn keep_limiters(&mut self, before: &Self) {
         for client in &mut self.clients {
             let Some(limiter) = &mut client.limiter else { continue };
@@ -120,56 +120,56 @@ impl Registry {
         }
     }
 
-    /// The client of tokens without credentials, if such tokens are given.
+    /// Returns the client of tokens without credentials, if `[anonymous]` is configured.
     #[must_use]
     pub fn anonymous(&self) -> Option<&Client> {
         self.anonymous.as_ref()
     }
 
-    /// The client with this id, the anonymous one too.
+    /// Returns the client with this id, including the anonymous one.
     #[must_use]
     pub(super) fn client(&self, id: &ClientId) -> Option<&Client> {
         if id.is_anonymous() { self.anonymous() } else { self.named(id.as_str()) }
     }
 
-    /// The client with this id, which need not have shown its secret.
+    /// Returns the client with this id, which need not have authenticated.
     #[must_use]
     pub fn named(&self, id: &str) -> Option<&Client> {
         let found = self.clients.binary_search_by(|client| client.id.as_str().cmp(id)).ok()?;
         self.clients.get(found)
     }
 
-    /// Each client, in the order of their ids. The anonymous one is not among them.
+    /// Iterates over the clients in the order of their ids, without the anonymous one.
     pub fn clients(&self) -> impl Iterator<Item = &Client> {
         self.clients.iter()
     }
 
-    /// Whether `name` is the id of a client, which nobody else may be called.
+    /// Whether `name` is a client's id, which no other subject may have.
     #[must_use]
     pub fn is_client(&self, name: &str) -> bool {
         name == ClientId::ANONYMOUS || self.named(name).is_some()
     }
 
-    /// The longest lifetimes over the service and all clients.
+    /// Returns the longest lifetimes over the service and all clients.
     #[must_use]
     pub fn longest(&self) -> Lifetimes {
         self.longest
     }
 
-    /// What the tokens of clients that say nothing else are signed with.
+    /// Returns the algorithm for clients without their own.
     #[must_use]
     pub fn algorithm(&self) -> Alg {
         self.algorithm
     }
 
-    /// How clients authenticate.
+    /// Returns the methods by which clients authenticate.
     #[must_use]
     pub fn methods(&self) -> AuthMethods {
         self.offered.methods
     }
 
-    /// Whether some client authenticates by a certificate that a CA vouches for, and whether one does by a registered
-    /// one.
+    /// Whether some client authenticates by a CA-issued certificate, and whether one does by a
+    /// registered certificate.
     #[must_use]
     pub fn certificate_methods(&self) -> (bool, bool) {
         let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
@@ -177,37 +177,37 @@ impl Registry {
         (any(|credentials| credentials.name.is_some()), any(is_registered))
     }
 
-    /// Whether the tokens of some client are bound in this way, and no others.
+    /// Whether `sender` binds the tokens of some client.
     #[must_use]
     pub fn binds(&self, sender: Sender) -> bool {
         self.clients.iter().any(|client| client.sender == Some(sender))
     }
 
-    /// Every grant that some client may use at the OAuth token endpoint.
+    /// Returns the grants that some client may use at the OAuth token endpoint.
     #[must_use]
     pub fn grants(&self) -> GrantTypes {
         self.offered.grants
     }
 
-    /// Every algorithm that some token is signed with.
+    /// Returns the algorithms that sign access tokens.
     #[must_use]
     pub fn algorithms(&self) -> &BTreeSet<Alg> {
         &self.offered.algorithms
     }
 
-    /// A digest of what replicas must agree in about clients.
+    /// Returns a digest of everything about clients that replicas must agree on.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// How many clients there are.
+    /// Returns the number of clients.
     #[must_use]
     pub fn len(&self) -> usize {
         self.clients.len()
     }
 
-    /// Whether there is no client.
+    /// Whether there are no clients.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.clients.is_empty()
@@ -230,7 +230,7 @@ fn report_repeated(
     Ok(())
 }
 
-/// The error about a client of this id after `before` others.
+/// Builds the error for a repeated id; `before` clients precede this one.
 fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
     let mut same = config.clients().filter_map(Result::ok).filter(|client| client.id.get_ref() == id);
     let first = same.next().and_then(|client| client.source.place(client.id.span()));
@@ -242,7 +242,7 @@ fn repeated(config: &Config, id: &str, before: usize) -> ConfigError {
     }
 }
 
-/// A digest of what replicas must agree in about one client.
+/// Returns a digest of everything about one client that replicas must agree on.
 fn digest(written: &config::Client, client: &Client) -> [u8; 32] {
     let mut all = Digester::default();
     written.digest(&mut all, &|_, all| {
@@ -253,7 +253,7 @@ fn digest(written: &config::Client, client: &Client) -> [u8; 32] {
     all.finish()
 }
 
-/// A digest of them all, whatever their order.
+/// Returns a digest of all digests, independent of their order.
 fn of_all(mut clients: Vec<[u8; 32]>) -> [u8; 32] {
     clients.sort_unstable();
     let mut all = Digester::default();

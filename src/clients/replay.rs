@@ -1,12 +1,13 @@
-//! Proofs that were seen (RFC 9449 §11.1): a proof is good once, at each replica.
+//! Replay detection for proofs (RFC 9449 §11.1): each replica accepts a proof once.
 //!
-//! An entry is the digest of a client, a key and a `jti`. It is kept until the proof itself has expired, and nothing
-//! pushes it out. So room is what must be shared: every client has a small part of the table that no other can take,
-//! and beyond it takes from a common half, up to [`SHARE`]. A client that needs more waits; the others go on.
+//! An entry is the digest of a client, a key and a `jti`. It is kept until the proof itself has
+//! expired, and is never evicted. So room must be shared: every client has a small part of the
+//! table that no other can take, and beyond it draws on a common half, up to [`SHARE`]. A client
+//! that needs more waits; the others are unaffected.
 //!
-//! At most [`ROOM`] entries take at most 36 MiB: 16 bytes each in a set that is at most twice as large, and 24 bytes in
-//! the list of the second in which they end, which may be half empty. A table that a flood has filled gives its memory
-//! back when the entries have expired.
+//! At most [`ROOM`] entries take at most 36 MiB: 16 bytes each in a set that is at most twice as
+//! large, and 24 bytes in the list of the second in which they expire, which may be half empty.
+//! Once the entries of a flood have expired, the table gives its memory back.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
@@ -16,29 +17,29 @@ use crate::clock::Timestamp;
 use crate::crypto::{Digester, sha256};
 use crate::token::{ClientId, Thumbprint};
 
-/// Maximum number of unexpired proofs of one client.
+/// Maximum unexpired proofs per client.
 const SHARE: usize = 100_000;
-/// Maximum number of unexpired proofs.
+/// Maximum unexpired proofs in all.
 const ROOM: usize = 7 << 16;
-/// How many expired entries are dropped beside each new one, so that no request pays for a flood.
+/// Maximum expired entries dropped with each new one, so that no request pays for a flood.
 const DROPPED: usize = 64;
-/// A set with room for fewer is not worth shrinking.
+/// A set with less capacity than this is not shrunk.
 const SMALL: usize = 1 << 12;
 
 /// 128 bits of a SHA-256.
 type Digest = [u8; 16];
 type Owner = u64;
 
-/// Why a proof is not entered.
+/// Why a proof is not recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unentered {
-    /// It was seen before.
+    /// The proof was used before.
     Replayed,
-    /// The client has no room for one more before this time is over.
+    /// The client has no room for another proof until this time has passed.
     Full(Duration),
 }
 
-/// The proofs that were seen and have not expired.
+/// The proofs that were used and have not expired.
 #[derive(Default)]
 pub struct ReplayTable(Mutex<Seen>);
 
@@ -49,8 +50,8 @@ impl std::fmt::Debug for ReplayTable {
 }
 
 impl ReplayTable {
-    /// Enters a proof of one of `clients` clients: in one step, so that of two equal proofs at the same time one is
-    /// refused.
+    /// Records a proof of one of `clients` clients, in one step: of two equal proofs at the same
+    /// time, one is refused.
     ///
     /// # Errors
     /// See [`Unentered`].
@@ -60,7 +61,7 @@ impl ReplayTable {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.drop_expired(now, DROPPED);
         if seen.digests.contains(&digest) || !seen.has_room(owner, clients) {
-            // That may be due to what has expired and was not dropped yet.
+            // Expired entries that were not dropped yet may take up the room.
             seen.drop_expired(now, usize::MAX);
         }
         if seen.digests.contains(&digest) {
@@ -74,14 +75,14 @@ impl ReplayTable {
     }
 }
 
-/// A proof, as the table tells it from others.
+/// A proof's identity in the table.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry<'p> {
     /// The key that signed it.
     pub thumbprint: &'p Thumbprint,
     /// Its `jti`.
     pub id: &'p str,
-    /// The first second at which it is not accepted any more.
+    /// The first second at which it is no longer accepted.
     pub ends: Timestamp,
 }
 
@@ -96,7 +97,7 @@ impl Entry<'_> {
     }
 }
 
-/// What stands for a client: its id is the operator's, so nobody looks for two with the same.
+/// A short hash of a client's id. Ids come from the operator, so collisions need not be feared.
 fn owner(client: &ClientId) -> Owner {
     sha256(client.as_str().as_bytes()).first_chunk().map_or(0, |bytes| Owner::from_be_bytes(*bytes))
 }
@@ -104,14 +105,14 @@ fn owner(client: &ClientId) -> Owner {
 #[derive(Default)]
 struct Seen {
     digests: HashSet<Digest>,
-    /// How many of them each client has.
+    /// Entries per client.
     counts: HashMap<Owner, usize>,
-    /// By the second in which they end.
+    /// Entries by the second in which they expire.
     ending: BTreeMap<Timestamp, Vec<(Digest, Owner)>>,
 }
 
 impl Seen {
-    /// Whether a client may have one more: of its own part, or of the common half.
+    /// Whether a client has room for one more, in its own part or the common half.
     fn has_room(&self, owner: Owner, clients: usize) -> bool {
         let used = self.counts.get(&owner).copied().unwrap_or_default();
         let own = ROOM / 2 / clients.max(1);
@@ -125,13 +126,13 @@ impl Seen {
         self.digests.insert(digest);
     }
 
-    /// How long until an entry expires: one second at least.
+    /// Returns the time until an entry expires, at least one second.
     fn until_next(&self, now: Timestamp) -> Duration {
         let seconds = self.ending.keys().next().map_or(1, |first| first.since(now));
         Duration::from_secs(seconds.max(1).unsigned_abs())
     }
 
-    /// Drops up to `most` of what has expired at `now`.
+    /// Drops up to `most` entries that have expired at `now`.
     fn drop_expired(&mut self, now: Timestamp, most: usize) {
         for _ in 0..most {
             let Some(mut first) = self.ending.first_entry().filter(|first| *first.key() <= now) else { break };
@@ -171,7 +172,7 @@ mod tests {
         Timestamp::from_unix(second)
     }
 
-    /// Enters `id` at second `now`, to end at `ends`.
+    /// Records `id` at second `now`, to expire at `ends`.
     fn enter(table: &ReplayTable, name: &str, id: &str, (now, ends): (i64, i64)) -> Result<(), Unentered> {
         table.enter(&client(name), 10, Entry { thumbprint: &KEY, id, ends: at(ends) }, at(now))
     }
@@ -193,7 +194,7 @@ mod tests {
         let table = ReplayTable::default();
         assert_eq!(enter(&table, "a", "1", (100, 161)), Ok(()));
         assert_eq!(enter(&table, "a", "1", (100, 161)), Err(Unentered::Replayed));
-        // A later proof with the same id, too, as long as the first one counts.
+        // So is a later proof with the same id while the first one counts.
         assert_eq!(enter(&table, "a", "1", (160, 221)), Err(Unentered::Replayed));
         assert_eq!(enter(&table, "b", "1", (100, 161)), Ok(()));
         assert_eq!(enter(&table, "a", "2", (100, 161)), Ok(()));
@@ -201,7 +202,7 @@ mod tests {
         let proof = Entry { thumbprint: &other, id: "1", ends: at(161) };
         assert_eq!(table.enter(&client("a"), 10, proof, at(100)), Ok(()));
         assert_eq!(enter(&table, "a", "1", (161, 222)), Ok(()));
-        // A client and an id do not run into each other.
+        // The boundary between client and id matters.
         assert_eq!(enter(&table, "ab", "c", (200, 261)), Ok(()));
         assert_eq!(enter(&table, "a", "bc", (200, 261)), Ok(()));
     }

@@ -1,8 +1,7 @@
 //! Client secrets: 256 random bits, kept as their SHA-256.
 //!
-//! Because they are random, a plain hash is as safe as a slow one: there is
-//! nothing to guess. A slow one would be the cost of every request, and a lever
-//! for whoever sends wrong secrets.
+//! They are random, so a plain hash is as safe as a slow one: there is nothing to guess. A slow
+//! hash would add its cost to every request, and give attackers with wrong secrets a lever.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,13 +15,13 @@ use crate::crypto::{NoRandomness, hex, random, sha256};
 pub struct SecretDigest([u8; 32]);
 
 impl SecretDigest {
-    /// What stands where there is no secret: nobody knows what hashes to it.
+    /// The digest of an unused slot: no known input hashes to it.
     pub const UNMATCHED: Self = Self([0; 32]);
-    /// How a digest is written, to end a sentence with.
+    /// The form of a digest, to complete a sentence.
     pub const EXPECTED: &'static str = "\"sha256:\" and 64 lower-case hex digits, the SHA-256 of the secret; \
                                         `lingpai client add` makes both";
 
-    /// Reads `sha256:<64 hex digits>`.
+    /// Parses `sha256:<64 hex digits>`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64)?.as_bytes();
@@ -39,13 +38,13 @@ impl SecretDigest {
         Some(Self(digest))
     }
 
-    /// Writes `sha256:<64 hex digits>`.
+    /// Formats as `sha256:<64 hex digits>`.
     #[must_use]
     pub fn written(&self) -> String {
         format!("sha256:{}", hex(&self.0))
     }
 
-    /// The digest of `secret`.
+    /// Returns the digest of `secret`.
     #[must_use]
     pub fn of(secret: &[u8]) -> Self {
         Self(sha256(secret))
@@ -58,26 +57,26 @@ impl SecretDigest {
     }
 }
 
-/// A secret that was just made, to be shown once.
+/// A new secret, to be shown once.
 pub struct NewSecret(Zeroizing<String>);
 
 impl NewSecret {
-    /// `lps_` and 43 base64url characters.
+    /// Generates `lps_` and 43 base64url characters.
     ///
     /// # Errors
-    /// Only if the system has no random bytes to give.
+    /// The system's random number generator fails.
     pub fn generate() -> Result<Self, NoRandomness> {
         let bytes = Zeroizing::new(random::<32>()?);
         Ok(Self(Zeroizing::new(format!("lps_{}", URL_SAFE_NO_PAD.encode(bytes.as_slice())))))
     }
 
-    /// The secret.
+    /// Returns the secret.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Its digest, for the configuration.
+    /// Returns its digest, for the configuration.
     #[must_use]
     pub fn digest(&self) -> SecretDigest {
         SecretDigest::of(self.0.as_bytes())

@@ -79,7 +79,7 @@ settings! {
     /// `[log]`.
     Log, written as LogTable, at "log." {
         access: bool | true | local | restart
-            | "Whether each request has a line. Without, only failures (5xx) have one; issued tokens have theirs for the audit.";
+            | "Whether each request has a line. If not, only failures (5xx) have one, and issued tokens, for the audit.";
     }
 
     /// `[ops]`.
@@ -99,19 +99,19 @@ settings! {
     /// `[mtls]`.
     Mtls, written as MtlsTable, at "mtls." {
         listen: Addresses as Vec<Listen> | () | local | restart
-            | "An address or an array of IP addresses where clients are asked for a certificate, which they need not have (RFC 8705). They show the certificate of `[tls]`. Elsewhere no one is asked, because browsers would prompt. The certificate's SHA-256 is logged.";
+            | "An IP address or an array of them where clients are asked for a certificate, which is optional (RFC 8705). The server's certificate is that of `[tls]`. On other addresses clients are not asked, because browsers would prompt. The certificate's SHA-256 is logged.";
         url: Issuer | ("the issuer with the port of `listen`") | replicated | restart
             | "The URL at which clients reach `listen`, for `mtls_endpoint_aliases` in the metadata.";
         ca: PathText | ("required with `clients.tls_san_dns` or `clients.tls_san_uri`") | local | restart
-            | "CA certificates in PEM; a reload reads the file again. One of them must vouch for the certificate of a client with `tls_san_dns` or `tls_san_uri`.";
+            | "CA certificates in PEM; a reload reads the file again. They verify the certificates of clients with `tls_san_dns` or `tls_san_uri`.";
     }
 
     /// `[revocations]`.
     Revocations, written as RevocationsTable, at "revocations." {
         path: PathBuf | (required) | local | restart
-            | "With `[revocations]`, tokens name their session, and what this list ends is refused: a file, or a folder of files, relative to the configuration file. An empty file is an empty list.";
+            | "With `[revocations]`, tokens name their session, and this list ends tokens and sessions: a file, or a folder of files, relative to the configuration file. An empty file is an empty list.";
         publish: bool | false | replicated | reload
-            | "Whether everybody may read the list, signed, at `/.well-known/revocations`, for verifiers that never ask the service. It names users.";
+            | "Whether anybody may read the list, signed, at `/.well-known/revocations`, for offline verifiers. It names users.";
     }
 
     /// `[drain]`.
@@ -127,7 +127,7 @@ settings! {
         failures: u32 | 60 | replicated | reload
             | "Burst of failed client authentications from one address (IPv6: one /64); it refills at one per second. `0`: no limit. A correct secret is never refused. Behind a proxy set `trusted_proxies`; otherwise all its callers count as one address.";
         memory: Memory as u64 | ("what the control group allows, otherwise the machine's") | local | restart
-            | "The memory that the defaults of the next two follow, such as `\"128MiB\"` or `\"2GiB\"`, so that floods stay below half of it.";
+            | "The memory that the next two defaults follow, such as `\"128MiB\"` or `\"2GiB\"`, so that floods stay below half of it.";
         connections: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 945), at most 10,000 and the limit of open files less 32") | local | restart
             | "Maximum concurrent connections. When all are taken, a new one displaces the longest idle one or one of the address with the most, or waits.";
         requests: NonZeroU32 as u32 | ("follows the memory (`128MiB`: 245), at most 4,096") | local | restart
@@ -175,7 +175,7 @@ settings! {
         jwks: PathText | ("required without `secrets`") | contents | reload
             | "A JWKS file with the public keys that verify the client's assertions (`private_key_jwt`), relative to the file that names it. A certificate in `x5c` authenticates the client too (`self_signed_tls_client_auth`).";
         tls_san_dns: Text | () | replicated | reload
-            | "A DNS name in the client's certificate, by which it authenticates (`tls_client_auth`). It is one of the ways beside `secrets` and `jwks`; not with `tls_san_uri`.";
+            | "A DNS name in the client's certificate, by which it authenticates (`tls_client_auth`). It is an alternative to `secrets` and `jwks`, and excludes `tls_san_uri`.";
         tls_san_uri: Text | () | replicated | reload
             | "As `tls_san_dns`, a URI such as `spiffe://example.com/orders`.";
         scope: Vec<Text> | [] | replicated | reload
@@ -193,7 +193,7 @@ settings! {
         accepts: Vec<Text> | [] | replicated | reload
             | "Audiences that the client serves, up to 8: it may introspect and exchange tokens for them.";
         sender: Sender | () | replicated | reload
-            | "How the client's tokens must be bound: `\"dpop\"`, to the key of a proof (RFC 9449), or `\"mtls\"`, to its certificate (RFC 8705). It gets no other tokens, and none at `/token`. Without it a proof binds a token, and none is needed.";
+            | "How the client's tokens must be bound: `\"dpop\"`, to the key of a proof (RFC 9449), or `\"mtls\"`, to its certificate (RFC 8705). It gets no other tokens, and none at `/token`. Without this setting a proof still binds a token, but is not required.";
         rate: NonZeroU32 as u32 | ("no limit") | replicated | reload
             | "Token pairs per second, created or refreshed, which is also the burst. Only issued pairs count. A reload keeps the count while the rate stays the same.";
         access_lifetime: Access as i64 | ("the service's") | replicated | reload
@@ -213,7 +213,7 @@ settings! {
     /// One of `[[issuers]]`, as written.
     TrustedIssuer, written as IssuerTable, at "issuers." {
         issuer: Text | ("required without `spiffe`") | replicated | reload
-            | "An issuer whose workloads get tokens by its word: what its tokens say in `iss`.";
+            | "A trusted issuer, whose workloads get tokens: the value of `iss` in its tokens.";
         spiffe: Text | ("required without `issuer`") | replicated | reload
             | "A SPIFFE trust domain such as `\"example.org\"`: its JWT-SVIDs name a workload in `sub`, and `iss` is not read.";
         audience: Text | ("the service's `issuer`") | replicated | reload
@@ -221,7 +221,7 @@ settings! {
         jwks_uri: Text | ("by discovery at the issuer") | replicated | reload
             | "Where its public keys are. Keys are fetched when a token needs them, by `https` only (`http` for loopback), without following redirects; the last good set serves for a day.";
         jwks_file: PathText | () | contents | reload
-            | "Instead: a JWKS file with the issuer's public keys, relative to the file that names it. Keys that cannot be used are passed over; a private or symmetric key is refused.";
+            | "Instead: a JWKS file with the issuer's public keys, relative to the file that names it. Unusable keys are skipped; a private or symmetric key is refused.";
         ca_file: PathText | ("what the machine trusts, otherwise Mozilla's list") | local | reload
             | "CA certificates in PEM that the issuer's server is verified with, instead of public ones.";
         token_file: PathText | () | local | reload
@@ -242,13 +242,13 @@ settings! {
     /// One of `[[issuers.rules]]`, as written.
     IssuerRule, written as IssuerRuleTable, at "issuers.rules." {
         r#match: toml::Spanned<Matches> | (required) | replicated | reload
-            | "Claims that an identity must have, at least one. In a string `*` stands for one or more characters other than `:` and `/`, and `**` for any. An array of strings must have one that matches; a table is for an object's members. The first rule that matches speaks; without one there is no token.";
+            | "Claims that an identity must have, at least one. In a string `*` stands for one or more characters other than `:` and `/`, and `**` for any. In an array of strings, one must match; a table matches an object's members. The first matching rule decides; without one there is no token.";
         client: Text | (required) | replicated | reload
-            | "The client that the identity is. Its policy limits all, and its `grants` must have the one that the request uses.";
+            | "The client that the identity acts as. Its policy limits everything, and its `grants` must list the grant that the request uses.";
         subject: Text | ("the client's id") | replicated | reload
             | "The tokens' subject, with claims in braces: `\"ci:{repository_id}\"`. It must be within the client's `subjects`.";
         scope: List | ("the client's") | replicated | reload
-            | "A further limit on scope, also where none is requested.";
+            | "A further limit on the scope, even if none is requested.";
     }
 }
 

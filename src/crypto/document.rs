@@ -1,4 +1,4 @@
-//! Bytes that caches may keep, and the tag by which they know them.
+//! Cacheable bytes with their entity tag.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ pub struct Document {
 }
 
 impl Document {
-    /// Tags `body`.
+    /// Wraps `body` and computes its tag.
     #[must_use]
     pub fn new(body: impl Into<Bytes>) -> Self {
         let body = body.into();
@@ -20,13 +20,13 @@ impl Document {
         Self { body, etag }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// A strong entity tag, quoted (RFC 9110 §8.8.3): visible ASCII.
+    /// Returns the strong entity tag, quoted (RFC 9110 §8.8.3): visible ASCII.
     #[must_use]
     pub fn etag(&self) -> &str {
         &self.etag

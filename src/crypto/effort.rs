@@ -1,4 +1,4 @@
-//! Counts the signatures that this thread has checked, for tests that compare costs without a clock.
+//! Counts the signature checks of this thread, for tests that compare costs without a clock.
 
 use std::cell::Cell;
 
@@ -6,12 +6,12 @@ thread_local! {
     static CHECKED: Cell<usize> = const { Cell::new(0) };
 }
 
-/// One more.
+/// Counts one check.
 pub(crate) fn count() {
     CHECKED.set(CHECKED.get() + 1);
 }
 
-/// How many signatures `work` checks on this thread.
+/// Returns the result of `work` and how many signatures it checked on this thread.
 pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = CHECKED.get();
     let made = work();

@@ -1,10 +1,10 @@
-//! SHA-256, over bytes and over lists of parts, and hexadecimal digits.
+//! SHA-256 of bytes and of lists of parts; hexadecimal digits.
 
 use std::fmt::Write as _;
 
 use super::digest;
 
-/// The SHA-256 of `bytes`.
+/// Returns the SHA-256 of `bytes`.
 #[must_use]
 pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
@@ -12,7 +12,7 @@ pub fn sha256(bytes: &[u8]) -> [u8; 32] {
     out
 }
 
-/// `bytes` as lower-case hexadecimal digits.
+/// Formats `bytes` as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -21,7 +21,8 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// A SHA-256 over parts. Each part's length stands before it, so no two lists of parts are alike.
+/// A SHA-256 over a list of parts. Each is preceded by its length, so different lists have
+/// different inputs.
 pub struct Digester(digest::Context);
 
 impl Default for Digester {
@@ -31,13 +32,13 @@ impl Default for Digester {
 }
 
 impl Digester {
-    /// Adds one part.
+    /// Adds a part.
     pub fn add(&mut self, part: &[u8]) {
         self.0.update(&(part.len() as u64).to_be_bytes());
         self.0.update(part);
     }
 
-    /// The digest of all parts.
+    /// Returns the digest of all parts.
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
         let mut out = [0; 32];

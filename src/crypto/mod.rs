@@ -1,4 +1,4 @@
-//! Cryptography: the crate that signs, behind one alias; digests, hexadecimal digits, random bytes.
+//! Cryptography: the signing crate behind one alias; digests, hexadecimal digits, random bytes.
 //!
 //! A ground room: it imports no other. What is signed, and with which key, must not enter.
 

@@ -1,7 +1,7 @@
-//! Whose cryptography this build has: ring's or, with the feature `aws-lc`, that of
-//! aws-lc-rs, which has ring's interface but for what is here.
+//! The build's cryptography: ring or, with the feature `aws-lc`, aws-lc-rs, which has ring's
+//! interface except for what is here.
 //!
-//! Public for measurements, which must do their bare operations with the same.
+//! Public so that benchmarks can run the bare operations with the same crate.
 
 #[cfg(feature = "aws-lc")]
 pub use aws_lc_rs::{agreement, digest, error, hkdf, hmac, rand, signature};
@@ -15,10 +15,10 @@ pub(crate) use rustls::crypto::ring as tls;
 use error::KeyRejected;
 use signature::{ECDSA_P256_SHA256_FIXED_SIGNING as ES256, EcdsaKeyPair, RsaKeyPair};
 
-/// The P-256 key of a PKCS#8 structure.
+/// Parses a P-256 key in PKCS#8.
 ///
 /// # Errors
-/// Whatever the crate does not take.
+/// The crate's refusal.
 pub fn p256_pair(pkcs8: &[u8]) -> Result<EcdsaKeyPair, KeyRejected> {
     #[cfg(feature = "aws-lc")]
     return EcdsaKeyPair::from_pkcs8(&ES256, pkcs8);
@@ -26,7 +26,7 @@ pub fn p256_pair(pkcs8: &[u8]) -> Result<EcdsaKeyPair, KeyRejected> {
     EcdsaKeyPair::from_pkcs8(&ES256, pkcs8, &rand::SystemRandom::new())
 }
 
-/// How many bytes a signature of `pair` has.
+/// Returns the length of a signature by `pair`, in bytes.
 #[must_use]
 pub fn rsa_length(pair: &RsaKeyPair) -> usize {
     #[cfg(feature = "aws-lc")]
@@ -35,16 +35,16 @@ pub fn rsa_length(pair: &RsaKeyPair) -> usize {
     pair.public().modulus_len()
 }
 
-/// A signature of `length` bytes that nobody made: both halves are in range, so that it is not refused before the
-/// arithmetic, whatever the algorithm.
+/// Returns a signature of `length` bytes that no key made, with both halves in range: so it is
+/// refused only after the arithmetic, whatever the algorithm.
 #[must_use]
 pub fn signature_in_range(length: usize) -> Vec<u8> {
     (1..=length).map(|place| u8::from(place == length / 2 || place == length)).collect()
 }
 
-/// Whether `point`, in uncompressed form, lies on `curve`. On P-256, where a proof brings a key with each request, the
-/// curve's equation alone is asked. ring has no function for that, but a key agreement checks it first (NIST SP 800-56A
-/// §5.6.2.3.4), at the cost of two signatures.
+/// Whether `point`, in uncompressed form, lies on `curve`. For P-256, of which every proof brings a
+/// key, this checks the curve's equation. ring has no function for that, but a key agreement checks
+/// the point first (NIST SP 800-56A §5.6.2.3.4), at the cost of two signatures.
 #[must_use]
 pub fn is_point(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
     if *curve == agreement::ECDH_P256 {

@@ -1,4 +1,4 @@
-//! Random bytes, secret and merely unique.
+//! Random bytes: secret ones, and merely unique ones.
 
 use std::cell::RefCell;
 
@@ -7,31 +7,31 @@ use rand::{RngCore as _, SeedableRng as _};
 
 use super::rand::{SecureRandom as _, SystemRandom};
 
-/// The system has no random bytes to give.
+/// The system's random number generator failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the system has no random bytes to give")]
+#[error("the system's random number generator failed")]
 pub struct NoRandomness;
 
-/// `N` bytes from the system's random number generator, or from AWS-LC's, which
-/// the system seeds.
+/// Returns `N` bytes from the system's random number generator, or from AWS-LC's, which the system
+/// seeds.
 ///
 /// # Errors
-/// Only if the system has none to give.
+/// The generator fails.
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;
     Ok(bytes)
 }
 
-/// How often [`unique`] is called on one thread before it takes a new seed from the system.
+/// Calls of [`unique`] on one thread between two seeds from the system.
 const UNIQUE_BEFORE_SEED: u16 = 4_096;
 
-/// `N` unique, non-secret bytes, for identifiers. They come from a generator of this thread that
-/// the system seeds, so there is no system call each time. (`rand::rng()` is the same, but draws a
-/// second `getrandom` into the tree.)
+/// Returns `N` unique, non-secret bytes, for identifiers. They come from a generator of this thread
+/// that the system seeds, so most calls need no system call. (`rand::rng()` is the same, but would
+/// pull a second `getrandom` into the tree.)
 ///
 /// # Errors
-/// Only if the system has no seed to give.
+/// Seeding fails.
 pub fn unique<const N: usize>() -> Result<[u8; N], NoRandomness> {
     thread_local! {
         static GENERATOR: RefCell<Option<(StdRng, u16)>> = const { RefCell::new(None) };

@@ -1,10 +1,10 @@
-//! Which addresses a key may be fetched from.
+//! The addresses from which keys may be fetched.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// What is not reached over the public internet (IANA's special-purpose registries, RFC 6890).
+/// Networks that are not part of the public internet (IANA's special-purpose registries, RFC 6890).
 const RESERVED_V4: [(Ipv4Addr, u8); 14] = [
     (Ipv4Addr::UNSPECIFIED, 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -19,13 +19,14 @@ const RESERVED_V4: [(Ipv4Addr, u8); 14] = [
     (Ipv4Addr::new(198, 18, 0, 0), 15),
     (Ipv4Addr::new(198, 51, 100, 0), 24),
     (Ipv4Addr::new(203, 0, 113, 0), 24),
-    // Multicast, and all that is reserved after it.
+    // Multicast, and everything reserved after it.
     (Ipv4Addr::new(224, 0, 0, 0), 3),
 ];
 
 /// Global unicast addresses; everything else is special.
 const GLOBAL_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
-/// What is special among those: protocol assignments (with Teredo), documentation, 6to4, which has IPv4 inside.
+/// Special networks within those: protocol assignments (with Teredo), documentation, and 6to4,
+/// which embeds IPv4.
 const RESERVED_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
@@ -33,7 +34,7 @@ const RESERVED_V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// Whether `address` is one that the public internet has, and is no IPv4 address inside an IPv6 one.
+/// Whether `address` is on the public internet, and not an IPv4 address embedded in IPv6.
 pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !RESERVED_V4.iter().any(|(net, length)| has_v4(*net, *length, address)),

@@ -1,4 +1,4 @@
-//! `[[issuers]]`, as written, becomes [`Issuers`]. Every mistake is found here, before anything is served.
+//! Compiles `[[issuers]]` into [`Issuers`]. Every mistake is found here, before anything is served.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -23,14 +23,15 @@ use crate::token::{Audience, ClientId, Scope, ScopeToken};
 const MAX_ISSUERS: usize = 64;
 const MAX_RULES: usize = 1_000;
 const MAX_CLAIMS: usize = 32;
-/// Maximum length of an issuer's name and of a claim's, in bytes.
+/// Maximum length of an issuer's or claim's name, in bytes.
 const MAX_NAME: usize = 255;
 
 impl Issuers {
-    /// Compiles what `config` says of issuers, whose rules name clients of `registry`; `read` reads key sets.
+    /// Compiles the issuers of `config`, whose rules name clients of `registry`; `read` reads key
+    /// sets.
     ///
     /// # Errors
-    /// The first value that is not as it should be, with its place.
+    /// The first invalid value, with its place.
     pub fn compile_with(
         config: &Config,
         registry: &Registry,
@@ -78,7 +79,7 @@ impl Issuers {
         Ok(Self(all))
     }
 
-    /// A digest of what replicas must agree in about issuers.
+    /// Returns a digest of everything about issuers that replicas must agree on.
     #[must_use]
     pub fn digest(&self, config: &Config) -> [u8; 32] {
         let of_each = self.0.iter().zip(&config.issuers).map(|(issuer, written)| issuer.digest(written));
@@ -94,7 +95,7 @@ impl Issuers {
 }
 
 impl Issuer {
-    /// A digest of what replicas must agree in about one issuer.
+    /// Returns a digest of everything about one issuer that replicas must agree on.
     fn digest(&self, written: &TrustedIssuer) -> [u8; 32] {
         let mut all = Digester::default();
         written.digest(&mut all, &|_, all| {
@@ -102,7 +103,7 @@ impl Issuer {
                 keys.digest(all);
             }
         });
-        // The first rule that matches speaks, so their order says something.
+        // The first matching rule decides, so their order matters.
         for rule in &written.rules {
             rule.digest(&mut all, &|_, _| {});
         }
@@ -118,7 +119,7 @@ fn clients_beside(config: &Config) -> HashMap<&Path, HashSet<String>> {
     files.into_iter().map(|path| (path, config.ids_in(path))).collect()
 }
 
-/// One of `[[issuers]]`, as written.
+/// An entry of `[[issuers]]`, as written.
 struct Entry<'c> {
     config: &'c Config,
     registry: &'c Registry,
@@ -149,7 +150,7 @@ impl Entry<'_> {
         Err(self.error(format!("another entry has this issuer; put its rules in one entry{first}")))
     }
 
-    /// An error about the entry as a whole.
+    /// Makes an error about the entry as a whole.
     fn error(&self, message: impl Into<String>) -> ConfigError {
         match self.named() {
             Some(name) => self.source.error(name, message),
@@ -235,7 +236,8 @@ impl Entry<'_> {
         self.key_file(file, read)
     }
 
-    /// Where the keys are fetched. That a file is there with certificates is checked now, and it is read at each fetch.
+    /// Returns where the keys are fetched. The CA file is checked now, and read again at each
+    /// fetch.
     fn key_source(
         &self,
         name: &Name,
@@ -258,7 +260,8 @@ impl Entry<'_> {
         Ok(KeySource { at, ca_file, token_file, allow_private: *allow_private })
     }
 
-    /// A URL that keys may be fetched from. An issuer may end with a slash, and a place of keys have a query.
+    /// Parses a URL that keys may be fetched from. An issuer may end with a slash, and a key set's
+    /// URL may have a query.
     fn url(&self, written: &Text) -> Result<Box<str>, ConfigError> {
         let url = written.get_ref().as_str();
         let (path, _) = url.split_once('?').unwrap_or((url, ""));

@@ -1,23 +1,23 @@
-//! Which rule speaks for an identity, and why each other does not.
+//! Explains which rule decides about an identity, and why the others do not.
 
 use serde_json::{Map, Value};
 
 use super::matcher::Difference;
 use super::{Issuer, Rule, Untrusted};
 
-/// What a rule says to an identity.
+/// A rule's verdict on an identity.
 #[derive(Debug)]
 pub enum Verdict<'s> {
-    /// It is the first that matches: it speaks, and gives this subject, or fails to.
+    /// It is the first that matches, so it decides; it yields this subject, or fails to.
     Speaks(&'s Rule, Result<Option<String>, Untrusted>),
-    /// It matches too, but an earlier one speaks.
+    /// It matches too, but an earlier rule decides.
     Later(&'s Rule),
     /// This claim differs.
     Differs(&'s Rule, Difference),
 }
 
 impl Issuer {
-    /// What each rule says to an identity with these claims, in the file's order.
+    /// Returns each rule's verdict on an identity with these claims, in the file's order.
     #[must_use]
     pub fn explain(&self, claims: &Map<String, Value>) -> Vec<Verdict<'_>> {
         let mut has_spoken = false;

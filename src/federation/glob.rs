@@ -1,17 +1,17 @@
-//! Globs over claims: `*` stays between two separators, `**` does not. Anchored at both ends.
+//! Globs over claims: `*` stays within a segment, `**` does not. Anchored at both ends.
 
 /// Maximum length of a glob, in bytes.
 const MAX_LENGTH: usize = 1_024;
-/// Maximum number of stars in a glob.
+/// Maximum stars in a glob.
 const MAX_STARS: usize = 16;
 
-/// A pattern for a string: `*` stands for one or more characters other than `:` and `/`, `**` for one or more of any.
+/// A pattern: `*` matches one or more characters other than `:` and `/`, `**` one or more of any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// This text.
+    /// Literal text.
     Text(Box<str>),
     /// `*`.
     Within,
@@ -20,12 +20,12 @@ enum Part {
 }
 
 impl Glob {
-    /// How a glob is written, to end a sentence with.
+    /// The form of a glob, to complete a sentence.
     pub(super) const EXPECTED: &'static str = "a string of 1 to 1,024 bytes, in which `*` stands for one or more characters \
                                                other than `:` and `/`, and `**` for any; at most 16 of them, never three \
                                                stars in a row";
 
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() || text.len() > MAX_LENGTH || text.contains("***") {
             return None;
@@ -49,18 +49,18 @@ impl Glob {
         (stars <= MAX_STARS).then_some(Self(parts))
     }
 
-    /// Whether it has no star.
+    /// Whether it has no stars.
     pub(super) fn is_exact(&self) -> bool {
         matches!(&*self.0, [Part::Text(_)])
     }
 
-    /// Whether it matches the whole of `text`. Takes time in proportion to the text and the parts.
+    /// Whether it matches all of `text`. Takes time in proportion to the text times the parts.
     pub(super) fn matches(&self, text: &str) -> bool {
         if let [Part::Text(exact)] = &*self.0 {
             return **exact == *text;
         }
         let text = text.as_bytes();
-        // Where the parts so far may end.
+        // Positions at which the parts so far can end.
         let mut ends = vec![false; text.len() + 1];
         if let Some(start) = ends.first_mut() {
             *start = true;
@@ -88,8 +88,9 @@ fn after_literal(text: &[u8], literal: &[u8], starts: &[bool]) -> Vec<bool> {
     ends
 }
 
-/// One or more bytes that `allowed` takes, from any of `starts` on. Both stars' bytes are those of whole characters: what
-/// stands beside them is text, and a character's bytes are found nowhere inside another's.
+/// Matches one or more bytes that `allowed` accepts, from any of `starts`. Stars always cover whole
+/// characters: their neighbours are text, and the bytes of one character never occur inside
+/// another.
 fn after_stars(text: &[u8], starts: &[bool], allowed: impl Fn(u8) -> bool) -> Vec<bool> {
     let mut ends = vec![false; starts.len()];
     let mut is_inside = false;
@@ -172,7 +173,7 @@ mod tests {
         }
         assert!(Glob::parse(&stars(16)).is_some());
         assert!(Glob::parse("a").unwrap().is_exact() && !Glob::parse("a*").unwrap().is_exact());
-        // No pattern takes long.
+        // Every pattern is matched quickly.
         let glob = Glob::parse(&"**a".repeat(16)).unwrap();
         assert!(!glob.matches(&"a".repeat(8_191).replace("aa", "ba").replace('a', "c")));
     }

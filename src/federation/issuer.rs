@@ -1,4 +1,4 @@
-//! Issuers and their rules, compiled.
+//! Compiled issuers and their rules.
 
 use std::sync::Arc;
 
@@ -11,36 +11,36 @@ use crate::clock::Timestamp;
 use crate::foreign::{self, Assertion, HeaderPolicy, KeySet, MaxAge, Rejected, Rules, Unverified, Verified};
 use crate::token::{ClientId, Scope, Subject};
 
-/// Every trusted issuer.
+/// The trusted issuers.
 #[derive(Debug, Default)]
 pub struct Issuers(pub(super) Vec<Issuer>);
 
-/// An issuer that is trusted, for identities that one of its rules matches.
+/// A trusted issuer: an identity that it signed is accepted if a rule matches.
 #[derive(Debug)]
 pub struct Issuer {
     pub(super) name: Name,
     /// The only value that `aud` may have.
     pub(super) audience: Box<str>,
-    /// How long an identity may live, in seconds.
+    /// Maximum lifetime of an identity, in seconds.
     pub(super) max_age: i64,
     pub(super) keys: Keys,
     pub(super) rules: Vec<Rule>,
 }
 
-/// How a token names its issuer.
+/// How tokens name the issuer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Name {
     /// By `iss`.
     Issuer(Box<str>),
-    /// By `sub`, which begins with this: `spiffe://example.org/`. `iss` is not read.
+    /// By the prefix of `sub`: `spiffe://example.org/`. `iss` is not read.
     Spiffe(Box<str>),
 }
 
-/// What an identity that matches gets.
+/// A rule: what a matching identity gets.
 #[derive(Debug)]
 pub struct Rule {
     pub(super) matcher: Matcher,
-    /// The client that the identity is.
+    /// The client that the identity acts as.
     pub(super) client: ClientId,
     pub(super) subject: Option<Template>,
     pub(super) scope: Option<Scope>,
@@ -48,39 +48,40 @@ pub struct Rule {
     pub(super) place: Option<String>,
 }
 
-/// What a rule makes of an identity.
+/// The outcome of a rule for an identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The client.
     pub client: ClientId,
-    /// The tokens' subject; the client if None.
+    /// The tokens' subject; None for the client itself.
     pub subject: Option<Subject>,
-    /// What their scope is within, beside the client's.
+    /// A further limit on the scope, besides the client's own.
     pub limit: Option<Scope>,
 }
 
-/// A token, and the trusted issuer that it names. Nothing that it says is believed yet.
+/// A token, and the trusted issuer that it names. Nothing in it is verified yet.
 #[derive(Debug)]
 pub struct Named<'s, 't> {
     issuer: &'s Issuer,
     token: Unverified<'t>,
 }
 
-/// Why a token of a trusted issuer is not accepted.
+/// Why a trusted issuer's token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Untrusted {
-    /// The token itself.
+    /// The token is not valid.
     Rejected(Rejected),
     /// No rule matches.
     NoRule,
     /// The claims do not fill the rule's subject.
     Subject,
-    /// There are no keys to verify the token with, and they cannot be fetched now.
+    /// The keys are missing and cannot be fetched at the moment.
     NoKeys,
 }
 
 impl Issuers {
-    /// The issuer that `token` names, if it is a trusted one, and the token, of which nothing is believed yet.
+    /// Returns the trusted issuer that `token` names, if any, and the parsed token, which is not
+    /// verified yet.
     #[must_use]
     pub fn unverified_issuer<'t>(&self, token: &'t str) -> Option<(&Issuer, Unverified<'t>)> {
         if self.0.is_empty() {
@@ -97,8 +98,8 @@ impl Issuers {
         Some((issuer, token))
     }
 
-    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are not there yet. Returns the token,
-    /// so that it is read once.
+    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are missing. Returns
+    /// the token, so that it is parsed once.
     pub async fn prepare<'s, 't>(&'s self, token: &'t str, now: Timestamp) -> Option<Named<'s, 't>> {
         let (issuer, token) = self.unverified_issuer(token)?;
         if let Keys::Fetched(kept) = &issuer.keys {
@@ -107,7 +108,7 @@ impl Issuers {
         Some(Named { issuer, token })
     }
 
-    /// Takes over the keys that were fetched for the issuers of `before`. One that has them elsewhere begins anew.
+    /// Takes over the fetched keys of `before`. An issuer whose keys have moved starts without.
     pub fn keep_keys(&mut self, before: &Self) {
         for issuer in &mut self.0 {
             let same = before.0.iter().find(|other| other.name == issuer.name);
@@ -119,7 +120,8 @@ impl Issuers {
         }
     }
 
-    /// Of each issuer whose keys are fetched: its name, and how many seconds ago they were, if they ever were.
+    /// Returns the name of each issuer whose keys are fetched, and how many seconds ago they were,
+    /// if ever.
     pub fn ages(&self, now: Timestamp) -> impl Iterator<Item = (&str, Option<i64>)> {
         self.0.iter().filter_map(move |issuer| match &issuer.keys {
             Keys::Fetched(kept) => Some((issuer.name(), kept.age(now))),
@@ -127,7 +129,7 @@ impl Issuers {
         })
     }
 
-    /// What is to be warned of at `now`: keys that cannot be fetched.
+    /// Returns a warning at `now` for each issuer whose keys cannot be fetched.
     pub fn stale(&self, now: Timestamp) -> impl Iterator<Item = String> {
         self.0.iter().filter_map(move |issuer| {
             let Keys::Fetched(kept) = &issuer.keys else { return None };
@@ -139,12 +141,12 @@ impl Issuers {
         })
     }
 
-    /// Each of them, in the file's order.
+    /// Iterates over the issuers, in the file's order.
     pub fn iter(&self) -> impl Iterator<Item = &Issuer> {
         self.0.iter()
     }
 
-    /// Whether there is none.
+    /// Whether there are no issuers.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -158,7 +160,7 @@ impl<'s> Named<'s, '_> {
         self.issuer
     }
 
-    /// What the issuer's first rule that matches makes of the token.
+    /// Verifies the token, and applies the issuer's first rule that matches.
     ///
     /// # Errors
     /// Why the token is not accepted.
@@ -176,12 +178,12 @@ impl Issuer {
         }
     }
 
-    /// Its rules, in the file's order.
+    /// Iterates over its rules, in the file's order.
     pub fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter()
     }
 
-    /// Its keys, if there are any that serve at `now`.
+    /// Returns its keys, if there are any that are still accepted at `now`.
     fn keys(&self, now: Timestamp) -> Option<Arc<KeySet>> {
         match &self.keys {
             Keys::File(keys) => Some(Arc::clone(keys)),
@@ -189,7 +191,7 @@ impl Issuer {
         }
     }
 
-    /// What the first rule that matches makes of `token`, which names this issuer.
+    /// Verifies `token`, which names this issuer, and applies the first rule that matches.
     fn identify(&self, token: Unverified<'_>, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
         let keys = self.keys(now).ok_or(Untrusted::NoKeys)?;
         let verified = self.verify(token, &keys, leeway, now).map_err(Untrusted::Rejected)?;
@@ -198,7 +200,8 @@ impl Issuer {
         Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })
     }
 
-    /// Whether `token` is good, whatever the rules say: by `keys`, otherwise by those that are here. None if there are none.
+    /// Verifies `token` without applying rules: with `keys`, otherwise with the keys at hand. None
+    /// if there are none.
     #[must_use]
     pub fn check(
         &self,
@@ -227,12 +230,12 @@ impl Issuer {
         foreign::verify(token, keys, Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now })
     }
 
-    /// Whether an identity is what `rule` has. A SPIFFE identity is of the trust domain too.
+    /// Whether an identity meets `rule`, including its SPIFFE trust domain.
     fn matches(&self, rule: &Rule, claims: &Map<String, Value>) -> bool {
         self.is_own(claims) && rule.matcher.matches(claims)
     }
 
-    /// The first claim in which an identity differs from what `rule` has. None if it [matches](Self::matches).
+    /// Returns the first claim in which an identity differs from `rule`; None if it [matches](Self::matches).
     pub(super) fn difference(&self, rule: &Rule, claims: &Map<String, Value>) -> Option<Difference> {
         if !self.is_own(claims) {
             let expected = format!("a SPIFFE ID that begins with {:?}", self.name());
@@ -241,7 +244,7 @@ impl Issuer {
         rule.matcher.difference(claims)
     }
 
-    /// Whether a SPIFFE identity is of the trust domain.
+    /// Whether a SPIFFE identity belongs to the trust domain; true for other issuers.
     fn is_own(&self, claims: &Map<String, Value>) -> bool {
         match &self.name {
             Name::Spiffe(domain) => {
@@ -252,7 +255,8 @@ impl Issuer {
     }
 }
 
-/// Whether `text` is a workload's id in the trust domain whose ids begin with `domain` (SPIFFE-ID §2).
+/// Whether `text` is a workload's SPIFFE ID in the trust domain with the prefix `domain` (SPIFFE-ID
+/// §2).
 fn is_spiffe_id(text: &str, domain: &str) -> bool {
     let is_segment = |segment: &str| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
@@ -262,28 +266,29 @@ fn is_spiffe_id(text: &str, domain: &str) -> bool {
 }
 
 impl Rule {
-    /// The client that an identity is, if the rule matches it.
+    /// Returns the client that a matching identity acts as.
     #[must_use]
     pub fn client(&self) -> &ClientId {
         &self.client
     }
 
-    /// What the scope is within, beside the client's.
+    /// Returns the rule's limit on the scope, besides the client's own.
     #[must_use]
     pub fn scope(&self) -> Option<&Scope> {
         self.scope.as_ref()
     }
 
-    /// Where the file has it, as `file:line:column`.
+    /// Returns the rule's place, as `file:line:column`.
     #[must_use]
     pub fn place(&self) -> Option<&str> {
         self.place.as_deref()
     }
 
-    /// The subject that the rule makes of `claims`, if it makes one.
+    /// Returns the subject that the rule makes of `claims`, if it makes one.
     ///
     /// # Errors
-    /// [`Untrusted::Subject`] where the claims do not fill it, or what comes of it is no subject.
+    /// [`Untrusted::Subject`] if the claims do not fill the template, or the result is not a valid
+    /// subject.
     pub fn subject(&self, claims: &Map<String, Value>) -> Result<Option<Subject>, Untrusted> {
         let Some(template) = &self.subject else { return Ok(None) };
         let subject = template.fill(claims).and_then(|filled| Subject::parse(&filled));

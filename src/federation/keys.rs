@@ -1,4 +1,4 @@
-//! An issuer's keys: from a file, or fetched when they are needed and kept.
+//! An issuer's keys: read from a file, or fetched on demand and cached.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,25 +10,26 @@ use super::source::{Resolve, Source, System};
 use crate::clock::Timestamp;
 use crate::foreign::KeySet;
 
-/// Seconds that the last good set serves.
+/// Seconds for which the last good set is accepted.
 const LAST_GOOD: i64 = 86_400;
-/// Seconds between two fetches of an issuer that has keys: for a `kid` that is unknown, and beside the traffic.
+/// Minimum seconds between fetches for an issuer with keys, whether for an unknown `kid` or in the
+/// background.
 const PAUSE: i64 = 30;
-/// Seconds between two fetches of an issuer without keys.
+/// Minimum seconds between fetches for an issuer without keys.
 const RETRY: i64 = 5;
-/// Maximum number of requests that wait for an issuer's keys.
+/// Maximum requests that wait for one issuer's keys.
 const MAX_WAITING: usize = 64;
 
-/// Where an issuer's keys are.
+/// Where an issuer's keys come from.
 #[derive(Debug)]
 pub(super) enum Keys {
     /// In a file, read with the configuration.
     File(Arc<KeySet>),
-    /// At the issuer.
+    /// Fetched from the issuer.
     Fetched(Arc<Kept>),
 }
 
-/// The keys of an issuer that were fetched last.
+/// An issuer's fetched keys.
 #[derive(Debug)]
 pub(super) struct Kept {
     issuer: Box<str>,
@@ -47,7 +48,7 @@ struct Good {
     max_age: i64,
 }
 
-/// What became of the fetches.
+/// The outcome of past fetches.
 #[derive(Debug, Clone, Default)]
 struct Attempts {
     count: u64,
@@ -56,13 +57,13 @@ struct Attempts {
     failure: Option<String>,
 }
 
-/// What a token asks of the keys.
+/// What a token needs of the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Need {
     Nothing,
-    /// Newer keys, but nobody waits for them.
+    /// Newer keys, in the background.
     Beside,
-    /// Keys, without which the token is not accepted.
+    /// Keys, without which the token cannot be accepted.
     Wait,
 }
 
@@ -83,18 +84,18 @@ impl Kept {
         }
     }
 
-    /// The keys, if they were fetched within a day before `now`.
+    /// Returns the keys, if they were fetched within a day before `now`.
     pub(super) fn current(&self, now: Timestamp) -> Option<Arc<KeySet>> {
         let good = self.last_good.load();
         good.as_ref().filter(|good| now.since(good.fetched) < LAST_GOOD).map(|good| Arc::clone(&good.keys))
     }
 
-    /// Seconds since the keys were fetched, if they ever were.
+    /// Returns the seconds since the keys were fetched, if ever.
     pub(super) fn age(&self, now: Timestamp) -> Option<i64> {
         self.last_good.load().as_ref().map(|good| now.since(good.fetched))
     }
 
-    /// Why the last fetch failed, if it did.
+    /// Returns why the last fetch failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
         self.attempts().failure
     }
@@ -119,7 +120,8 @@ impl Kept {
         }
     }
 
-    /// Sees to it that there are keys for a token that names `kid`: fetches them, or waits for who does.
+    /// Makes sure that there are keys for a token that names `kid`: fetches them, or waits for a
+    /// fetch in progress.
     pub(super) async fn prepare(self: &Arc<Self>, kid: Option<&str>, now: Timestamp) {
         match self.need(kid, now) {
             Need::Nothing => {}
@@ -137,7 +139,7 @@ impl Kept {
         let Some(_place) = Place::take(&self.waiting) else { return };
         let turn = Arc::clone(&self.turn).lock_owned().await;
         if self.attempts().count == seen {
-            // A task of its own goes on when the one that began it is gone.
+            // A separate task goes on when the request that started it is dropped.
             let _ = tokio::spawn(Arc::clone(self).fetch(turn, now)).await;
         }
     }
@@ -162,7 +164,7 @@ impl Kept {
     }
 }
 
-/// One of the places for those that wait.
+/// A slot for a waiting request.
 struct Place<'a>(&'a AtomicUsize);
 
 impl<'a> Place<'a> {

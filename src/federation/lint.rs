@@ -1,9 +1,10 @@
-//! What rules say that is allowed, but probably not meant.
+//! Rules that are allowed, but probably a mistake.
 
 use super::issuer::Issuers;
 use super::matcher::{Expected, Matcher};
 
-/// An issuer whose tokens anybody can get, and the claims that name an owner by a number, which nobody else can take over.
+/// An issuer whose tokens anybody can get, and the claims that identify an owner by number, which
+/// nobody else can take over.
 struct Shared {
     name: &'static str,
     owner: &'static [&'static str],
@@ -18,7 +19,8 @@ const SHARED: [Shared; 3] = [
     Shared { name: "https://accounts.google.com", owner: &["sub"] },
 ];
 
-/// Each rule for an issuer that many share in which no claim names the owner by number.
+/// Returns a warning for each rule of a shared issuer in which no claim identifies the owner by
+/// number.
 #[must_use]
 pub fn warnings(issuers: &Issuers) -> Vec<String> {
     let mut all = Vec::new();
@@ -37,7 +39,8 @@ pub fn warnings(issuers: &Issuers) -> Vec<String> {
     all
 }
 
-/// Whether one of `claims` must be one number, or `sub` has the owner's: `repo:acme@1234/…`.
+/// Whether one of `claims` is pinned to one number, or `sub` to one with the owner's:
+/// `repo:acme@1234/…`.
 fn names_owner(matcher: &Matcher, claims: &[&str]) -> bool {
     let is_number = |expected: &Expected| match expected {
         Expected::Integer(_) => true,

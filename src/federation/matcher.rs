@@ -1,32 +1,32 @@
-//! `match`: what an identity's claims must say.
+//! `match`: conditions on an identity's claims.
 
 use serde_json::{Map, Value};
 
 use super::glob::Glob;
 
-/// Claims that must be there, and what each must be.
+/// Claims that must be present, and their conditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Matcher(pub(super) Vec<(Box<str>, Expected)>);
 
 /// The first claim in which an identity differs from a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The claim's name; a member of an object stands after a dot.
+    /// The claim's name; members of objects follow a dot.
     pub claim: String,
-    /// What the rule has, as the file has it.
+    /// The rule's condition, as in the file.
     pub expected: String,
     /// What the identity has; None if the claim is absent.
     pub found: Option<Value>,
 }
 
 impl Difference {
-    /// The same, of an object that is the member `name` of another.
+    /// Returns the same difference, in an object that is the member `name` of another.
     pub(super) fn within(self, name: &str) -> Self {
         Self { claim: format!("{name}.{}", self.claim), ..self }
     }
 }
 
-/// What a claim must be.
+/// The condition on a claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expected {
     /// A string that this pattern matches, or an array of strings with one.
@@ -35,22 +35,22 @@ pub(super) enum Expected {
     Bool(bool),
     /// This integer.
     Integer(i64),
-    /// An object with these members, and perhaps others.
+    /// An object with at least these members.
     Object(Matcher),
 }
 
 impl Matcher {
-    /// Whether each claim is as it must be: what every request asks of rules.
+    /// Whether every claim meets its condition.
     pub(super) fn matches(&self, claims: &Map<String, Value>) -> bool {
         self.0.iter().all(|(name, expected)| expected.matches(claims.get(&**name)))
     }
 
-    /// The first claim that is not as it must be. None if all are.
+    /// Returns the first claim that does not meet its condition; None if all do.
     pub(super) fn difference(&self, claims: &Map<String, Value>) -> Option<Difference> {
         self.0.iter().find_map(|(name, expected)| expected.difference(name, claims.get(&**name)))
     }
 
-    /// Whether a claim of this name must be an exact string, and `check` holds for it.
+    /// Whether the claim `name` must be an exact string for which `check` holds.
     pub(super) fn pins(&self, name: &str, check: impl Fn(&Expected) -> bool) -> bool {
         self.0.iter().any(|(claim, expected)| &**claim == name && check(expected))
     }
@@ -79,7 +79,7 @@ impl Expected {
         (!self.matches(found)).then(differs)
     }
 
-    /// As the file has it.
+    /// Formats the condition as in the file.
     fn written(&self) -> String {
         match self {
             Self::Text(text, _) => format!("{text:?}"),

@@ -1,8 +1,9 @@
-//! Federation: who else is believed, and about what. Workloads that an issuer vouches for get tokens without a secret.
+//! Federation: trusted issuers, whose workloads get tokens without a secret of ours.
 //!
-//! This room owns `[[issuers]]`, compiled: each issuer's rules, which turn an identity into a client, a subject and a
-//! limit on scope, and where the issuer's keys come from. A rule that is written wrong stops the start. How a request
-//! presents a token must not enter, and neither what a client may have: a rule names a client, whose policy limits all.
+//! This room owns the compiled `[[issuers]]`: rules that turn an identity into a client, a subject
+//! and a limit on scope, and where each issuer's keys come from. An invalid rule stops the start.
+//! How a request presents a token must not enter, nor what a client may request: a rule names a
+//! client, whose policy limits everything.
 
 mod address;
 mod compile;

@@ -1,4 +1,4 @@
-//! Fetching an issuer's keys: discovery and the key set, each within every limit.
+//! Fetches an issuer's keys by discovery and key set, within strict limits.
 
 use std::fmt;
 use std::io;
@@ -20,12 +20,12 @@ use crate::fetch::{self, FetchError, Server};
 use crate::files;
 use crate::foreign::{KeySet, KeySetError, Owner};
 
-/// How long discovery and the key set may take together.
+/// Maximum time for discovery and the key set together.
 const LIMIT: Duration = Duration::from_secs(5);
-/// Maximum size of a file of certificates, and of one with a token, in bytes.
+/// Maximum size of a file with certificates or a token, in bytes.
 const MAX_CA: u64 = 1 << 20;
 const MAX_TOKEN: u64 = 16 << 10;
-/// Seconds that a set serves before it is fetched again, whatever its server says.
+/// Seconds after which a set is fetched again, whatever its server asks for.
 const AGES: std::ops::RangeInclusive<i64> = 300..=3_600;
 
 /// Where an issuer publishes its keys, and how they may be fetched.
@@ -33,30 +33,30 @@ const AGES: std::ops::RangeInclusive<i64> = 300..=3_600;
 pub(super) struct Source {
     /// Where the keys are.
     pub(super) at: At,
-    /// The certificates to trust, instead of this machine's.
+    /// The CA certificates to trust instead of the machine's.
     pub(super) ca_file: Option<PathBuf>,
-    /// A Bearer token to present, which others may write anew.
+    /// A file with a Bearer token to present. It is read at each fetch, because it is renewed.
     pub(super) token_file: Option<PathBuf>,
-    /// Whether addresses that are not public may be connected to.
+    /// Whether addresses that are not public are allowed.
     pub(super) allow_private: bool,
 }
 
 /// Where the keys are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum At {
-    /// Where the issuer's metadata says (`OpenID` Connect Discovery §4).
+    /// In the issuer's metadata (`OpenID` Connect Discovery §4).
     Discovered(Box<str>),
-    /// Here.
+    /// At this URL.
     Uri(Box<str>),
 }
 
-/// Names become addresses.
+/// Resolves names to addresses.
 pub(super) trait Resolve: fmt::Debug + Send + Sync {
-    /// The addresses of `server`.
+    /// Returns the addresses of `server`.
     fn resolve<'a>(&'a self, server: &'a Server) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
 }
 
-/// As this machine does.
+/// The machine's resolver.
 #[derive(Debug)]
 pub(super) struct System;
 
@@ -101,7 +101,7 @@ pub(super) enum Unfetched {
     Time,
 }
 
-/// A set, and for how many seconds it serves.
+/// A key set, and the seconds for which it is fresh.
 #[derive(Debug)]
 pub(super) struct Fetched {
     pub(super) keys: KeySet,
@@ -118,7 +118,7 @@ impl Source {
     /// Fetches the keys.
     ///
     /// # Errors
-    /// The first thing that is not as it should be.
+    /// The first problem.
     pub(super) async fn fetch(&self, resolver: &dyn Resolve) -> Result<Fetched, Unfetched> {
         tokio::time::timeout(LIMIT, self.fetch_slowly(resolver)).await.unwrap_or(Err(Unfetched::Time))
     }
@@ -141,7 +141,8 @@ impl Source {
         Ok(Fetched { keys, max_age: max_age(answer.headers()) })
     }
 
-    /// The addresses that may be connected to: these very ones are, so a name that then resolves otherwise gains nothing.
+    /// Returns the addresses that may be connected to. The connection uses exactly these, so a name
+    /// that later resolves to others gains nothing.
     pub(super) async fn allowed(
         &self,
         url: &str,
@@ -162,7 +163,7 @@ impl Source {
 
     async fn trust(&self) -> Result<Arc<ClientConfig>, Unfetched> {
         let Some(path) = &self.ca_file else {
-            // The machine's certificates are a hundred files or more.
+            // The machine has a hundred certificate files or more.
             let trust = tokio::task::spawn_blocking(fetch::trusting_public).await.map_err(|_| Unfetched::Trust)?;
             return trust.map(Arc::new).map_err(|_| Unfetched::Trust);
         };
@@ -191,7 +192,7 @@ fn read(path: &Path, limit: u64) -> Result<zeroize::Zeroizing<Vec<u8>>, Unfetche
         .map_err(|error| Unfetched::File { path: path.to_owned(), error: error.to_string() })
 }
 
-/// One fetch, and what it is done with.
+/// One fetch, with its client configuration.
 struct Fetcher<'a> {
     source: &'a Source,
     resolver: &'a dyn Resolve,
@@ -200,7 +201,7 @@ struct Fetcher<'a> {
 }
 
 impl Fetcher<'_> {
-    /// Where the issuer says that its keys are.
+    /// Returns the key set's URL from the issuer's metadata.
     async fn discover(&self, issuer: &str) -> Result<String, Unfetched> {
         let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
         let answer = self.get(&url, true).await?;
@@ -212,7 +213,8 @@ impl Fetcher<'_> {
         Ok(metadata.jwks_uri)
     }
 
-    /// The answer at `url`, which is whole, plain and 200. The token goes along if `may_know`.
+    /// Returns the answer at `url`, if it is complete, not encoded, and 200. Sends the token if
+    /// `may_know`.
     async fn get(&self, url: &str, may_know: bool) -> Result<Response<Bytes>, Unfetched> {
         let exchange = |error| Unfetched::Exchange { url: shown(url), error };
         let uri: Uri = url.parse().map_err(|_| exchange(FetchError::Url))?;
@@ -235,7 +237,7 @@ impl Fetcher<'_> {
     }
 }
 
-/// `url` for the log: what an issuer's metadata say is no text to be believed.
+/// Formats `url` for the log: metadata are untrusted text.
 fn shown(url: &str) -> String {
     url.chars().take(200).map(|c| if c.is_ascii_graphic() { c } else { '?' }).collect()
 }
@@ -245,7 +247,7 @@ fn is_same_origin(one: &str, other: &str) -> bool {
     server(one).is_some_and(|one| Some(one) == server(other))
 }
 
-/// `max-age` (RFC 9111 §5.2.2.1) within [`AGES`].
+/// Returns `max-age` (RFC 9111 §5.2.2.1), clamped to [`AGES`].
 fn max_age(headers: &HeaderMap) -> i64 {
     let said =
         headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));

@@ -1,24 +1,24 @@
-//! Subjects made of claims: `ci:{repository_id}`.
+//! Subject templates with claims: `ci:{repository_id}`.
 
 use serde_json::{Map, Value};
 
-/// Text with claims in it.
+/// Text with placeholders for claims.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Template(Vec<Part>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
-    /// This text.
+    /// Literal text.
     Text(Box<str>),
-    /// The value of this claim.
+    /// A placeholder for this claim.
     Claim(Box<str>),
 }
 
 impl Template {
-    /// Reads a template.
+    /// Parses a template.
     ///
     /// # Errors
-    /// What is wrong with it, and what would be right.
+    /// What is wrong, and what would be right.
     pub(super) fn parse(text: &str) -> Result<Self, &'static str> {
         let mut parts = Vec::new();
         let mut rest = text;
@@ -44,8 +44,8 @@ impl Template {
         if parts.is_empty() { Err("expected a subject such as \"ci:{repository_id}\"") } else { Ok(Self(parts)) }
     }
 
-    /// The text with what `claims` have in its places. None where a claim is absent, empty, or no string or integer, or
-    /// has in it the text that ends its place.
+    /// Fills the placeholders from `claims`. None if a claim is missing, empty, or neither a string
+    /// nor an integer, or contains the text that follows its placeholder.
     pub(super) fn fill(&self, claims: &Map<String, Value>) -> Option<String> {
         let mut filled = String::new();
         let mut parts = self.0.iter().peekable();
@@ -66,12 +66,13 @@ impl Template {
     }
 }
 
-/// Whether the first `after` in `value` followed by `after` is the one at its end: so where the place ends is plain.
+/// Whether `after` first occurs in `value` + `after` at the very end: then the end of the
+/// placeholder is unambiguous.
 fn is_before(value: &str, after: &str) -> bool {
     format!("{value}{after}").find(after) == Some(value.len())
 }
 
-/// A string, or an integer in decimal digits.
+/// Formats a string, or an integer in decimal digits.
 fn written(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
@@ -110,7 +111,7 @@ mod tests {
         let claims = json!({"a": "x/y", "b": "z"});
         assert_eq!(fill("{a}/{b}", &claims), None);
         assert_eq!(fill("{b}/{a}", &claims).unwrap(), "z/x/y");
-        // `a` and `b` must not be told apart in two ways: "x" + "--" + "-y", and "x-" + "--" + "y".
+        // Two splits must not be possible: "x" + "--" + "-y", and "x-" + "--" + "y".
         assert_eq!(fill("{a}--{b}", &json!({"a": "x-", "b": "y"})), None);
         assert_eq!(fill("{a}--{b}", &json!({"a": "x", "b": "-y"})).unwrap(), "x---y");
         assert_eq!(fill("{a}@", &json!({"a": "x@"})), None);

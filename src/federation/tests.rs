@@ -1,4 +1,4 @@
-//! Fetching keys, from servers that misbehave.
+//! Fetching keys, including from servers that misbehave.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,16 +18,16 @@ use super::source::{At, Resolve, Source, System};
 use crate::clock::Timestamp;
 use crate::fetch::Server as Place;
 
-/// What a server says to a request for a path.
+/// A server's answer to a request for a path.
 type Answer = Arc<dyn Fn(&str, SocketAddr) -> Vec<u8> + Send + Sync>;
 
-/// A server that says what it is told to, and remembers what it was asked.
+/// A server that answers as told, and records its requests.
 #[derive(Clone)]
 struct Server {
     address: SocketAddr,
     heads: Arc<Mutex<Vec<String>>>,
     answer: Arc<Mutex<Answer>>,
-    /// Answers that may be given.
+    /// Answers that it may give.
     permits: Arc<Semaphore>,
 }
 
@@ -78,7 +78,7 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// At this server's keys.
+    /// The source at this server's `/keys`.
     fn source(&self) -> Source {
         Source { allow_private: true, ..public(At::Uri(format!("{}/keys", self.url()).into())) }
     }
@@ -98,7 +98,7 @@ fn with(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// A key that can be used, and its name.
+/// A usable key with this `kid`.
 fn key(kid: &str) -> Value {
     let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
     json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid})
@@ -108,7 +108,7 @@ fn keys(kids: &[&str]) -> String {
     json!({"keys": kids.iter().map(|kid| key(kid)).collect::<Vec<_>>()}).to_string()
 }
 
-/// Metadata, and keys at `/keys`.
+/// An issuer's metadata, and keys at `/keys`.
 fn issuer(path: &str, address: SocketAddr) -> Vec<u8> {
     match path {
         "/.well-known/openid-configuration" => {
@@ -119,7 +119,7 @@ fn issuer(path: &str, address: SocketAddr) -> Vec<u8> {
     }
 }
 
-/// Why `source` gives no keys.
+/// Returns why `source` yields no keys.
 async fn failure(source: &Source) -> String {
     source.fetch(&System).await.unwrap_err().to_string()
 }
@@ -218,7 +218,7 @@ async fn slow_servers() {
     assert_eq!(fetching.await, "no answer within 5 s");
 }
 
-/// Names mean what the test says, another thing each time.
+/// Names resolve as the test says, differently each time.
 #[derive(Debug)]
 struct Names(Vec<Vec<&'static str>>, AtomicUsize);
 
@@ -242,17 +242,17 @@ async fn names_that_lead_inside() {
         let said = source.fetch(&names).await.unwrap_err().to_string();
         assert!(said.contains("every address of it is private, loopback or reserved"), "{inside}: {said}");
     }
-    // The name is asked for once; what it means afterwards changes nothing, and what is inside is left out.
+    // The name is resolved once; later answers change nothing, and private addresses are left out.
     let names = Names(vec![vec!["127.0.0.1", "1.1.1.1"], vec!["127.0.0.1"]], AtomicUsize::new(0));
     let place = Place { host: "keys.example".to_owned(), port, is_tls: true };
     let allowed = source.allowed("https://keys.example", &place, &names).await.unwrap();
     assert_eq!(allowed, [SocketAddr::new("1.1.1.1".parse().unwrap(), port)]);
     assert_eq!(names.1.load(Ordering::Relaxed), 1);
-    // A literal address is one too.
+    // A literal address is checked too.
     let literal = public(At::Uri(format!("{}/keys", server.url()).into()));
     assert!(failure(&literal).await.contains("every address of it is private"));
     assert_eq!(server.asked(), 0);
-    // Http is for loopback alone, whatever else is allowed.
+    // http is for loopback only, whatever else is allowed.
     let names = Names(vec![vec!["192.0.2.7"]], AtomicUsize::new(0));
     let plain = Source { allow_private: true, ..public(At::Uri("http://localhost/keys".into())) };
     assert!(plain.fetch(&names).await.unwrap_err().to_string().contains("expected https"));
@@ -290,7 +290,7 @@ async fn the_token_goes_to_the_issuer_alone() {
     }
 }
 
-/// Certificates are verified, for the host that is named.
+/// Certificates are verified, for the host in the URL.
 #[tokio::test]
 async fn certificates_are_verified() {
     use rustls::pki_types::pem::PemObject as _;
@@ -344,10 +344,10 @@ async fn many_wait_for_one_fetch() {
     while server.asked() == 0 {
         tokio::task::yield_now().await;
     }
-    // The next one does not wait, and has no keys.
+    // The next one does not wait, and gets no keys.
     kept.prepare(Some("a"), at(0)).await;
     assert!(kept.current(at(0)).is_none());
-    // The fetch goes on when the caller that began it hangs up.
+    // The fetch goes on when the caller that started it hangs up.
     waiting.iter().take(1).for_each(tokio::task::JoinHandle::abort);
     server.permits.add_permits(1_000);
     for one in waiting.into_iter().skip(1) {
@@ -372,11 +372,11 @@ async fn a_flood_of_unknown_kids() {
     assert!(kept.current(at(30)).unwrap().has_kid("b"));
     for seconds in 30..60 {
         kept.prepare(Some("y"), at(seconds)).await;
-        // Without a name it is known, as far as a name can be.
+        // Without a `kid` there is nothing unknown to fetch for.
         kept.prepare(None, at(seconds + 30)).await;
     }
     assert_eq!(server.asked(), 2);
-    // A clock that is put back does not make it wait for ever.
+    // A clock that is set back does not delay fetches for ever.
     kept.prepare(Some("z"), at(-3_600)).await;
     assert_eq!(server.asked(), 3);
 }
@@ -399,7 +399,7 @@ async fn keys_are_renewed_beside_the_traffic() {
         server.permits.forget_permits(1_000);
         server.says(|_, _| ok(keys(&["a", "b"])));
         for _ in 0..3 {
-            // Nobody waits, and one fetch is enough.
+            // No one waits, and one fetch is enough.
             kept.prepare(Some("a"), at(until)).await;
             assert!(!kept.current(at(until)).unwrap().has_kid("b"));
             tokio::task::yield_now().await;
@@ -423,7 +423,7 @@ async fn the_last_good_keys_serve_for_a_day() {
         kept.prepare(Some("a"), at(hour * 3_600)).await;
         assert!(kept.current(at(hour * 3_600)).is_some());
         while server.asked() <= usize::try_from(hour).unwrap() || kept.failure().is_none() {
-            // The fetch before may not have ended yet.
+            // The previous fetch may still be running.
             kept.prepare(Some("a"), at(hour * 3_600)).await;
             tokio::task::yield_now().await;
         }

@@ -1,5 +1,5 @@
-//! Keys that are nobody's: a token that no key is for costs as much as one whose signature is wrong, so that time does
-//! not tell who has a key.
+//! Decoy keys: a token without a matching key costs as much as one with a wrong signature, so
+//! timing does not tell who has a key.
 
 use std::sync::LazyLock;
 
@@ -10,11 +10,11 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use super::provider;
 use crate::crypto::signature_in_range;
 
-/// Checks a signature that is wrong, over `message`, as `algorithm` says.
+/// Checks a wrong signature over `message` by `algorithm`.
 pub(super) fn check(message: &[u8], algorithm: Algorithm) {
     static DECOYS: LazyLock<Decoys> = LazyLock::new(Decoys::new);
     let Some((key, signature)) = DECOYS.of(algorithm) else { return };
-    // Nobody can have signed it, and nothing follows from it if somebody has.
+    // No one can have signed it; even if someone had, the result is discarded.
     std::hint::black_box(provider::verifies(message, signature, key, algorithm));
 }
 
@@ -35,7 +35,7 @@ impl Decoys {
             p256: (ec(P256), signature(64)),
             p384: (ec(P384), signature(96)),
             ed25519: (DecodingKey::from_ed_der(&ED25519), signature(64)),
-            // A check takes as long by a modulus whose factors are known.
+            // A check takes equally long for a modulus whose factors are known.
             rsa: (DecodingKey::from_rsa_raw_components(&[0xff; 256], &[1, 0, 1]), signature(256)),
         }
     }
@@ -55,7 +55,7 @@ fn signature(length: usize) -> String {
     URL_SAFE_NO_PAD.encode(signature_in_range(length))
 }
 
-/// The base points of the curves (FIPS 186-5, SP 800-186 §3.2.1.3, §3.2.1.4 and §3.2.3.1).
+/// The curves' base points (FIPS 186-5, SP 800-186 §3.2.1.3, §3.2.1.4 and §3.2.3.1).
 const P256: [&[u8]; 2] = [
     b"\x6b\x17\xd1\xf2\xe1\x2c\x42\x47\xf8\xbc\xe6\xe5\x63\xa4\x40\xf2\x77\x03\x7d\x81\x2d\xeb\x33\xa0\xf4\xa1\x39\x45\
       \xd8\x98\xc2\x96",

@@ -1,4 +1,4 @@
-//! JSON as a signed token must have it: one reading, whichever parser reads it.
+//! Strict JSON for signed tokens: text that every parser reads the same way.
 
 use std::fmt;
 
@@ -8,15 +8,16 @@ use serde_json::{Map, Number, Value};
 /// Maximum nesting of objects and arrays. Kubernetes' tokens have 3 levels, key sets 4.
 const MAX_DEPTH: usize = 16;
 
-/// Reads an object in which no name occurs twice, at any depth. Returns None for anything else: other
-/// values, bad UTF-8, lone surrogates, deeper nesting, numbers that no double can hold.
+/// Parses an object without duplicate names at any depth. None for anything else: other values, bad
+/// UTF-8, lone surrogates, deeper nesting, numbers beyond the range of a double.
 pub(super) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     read(bytes, Names::Any)
 }
 
-/// Reads an object as [`object`] does, where no name, and not the value of `alg`, is spelt with escapes.
+/// Parses an object as [`object`] does, and refuses escapes in names and in the value of `alg`.
 ///
-/// Other values may be: PHP escapes `/`, and .NET escapes `+`, as in `client-authentication+jwt`.
+/// Other values may have escapes: PHP escapes `/`, and .NET escapes `+`, as in
+/// `client-authentication+jwt`.
 pub(super) fn header(bytes: &[u8]) -> Option<Map<String, Value>> {
     read(bytes, Names::Plain)
 }
@@ -37,7 +38,7 @@ enum Names {
     Plain,
 }
 
-/// Reads a value with at most `depth` levels.
+/// Parses a value with at most `depth` levels.
 #[derive(Clone, Copy)]
 struct Strict {
     names: Names,
@@ -46,7 +47,7 @@ struct Strict {
 
 impl Strict {
     fn inside<E: Error>(self) -> Result<Self, E> {
-        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deeply"))?;
         Ok(Self { depth, ..self })
     }
 
@@ -116,14 +117,14 @@ impl<'de> Visitor<'de> for Strict {
                 members.next_value_seed(inside)?
             };
             if all.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member occurs twice"));
+                return Err(A::Error::custom("duplicate member"));
             }
         }
         Ok(Value::Object(all))
     }
 }
 
-/// A string whose bytes are its characters: without escapes.
+/// A string without escapes: its bytes are its characters.
 struct Plain;
 
 impl<'de> DeserializeSeed<'de> for Plain {

@@ -1,4 +1,4 @@
-//! The public keys of a client or an issuer (RFC 7517), strictly read and checked once.
+//! The public keys of a client or an issuer (RFC 7517), parsed strictly and checked once.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,20 +12,20 @@ use super::unverified::Jws;
 use super::{Rejected, decoy, json};
 use crate::crypto::{self, Digester};
 
-/// Public keys, ready to verify with.
+/// Public keys, ready to verify signatures.
 #[derive(Debug, Clone)]
 pub struct KeySet {
     keys: Vec<PublicKey>,
-    /// The SHA-256 of each certificate that a client's key has in `x5c`.
+    /// The SHA-256 of the first certificate in `x5c` of each of a client's keys.
     certificates: Vec<[u8; 32]>,
     passed_over: Vec<(usize, Unusable)>,
 }
 
 impl KeySet {
-    /// Reads the JSON text of a set.
+    /// Parses the JSON text of a set.
     ///
     /// # Errors
-    /// What is wrong with the set as a whole or, where a client owns it, with one of its keys.
+    /// What is wrong with the set as a whole or, for a client's, with one of its keys.
     pub fn parse(text: &[u8], owner: Owner) -> Result<Self, KeySetError> {
         if text.len() > MAX_KEY_SET {
             return Err(KeySetError::TooLarge);
@@ -63,8 +63,8 @@ impl KeySet {
         Ok(all)
     }
 
-    /// Refuses two keys of which a token could not say which it means: two of one `kid`; and of a client's, one key
-    /// twice without a `kid` for each.
+    /// Refuses keys that a token could not tell apart: two with the same `kid`, and a client's key
+    /// that appears twice without a `kid` for each.
     fn add(&mut self, key: PublicKey, owner: Owner) -> Result<(), KeySetError> {
         if let Some(kid) = key.kid.as_ref().filter(|_| self.keys.iter().any(|other| other.kid == key.kid)) {
             return Err(KeySetError::RepeatedKid(kid.clone()));
@@ -76,50 +76,51 @@ impl KeySet {
         Ok(())
     }
 
-    /// A set without keys, in the place of one that is not there: each token is refused, and costs as much as one whose
-    /// signature is wrong.
+    /// Returns a set without keys, in place of a missing one: every token is refused, and costs as
+    /// much as one with a wrong signature.
     #[must_use]
     pub const fn none() -> Self {
         Self { keys: Vec::new(), certificates: Vec::new(), passed_over: Vec::new() }
     }
 
-    /// How many keys can be used.
+    /// Returns the number of usable keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether no key can be used.
+    /// Whether there are no usable keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// Whether the certificate with this SHA-256 stands first in `x5c` of one of a client's keys (RFC 7517 §4.7).
+    /// Whether the certificate with this SHA-256 comes first in `x5c` of one of a client's keys
+    /// (RFC 7517 §4.7).
     #[must_use]
     pub fn has_certificate(&self, digest: &[u8; 32]) -> bool {
         self.certificates.contains(digest)
     }
 
-    /// Whether a client's key has a certificate.
+    /// Whether one of a client's keys has a certificate.
     #[must_use]
     pub fn has_certificates(&self) -> bool {
         !self.certificates.is_empty()
     }
 
-    /// Whether a key that can be used is called `kid`.
+    /// Whether a usable key has this `kid`.
     #[must_use]
     pub fn has_kid(&self, kid: &str) -> bool {
         self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
     }
 
-    /// The keys of an issuer that cannot be used: their positions in the set, from 0, and why.
+    /// Returns an issuer's unusable keys: their positions in the set, from 0, and why.
     #[must_use]
     pub fn passed_over(&self) -> &[(usize, Unusable)] {
         &self.passed_over
     }
 
-    /// Adds what verifies with the set: each key, what a token may call it, and its algorithms.
+    /// Adds everything that affects verification: each key, its `kid` and its algorithms.
     pub fn digest(&self, all: &mut Digester) {
         self.certificates.iter().for_each(|digest| all.add(digest));
         for PublicKey { kid, algorithms, key } in &self.keys {
@@ -134,7 +135,7 @@ impl KeySet {
         }
     }
 
-    /// Checks the signature. It takes one check where there is no key for it, too.
+    /// Checks the signature. Without a matching key it still costs one check.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let (kid, algorithm) = (jws.header.kid.as_deref(), jws.header.algorithm);
         let key = self.candidate(kid, algorithm).and_then(|key| key.accepts(algorithm).map(|()| key));
@@ -147,7 +148,7 @@ impl KeySet {
         }
     }
 
-    /// The one key that a token can mean. Never several, of which one might fit.
+    /// Returns the only key that the token can mean. Never tries several.
     pub(super) fn candidate(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<&PublicKey, Rejected> {
         if kid.is_some() {
             return self.keys.iter().find(|key| key.kid.as_deref() == kid).ok_or(Rejected::UnknownKey);
@@ -158,7 +159,7 @@ impl KeySet {
     }
 }
 
-/// The SHA-256 of the first certificate of a chain (RFC 7517 §4.7), which must be of this key.
+/// Returns the SHA-256 of a chain's first certificate (RFC 7517 §4.7), which must be for this key.
 fn certificate(chain: &Value, key: &DecodingKey) -> Option<[u8; 32]> {
     let der = STANDARD.decode(chain.as_array()?.first()?.as_str()?).ok()?;
     let certificate = x509_cert::Certificate::from_der(&der).ok()?;

@@ -1,12 +1,13 @@
-//! Tokens that others signed: a strict look at their form, then jsonwebtoken for the signature.
+//! Tokens that others signed: a strict check of their form, then jsonwebtoken for the signature.
 //!
-//! This room owns what a foreign token and a foreign key set must look like. It knows nothing of clients, HTTP, files
-//! and clocks: the caller says whose keys count, what the claims must agree with, and what time it is. A token is
-//! [`Unverified`] until [`verify`] makes it [`Verified`]; what the first says of itself chooses a [`KeySet`], no more.
+//! This room owns the accepted forms of foreign tokens and key sets. It knows nothing of clients,
+//! HTTP, files and clocks: the caller passes the keys, what the claims must agree with, and the
+//! time. A token is [`Unverified`] until [`verify`] makes it [`Verified`]; until then its claims
+//! serve only to choose a [`KeySet`].
 //!
-//! Of jsonwebtoken the room uses the check of a signature, with the crate that signs behind it. Its `decode` is not
-//! asked. Measured on 11.1.0 (2026-11-28), with every check of its `Validation` on, it lets these through, and
-//! `tests/it/foreign/` measures them anew:
+//! Only jsonwebtoken's signature check is used, with our signing crate behind it, not its `decode`.
+//! Measured on 11.1.0 (2026-11-28) with every check of its `Validation` on, `decode` accepts the
+//! following, and `tests/it/foreign/` repeats the measurement:
 //!
 //! - in the header: `alg` as an object (`{"ES256":null}`) or spelt with escapes, names spelt with escapes; unknown
 //!   members twice, nested ones too; `crit`, known or not, `b64`, `zip`, `enc`, `jwk`, `jku`, `x5u`; any `typ`; any
@@ -15,9 +16,10 @@
 //!   and in the year 58000; an `exp` that is exactly `leeway` seconds past; `iat` of any type, and in the
 //!   future; `nbf` with a fraction; several audiences; `iss` as an array;
 //! - in a key: any `use`, `key_ops`, `alg` and `d`; EC coordinates of 33 and 31 bytes; Ed25519 points of
-//!   low order, for which a signature that nobody made is good; of two keys with one `kid` the first.
+//!   low order, for which anyone can make a signature; of two keys with one `kid` the first.
 //!
-//! It also refuses the algorithm name `Ed25519` (RFC 9864), and a malformed `x5c`, which is to be ignored.
+//! It also refuses the algorithm name `Ed25519` (RFC 9864), and a malformed `x5c`, which should be
+//! ignored.
 
 mod decoy;
 mod json;

@@ -1,7 +1,7 @@
-//! DPoP proofs: a token, signed for one request by the key that it carries (RFC 9449 §4).
+//! DPoP proofs: tokens for one request, signed by the key that they carry (RFC 9449 §4).
 //!
-//! What is checked here needs no memory. Whether a proof was seen before, and whether its nonce is one of the
-//! service's, is asked by the caller once everything else holds.
+//! Checks here need no memory. The caller checks for replays and for the service's nonces once
+//! everything else holds.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -16,11 +16,11 @@ use crate::token::Thumbprint;
 /// What a proof must agree with.
 #[derive(Debug, Clone, Copy)]
 pub struct ProofRules<'a> {
-    /// What `htm` must be: the request's method, in its case (RFC 9110 §9.1).
+    /// What `htm` must be: the request's method, in the same case (RFC 9110 §9.1).
     pub method: &'a str,
-    /// What `htu` must mean: the request's URL.
+    /// What `htu` must be equivalent to: the request's URL.
     pub url: &'a TargetUrl,
-    /// The access token of which `ath` must be the SHA-256. None does not read `ath`.
+    /// The access token whose SHA-256 `ath` must be. With None `ath` is not read.
     pub access_token: Option<&'a str>,
     /// The current second.
     pub now: Timestamp,
@@ -31,16 +31,16 @@ pub struct ProofRules<'a> {
 pub struct Proof {
     /// The key that signed it (RFC 7638).
     pub thumbprint: Thumbprint,
-    /// `jti`, which is not empty.
+    /// `jti`, not empty.
     pub id: String,
-    /// `nonce`, if it has one.
+    /// `nonce`, if present.
     pub nonce: Option<String>,
-    /// The first second at which its `iat` is too old, so that it need not be remembered.
+    /// The first second at which its `iat` is too old: from then on it need not be remembered.
     pub ends: Timestamp,
 }
 
 impl Proof {
-    /// Seconds by which `iat` may lie before or after the present.
+    /// Maximum seconds between `iat` and now, either way.
     pub const WINDOW: i64 = 60;
 }
 
@@ -82,7 +82,7 @@ fn read(claims: &Claims, thumbprint: Thumbprint, rules: ProofRules<'_>) -> Resul
     Ok(Proof { thumbprint, id: id.to_owned(), nonce, ends })
 }
 
-/// Checks `iat`, and `exp` and `nbf` where a proof has them. When the proof ends.
+/// Checks `iat`, and `exp` and `nbf` if present. Returns when the proof expires.
 fn times(claims: &Claims, issued: Timestamp, now: Timestamp) -> Result<Timestamp, Rejected> {
     let age = now.since(issued);
     if age > Proof::WINDOW || claims.expires.is_some_and(|end| now >= end) {

@@ -1,4 +1,4 @@
-//! jsonwebtoken's cryptography: verification, by the crate that signs.
+//! jsonwebtoken's cryptography provider: verification by our signing crate.
 
 use std::sync::Once;
 
@@ -12,12 +12,13 @@ use crate::crypto::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-/// Checks `signature`, base64url as it stands in a token, over `message`.
+/// Checks `signature`, base64url as in a token, over `message`.
 pub(super) fn verifies(message: &[u8], signature: &str, key: &DecodingKey, algorithm: Algorithm) -> bool {
     static INSTALLED: Once = Once::new();
     #[cfg(test)]
     crate::crypto::effort::count();
-    // Nothing else in lingpai installs a provider. If a program around this library did, that one checks.
+    // Nothing else in lingpai installs a provider. If the program around this library did, that one
+    // is used.
     INSTALLED.call_once(|| {
         let _ = PROVIDER.install_default();
     });
@@ -51,7 +52,7 @@ impl Verifier<Vec<u8>> for SignatureVerifier {
             (Algorithm::RS256, RsaModulusExponent { n, e }) => {
                 RsaPublicKeyComponents { n, e }.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature)
             }
-            // With a salt as long as the digest, as RFC 7518 §3.5 has it.
+            // The salt is as long as the digest (RFC 7518 §3.5).
             (Algorithm::PS256, RsaModulusExponent { n, e }) => {
                 RsaPublicKeyComponents { n, e }.verify(&RSA_PSS_2048_8192_SHA256, message, signature)
             }

@@ -10,17 +10,16 @@ use super::unverified::{Jws, algorithm};
 use super::{Rejected, provider};
 use crate::crypto::{self, agreement};
 
-/// Members that only a private or symmetric key has (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2; `priv` is that of
-/// the post-quantum keys of type AKP).
+/// Members of private and symmetric keys only (RFC 7518 §6.2.2, §6.3.2, §6.4; RFC 8037 §2; `priv`
+/// is that of the post-quantum keys of type AKP).
 const PRIVATE: [&str; 9] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"];
 
-/// Whose keys a set has, which decides what is asked of them.
+/// The owner of a set, which decides how strictly it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner {
-    /// A client whose file an operator wrote: each key must be usable. No ES384.
+    /// A client, in a file that an operator wrote: every key must be usable. No ES384.
     Client,
-    /// An issuer, which publishes keys for others too: those that are not usable here are passed over
-    /// (RFC 7517 §5).
+    /// An issuer, which publishes keys for others too: unusable ones are skipped (RFC 7517 §5).
     Issuer,
 }
 
@@ -28,13 +27,13 @@ pub enum Owner {
 #[derive(Debug, Clone)]
 pub(super) struct PublicKey {
     pub(super) kid: Option<String>,
-    /// The algorithms of which a token may name one. The key chooses, the token's header only agrees.
+    /// The algorithms that a token may name. The key decides; the token's header must agree.
     pub(super) algorithms: &'static [Algorithm],
     pub(super) key: DecodingKey,
 }
 
 impl PublicKey {
-    /// Whether both are one key, and a token without `kid` could mean either.
+    /// Whether both are the same key, and a token without `kid` could mean either.
     pub(super) fn is_confused_with(&self, other: &Self) -> bool {
         use DecodingKeyKind::{RsaModulusExponent, SecretOrDer};
         let is_same = match (self.key.kind(), other.key.kind()) {
@@ -48,7 +47,7 @@ impl PublicKey {
         is_same && !is_named && self.algorithms.iter().any(|algorithm| other.algorithms.contains(algorithm))
     }
 
-    /// Reads the key that a proof carries, and its thumbprint (RFC 7638). A private key in its place is refused
+    /// Parses the key in a proof, and computes its thumbprint (RFC 7638). A private key is refused
     /// (RFC 9449 §4.3).
     pub(super) fn of_proof(jwk: &Value) -> Option<(Self, [u8; 32])> {
         let jwk = jwk.as_object()?;
@@ -59,7 +58,7 @@ impl PublicKey {
         Some((key, thumbprint(jwk)?))
     }
 
-    /// Checks the signature of `jws`, whose header must name an algorithm of the key.
+    /// Checks the signature of `jws`, whose header must name one of the key's algorithms.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let algorithm = jws.header.algorithm;
         self.accepts(algorithm)?;
@@ -112,8 +111,9 @@ pub(super) fn private_member(object: &Map<String, Value>) -> Option<&'static str
     PRIVATE.into_iter().find(|member| object.contains_key(*member))
 }
 
-/// The SHA-256 of a key's required members in the order of their names (RFC 7638 §3.2, RFC 8037 §2). Each of them was
-/// read strictly, so a key has one thumbprint: they are known words and base64url, of which JSON escapes nothing.
+/// Returns the SHA-256 of a key's required members, sorted by name (RFC 7638 §3.2, RFC 8037 §2).
+/// They were parsed strictly, so a key has exactly one thumbprint: they are known words and
+/// base64url, in which JSON escapes nothing.
 fn thumbprint(jwk: &Map<String, Value>) -> Option<[u8; 32]> {
     let text = |name| jwk.get(name).and_then(Value::as_str);
     let members = match text("kty")? {
@@ -132,7 +132,8 @@ enum Kind {
     Rsa,
 }
 
-/// Whether `use` (RFC 7517 §4.2; `jwt-svid` is SPIFFE's) and `key_ops` (§4.3), where they are there, say so.
+/// Whether `use` (RFC 7517 §4.2; `jwt-svid` is SPIFFE's) and `key_ops` (§4.3), if present, allow
+/// verification.
 fn verifies(jwk: &Map<String, Value>) -> bool {
     let by_use = match jwk.get("use") {
         None => true,
@@ -167,8 +168,8 @@ fn ec(jwk: &Map<String, Value>, length: usize, curve: &'static agreement::Algori
     Ok(DecodingKey::from_ec_der(&point))
 }
 
-/// Under a key of low order anyone can make signatures, and a key with two encodings has two thumbprints. (An
-/// encoding of no point at all verifies nothing.)
+/// Anyone can make signatures that a key of low order accepts, and a key with two encodings has two
+/// thumbprints. (An encoding that is no point at all verifies nothing.)
 fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     let point = bytes_of_length(jwk, "x", 32)?;
     let y = big_endian_y(&point);
@@ -180,7 +181,8 @@ fn ed25519(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
 
 /// 2^255 - 19, big-endian.
 const P_25519: [u8; 32] = field(0x7f, 0xff, 0xed);
-/// The `y` of the eight points whose order divides 8: two of each but of those with `x = 0`, ±1.
+/// The `y` of the eight points whose order divides 8: two points each, except those with `x = 0`,
+/// ±1.
 const LOW_ORDER_Y: [[u8; 32]; 5] = [
     field(0, 0, 0),
     field(0, 0, 1),
@@ -203,7 +205,8 @@ const fn field(first: u8, middle: u8, last: u8) -> [u8; 32] {
     bytes
 }
 
-/// A point is `y` in little-endian order with the sign of `x` in the highest bit (RFC 8032 §5.1.2).
+/// A point is `y` in little-endian order, with the sign of `x` in the highest bit (RFC 8032
+/// §5.1.2).
 fn big_endian_y(point: &[u8]) -> [u8; 32] {
     let mut y = [0; 32];
     for (to, from) in y.iter_mut().zip(point.iter().rev()) {
@@ -216,9 +219,9 @@ fn big_endian_y(point: &[u8]) -> [u8; 32] {
 
 /// RFC 7518 §6.3.1: numbers without leading zeros.
 ///
-/// An exponent is at least 65537, as FIPS 186-5 §A.1.1 has it, and less than 2^33, as ring and AWS-LC have it: a
-/// smaller one asks more of everyone's padding checks, a larger one makes each verification slow, and every known
-/// library makes 65537.
+/// An exponent is at least 65537 (FIPS 186-5 §A.1.1) and less than 2^33 (ring and AWS-LC): a
+/// smaller one demands more of everyone's padding checks, a larger one slows each verification, and
+/// every known library uses 65537.
 fn rsa(jwk: &Map<String, Value>) -> Result<DecodingKey, Unusable> {
     let (n, e) = (number(jwk, "n")?, number(jwk, "e")?);
     let bits = n.len() * 8 - n.first().map_or(0, |first| first.leading_zeros() as usize);
@@ -244,8 +247,8 @@ fn is_odd(number: &[u8]) -> bool {
     number.last().is_some_and(|last| last % 2 == 1)
 }
 
-/// Whether `n` is a power of 65537 modulo each of these primes. All moduli of the broken generator are, and one of
-/// 2^27 others.
+/// Whether `n` is a power of 65537 modulo each of these primes. All moduli of the broken generator
+/// are, and one in 2^27 others.
 fn is_power_of_65537(n: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 107,

@@ -1,50 +1,50 @@
 //! Why a foreign token is not accepted.
 
-/// Why a token is not accepted.
+/// Why a foreign token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
     /// It is not three segments of base64url, or too long.
     Malformed,
-    /// Its header is not a JSON object of one reading, or a member has another type.
+    /// Its header is not a strict JSON object, or a member has the wrong type.
     BadHeader,
-    /// Its header has a member that is refused.
+    /// Its header has a forbidden member.
     ForbiddenHeader,
-    /// Its `typ` says that it is another kind of token.
+    /// Its `typ` names another kind of token.
     WrongType,
-    /// Its `alg` is none that is accepted.
+    /// Its `alg` is not accepted.
     UnsupportedAlgorithm,
-    /// Its claims are not a JSON object of one reading, or one is absent or has another type.
+    /// Its claims are not a strict JSON object, or one is missing or has the wrong type.
     BadClaims,
     /// The set has no key for it.
     UnknownKey,
-    /// It does not say which key of several it means.
+    /// It fits several keys of the set and does not name one.
     AmbiguousKey,
-    /// Its `alg` is not the key's.
+    /// Its `alg` does not fit the key.
     WrongAlgorithm,
-    /// Its signature is not the key's.
+    /// Its signature does not match the key.
     BadSignature,
-    /// Its `iss` is another issuer.
+    /// Its `iss` names another issuer.
     WrongIssuer,
     /// It has expired.
     Expired,
-    /// Its lifetime is longer than the caller accepts.
+    /// Its lifetime is longer than the caller allows.
     MaxAge,
     /// It is not valid yet, or was issued in the future.
     NotYetValid,
     /// It is for another audience, or for several.
     WrongAudience,
-    /// A proof's `jwk` is absent, private, or cannot be used.
+    /// A proof's `jwk` is missing, private or unusable.
     BadKey,
     /// A proof's `htm` is another method.
     WrongMethod,
     /// A proof's `htu` is another URL.
     WrongUrl,
-    /// A proof's `ath` is another token's, or absent.
+    /// A proof's `ath` is missing, or that of another token.
     WrongTokenHash,
 }
 
 impl Rejected {
-    /// One word for the log.
+    /// Returns the log's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,12 +1,12 @@
-//! The URL of a request, in the one form in which two of them are compared (RFC 9449 §4.3, RFC 3986 §6.2).
+//! The URL of a request, in a normal form for comparison (RFC 9449 §4.3, RFC 3986 §6.2).
 
-/// An `http` or `https` URL without query and fragment, normalised by its syntax and its scheme (RFC 3986 §6.2.2 and
-/// §6.2.3).
+/// An `http` or `https` URL without query and fragment, normalized by syntax and scheme (RFC 3986
+/// §6.2.2 and §6.2.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetUrl(String);
 
 impl TargetUrl {
-    /// Reads a URL. None for another scheme, user information, or characters that no URL has.
+    /// Parses a URL. None for another scheme, user information, or invalid characters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -25,17 +25,17 @@ impl TargetUrl {
         Some(Self(format!("{scheme}://{authority}{}", path_of(path))))
     }
 
-    /// The URL.
+    /// Returns the URL.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The host in lower case, and the port unless it is the scheme's.
+/// Normalizes host and port: lower case, and no port if it is the scheme's default.
 fn authority_of(text: &str, default_port: u16) -> Option<String> {
     let (host, port) = match text.rsplit_once(':') {
-        // The last colon of an IPv6 address stands inside its brackets.
+        // The last colon of an IPv6 address is inside its brackets.
         Some((host, port)) if !port.ends_with(']') => (host, port),
         _ => (text, ""),
     };
@@ -50,7 +50,7 @@ fn authority_of(text: &str, default_port: u16) -> Option<String> {
     Some(if port == default_port { host } else { format!("{host}:{port}") })
 }
 
-/// The path with its escapes normalised and without dot segments (RFC 3986 §5.2.4), which an escaped dot makes too.
+/// Normalizes the path: escapes, then dot segments (RFC 3986 §5.2.4), which may have been escaped.
 fn path_of(text: &str) -> String {
     let text = unescaped(text);
     let mut kept: Vec<&str> = Vec::new();
@@ -72,8 +72,8 @@ fn path_of(text: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
-/// Decodes the escapes of unreserved characters, and writes the others in upper case (RFC 3986 §6.2.2). What is no
-/// escape stays as it is.
+/// Decodes escapes of unreserved characters and writes the others in upper case (RFC 3986 §6.2.2).
+/// Malformed escapes stay as they are.
 fn unescaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Cuts and decodes a token, and checks its form. Nothing that it says is believed yet.
+//! Splits and decodes a token, and checks its form. Nothing in it is verified yet.
 
 use std::fmt;
 
@@ -11,33 +11,35 @@ use super::{Rejected, json};
 use crate::clock::Timestamp;
 use crate::token::MAX_TOKEN;
 
-/// The algorithms of assertions that clients sign and of their proofs; both names of Ed25519 (RFC 8037, RFC 9864).
+/// The algorithms of clients' assertions and proofs, with both names of Ed25519 (RFC 8037, RFC
+/// 9864).
 pub const CLIENT_ALGORITHMS: [&str; 5] = ["ES256", "EdDSA", "Ed25519", "PS256", "RS256"];
 
-/// Header members that change what is signed, or that name or carry a key.
+/// Header members that change what is signed, or that name a key to fetch.
 const FORBIDDEN: [&str; 6] = ["crit", "b64", "zip", "enc", "jku", "x5u"];
 
-/// What a header may say beside its algorithm.
+/// What a header may have besides its algorithm.
 #[derive(Debug, Clone, Copy)]
 pub struct HeaderPolicy<'a> {
-    /// The values that `typ` may have, compared without case.
+    /// The values that `typ` may have, compared case-insensitively.
     ///
-    /// A value with the prefix `application/` is refused: RFC 7515 §4.1.9 recommends to omit it, and
-    /// every known library does.
+    /// A value with the prefix `application/` is refused: RFC 7515 §4.1.9 recommends omitting it,
+    /// and every known library does.
     pub types: &'a [&'a str],
     /// Whether `typ` may be absent.
     pub untyped: bool,
-    /// Whether the header may carry its key as `jwk` (RFC 9449 §4.2); otherwise that is refused.
+    /// Whether the header may carry its key as `jwk` (RFC 9449 §4.2).
     pub embedded_key: bool,
-    /// Whether the members must be exactly `alg`, `kid` and `typ`; otherwise unknown ones are ignored.
+    /// Whether the members must be exactly `alg`, `kid` and `typ`; otherwise unknown ones are
+    /// ignored.
     pub exact: bool,
 }
 
 impl HeaderPolicy<'static> {
-    /// An assertion that a client signed (RFC 7523).
+    /// A client's assertion (RFC 7523).
     pub const CLIENT: Self =
         Self { types: &["jwt", "client-authentication+jwt"], untyped: true, embedded_key: false, exact: false };
-    /// An identity that an issuer signed.
+    /// An identity that a trusted issuer signed.
     pub const ISSUER: Self = Self { types: &["jwt", "jose"], untyped: true, embedded_key: false, exact: false };
     /// A proof that its sender holds the key in `jwk` (RFC 9449 §4.2).
     pub const PROOF: Self = Self { types: &["dpop+jwt"], untyped: false, embedded_key: true, exact: false };
@@ -45,15 +47,15 @@ impl HeaderPolicy<'static> {
     pub const ACCESS_TOKEN: Self = Self { types: &["at+jwt"], untyped: false, embedded_key: false, exact: true };
 }
 
-/// A well-formed token whose signature was not checked. What it says of itself serves only to choose
-/// the keys for [`verify`](super::verify).
+/// A well-formed token whose signature has not been checked. Its claims serve only to choose the
+/// keys for [`verify`](super::verify).
 pub struct Unverified<'t> {
     jws: Jws<'t>,
     claims: Claims,
 }
 
 impl<'t> Unverified<'t> {
-    /// Cuts a compact JWS (RFC 7515 §7.1) and checks the form of its header and claims.
+    /// Splits a compact JWS (RFC 7515 §7.1) and checks the form of its header and claims.
     ///
     /// # Errors
     /// The first rule that the token breaks.
@@ -63,25 +65,26 @@ impl<'t> Unverified<'t> {
         Ok(Self { jws, claims })
     }
 
-    /// `iss`, as the token says it.
+    /// Returns `iss`, unverified.
     #[must_use]
     pub fn unverified_issuer(&self) -> Option<&str> {
         self.claims.text("iss")
     }
 
-    /// `sub`, as the token says it: a SPIFFE identity names its trust domain there.
+    /// Returns `sub`, unverified: a SPIFFE identity names its trust domain there.
     #[must_use]
     pub fn unverified_subject(&self) -> Option<&str> {
         self.claims.text("sub")
     }
 
-    /// `kid`, as the token says it.
+    /// Returns `kid`, unverified.
     #[must_use]
     pub fn unverified_kid(&self) -> Option<&str> {
         self.jws.header.kid.as_deref()
     }
 
-    /// `jwk`, as the token says it, where the policy lets it have one. It is an object, not more.
+    /// Returns `jwk`, unverified, if the policy allows one. It is an object; nothing else has been
+    /// checked.
     #[must_use]
     pub fn unverified_jwk(&self) -> Option<&Value> {
         self.jws.header.jwk.as_ref()
@@ -96,14 +99,14 @@ impl<'t> Unverified<'t> {
     }
 }
 
-/// Says nothing: a token is a credential.
+/// Prints nothing: a token is a credential.
 impl fmt::Debug for Unverified<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Unverified").finish_non_exhaustive()
     }
 }
 
-/// A compact JWS whose header the policy allows; the payload may be anything.
+/// A compact JWS with an acceptable header; its payload may be anything.
 pub(super) struct Jws<'t> {
     pub(super) message: &'t str,
     pub(super) signature: &'t str,
@@ -124,7 +127,8 @@ impl<'t> Jws<'t> {
         }
         let (message, signature) = token.rsplit_once('.').ok_or(Rejected::Malformed)?;
         let (header, payload) = message.split_once('.').ok_or(Rejected::Malformed)?;
-        // This engine takes no padding and no stray bits at the end. A second dot is not in its alphabet.
+        // This engine accepts neither padding nor stray bits at the end. A second dot is not in its
+        // alphabet.
         let decode = |segment| URL_SAFE_NO_PAD.decode(segment).map_err(|_| Rejected::Malformed);
         let (header, payload) = (decode(header)?, decode(payload)?);
         let header = json::header(&header).ok_or(Rejected::BadHeader)?;
@@ -164,12 +168,12 @@ impl Header {
     }
 }
 
-/// Returns the algorithm of this name, if any key may have it.
+/// Returns the algorithm with this name, if keys may use it.
 pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     Some(match name {
         "ES256" => Algorithm::ES256,
         "ES384" => Algorithm::ES384,
-        // RFC 8037 and, for the same signature, RFC 9864.
+        // RFC 8037, and RFC 9864 for the same signature.
         "EdDSA" | "Ed25519" => Algorithm::EdDSA,
         "PS256" => Algorithm::PS256,
         "RS256" => Algorithm::RS256,
@@ -177,7 +181,7 @@ pub(super) fn algorithm(name: &str) -> Option<Algorithm> {
     })
 }
 
-/// Claims of which the registered ones have the types of RFC 7519 §4.1.
+/// Claims whose registered ones have the types of RFC 7519 §4.1.
 ///
 /// Except `jti`, which nothing here reads.
 pub(super) struct Claims {
@@ -207,8 +211,8 @@ impl Claims {
     }
 }
 
-/// An instant, if there is one. The outer None is for what is not whole seconds between the years 1970 and 9999,
-/// written as an integer.
+/// Parses an optional instant. The outer None stands for anything but an integer of seconds between
+/// the years 1970 and 9999.
 #[expect(clippy::option_option, reason = "absent is no error")]
 fn time(value: Option<&Value>) -> Option<Option<Timestamp>> {
     match value {

@@ -1,4 +1,4 @@
-//! Checks a token's signature, then its claims against the caller's rules.
+//! Verifies a token: its signature, then its claims against the caller's rules.
 
 use serde_json::{Map, Value};
 
@@ -6,39 +6,39 @@ use super::unverified::Claims;
 use super::{KeySet, Rejected, Unverified};
 use crate::clock::Timestamp;
 
-/// Seconds by which `iat` and `nbf` may lie ahead, even where the leeway is less.
+/// Seconds by which `iat` and `nbf` may be ahead, even if the leeway is less.
 const AHEAD: i64 = 10;
 
 /// What an assertion must agree with.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules<'a> {
-    /// What `iss` must be. None does not read it: a SPIFFE identity is named by `sub` alone.
+    /// What `iss` must be. With None it is not read: `sub` alone names a SPIFFE identity.
     pub issuer: Option<&'a str>,
     /// The values that `aud` may have.
     pub audiences: &'a [&'a str],
-    /// How far ahead `exp` may lie.
+    /// How far ahead `exp` may be.
     pub max_age: MaxAge,
-    /// Seconds by which clocks may differ.
+    /// Maximum difference between clocks, in seconds.
     pub leeway: i64,
     /// The current second.
     pub now: Timestamp,
 }
 
-/// Maximum lifetime of an assertion in seconds, to which the leeway is added.
+/// Maximum lifetime of an assertion, in seconds. The leeway is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxAge {
     /// From now to `exp`, whatever `iat` says.
     FromNow(i64),
-    /// From `iat` to `exp`; from now to `exp` where there is no `iat`.
+    /// From `iat` to `exp`; without `iat`, from now to `exp`.
     FromIssue(i64),
 }
 
-/// The claims of a token that passed every check. Only this room makes one.
+/// The claims of a verified token. Only this room makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<C>(C);
 
 impl<C> Verified<C> {
-    /// The claims.
+    /// Returns the claims.
     #[must_use]
     pub fn claims(&self) -> &C {
         &self.0
@@ -51,28 +51,28 @@ impl<C> Verified<C> {
     }
 }
 
-/// The claims of an assertion: a subject, for one audience, until an instant.
+/// The claims of an assertion: a subject, one audience, an expiry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assertion {
-    /// `iss`, if it says so.
+    /// `iss`, if present.
     pub issuer: Option<String>,
     /// `sub`.
     pub subject: String,
-    /// `aud`, which has one value.
+    /// `aud`, its only value.
     pub audience: String,
     /// `exp`.
     pub expires: Timestamp,
-    /// `iat`, if it says so.
+    /// `iat`, if present.
     pub issued: Option<Timestamp>,
-    /// `nbf`, if it says so.
+    /// `nbf`, if present.
     pub not_before: Option<Timestamp>,
-    /// `jti`, if it says so and it is a string.
+    /// `jti`, if present and a string.
     pub id: Option<String>,
-    /// Every claim as it is written, those above too.
+    /// All claims as written, including those above.
     pub claims: Map<String, Value>,
 }
 
-/// Checks an assertion: its key and signature, then its claims.
+/// Verifies an assertion: its key and signature, then its claims.
 ///
 /// # Errors
 /// The first check that failed: key, signature, shape and issuer, `exp`, `nbf` and `iat`, audience.
@@ -82,11 +82,11 @@ pub fn verify(token: Unverified<'_>, keys: &KeySet, rules: Rules<'_>) -> Result<
     Ok(Verified(assertion))
 }
 
-/// Checks the signature alone, with the one key of the set that the token can mean. The claims
-/// are left to the caller.
+/// Checks the signature alone, with the only key of the set that the token can mean. The caller
+/// checks the claims.
 ///
 /// # Errors
-/// There is no such key, or the signature is not its.
+/// There is no such key, or the signature does not match it.
 pub fn verify_signature(token: &Unverified<'_>, keys: &KeySet) -> Result<(), Rejected> {
     keys.verify(token.jws())
 }
@@ -101,7 +101,7 @@ impl Assertion {
         if rules.issuer.is_some_and(|expected| issuer.as_deref() != Some(expected)) {
             return Err(Rejected::WrongIssuer);
         }
-        // In seconds, not in `Timestamp`s: those do not go past the year 9999.
+        // In plain seconds: a `Timestamp` ends with the year 9999.
         let (now, end) = (rules.now.unix(), expires.unix());
         if now >= end.saturating_add(rules.leeway) {
             return Err(Rejected::Expired);

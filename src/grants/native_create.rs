@@ -1,15 +1,15 @@
-//! `POST /token`: a client begins a session.
+//! `POST /token`: a client starts a session.
 
 use super::Grant;
-use crate::clients::{Client, Order, decide};
+use crate::clients::{Client, GrantRequest, decide};
 use crate::service::{Call, Decision, Denied};
 
-/// A client and its order.
+/// A client and its request.
 pub struct NativeCreate<'s> {
     /// The client, authenticated.
     pub client: &'s Client,
-    /// What it asks for.
-    pub order: Order,
+    /// What it requests.
+    pub order: GrantRequest,
 }
 
 impl<'s> Grant<'s> for NativeCreate<'s> {

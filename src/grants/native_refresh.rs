@@ -8,7 +8,7 @@ use crate::token::{Dialect, ScopeToken};
 pub struct NativeRefresh<'r> {
     /// The refresh token, as presented.
     pub token: &'r str,
-    /// The scope of the new access token; None for all that is left.
+    /// The scope of the new access token; None for all that the session still has.
     pub scope: Option<Vec<ScopeToken>>,
 }
 

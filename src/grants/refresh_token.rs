@@ -11,9 +11,10 @@ pub struct RefreshToken<'s, 'r> {
     pub client: &'s Client,
     /// The refresh token, as presented.
     pub token: &'r str,
-    /// The scope of the new access token; None for all that is left.
+    /// The scope of the new access token; None for all that the session still has.
     pub scope: Option<Vec<ScopeToken>>,
-    /// The audience of the new access token (RFC 8707 §2.2); None for all that is left.
+    /// The audience of the new access token (RFC 8707 §2.2); None for all that the session still
+    /// has.
     pub audience: Option<Audiences>,
 }
 

@@ -1,19 +1,21 @@
-//! Token exchange (RFC 8693): a client that was given a token gets one of its own, with less, about the same subject.
+//! Token exchange (RFC 8693): a client trades a token that it received for one of its own, with no
+//! more scope, about the same subject.
 
 use super::Grant;
-use crate::clients::{Client, GrantType, Order, Undelegated, delegate};
+use crate::clients::{Client, DelegationError, GrantRequest, GrantType, delegate};
 use crate::service::{Call, Decision, Denied, Inspected};
 
-/// A client, the tokens that it presents, and its order.
+/// A client, the tokens that it presents, and its request.
 pub struct TokenExchange<'s, 'r> {
     /// The client, authenticated.
     pub client: &'s Client,
-    /// An access token of ours: of whom the new token is to speak.
+    /// An access token of ours: its subject is the new token's.
     pub subject_token: &'r str,
-    /// An access token of ours that the client was issued: who acts. None for the client itself.
+    /// An access token of ours that was issued to the client: its subject acts. None for the client
+    /// itself.
     pub actor_token: Option<&'r str>,
-    /// What it asks for.
-    pub order: Order,
+    /// What it requests.
+    pub order: GrantRequest,
 }
 
 impl<'s> Grant<'s> for TokenExchange<'s, '_> {
@@ -22,19 +24,21 @@ impl<'s> Grant<'s> for TokenExchange<'s, '_> {
         if !client.grants.contains(GrantType::TokenExchange) {
             return Err(Denied::GrantType);
         }
-        // Whoever may introspect a token may exchange it: its client, and those that serve one of its audiences.
+        // A client that may introspect a token may exchange it: its own client, and those that
+        // serve one of its audiences.
         let subject = call.introspect(client, self.subject_token).map_err(Denied::subject_token)?;
-        // One for an audience that the client serves has been checked by whoever received it.
+        // A token for an audience that the client serves was checked when the client received it.
         let of_client = subject.claims().confirmation.filter(|_| subject.claims().client == client.id);
         if of_client.is_some_and(|confirmation| !call.shows(confirmation)) {
             return Err(Denied::subject_token(Denied::OtherSender));
         }
-        let actor = self.actor_token.map(|token| call.own(client, token).map_err(Denied::actor_token)).transpose()?;
+        let actor =
+            self.actor_token.map(|token| call.inspect_own(client, token).map_err(Denied::actor_token)).transpose()?;
         let actor = actor.as_ref().map(Inspected::claims);
         let session = delegate(client, subject.claims(), actor, self.order, call.now).map_err(|why| match why {
-            Undelegated::Refused(refusal) => Denied::Policy(refusal),
-            Undelegated::Over => Denied::NothingLeft,
-            Undelegated::TooManyActors => Denied::TooManyActors,
+            DelegationError::Refused(refusal) => Denied::Policy(refusal),
+            DelegationError::NoLifetime => Denied::NoLifetime,
+            DelegationError::TooManyActors => Denied::TooManyActors,
         })?;
         Ok(Decision::Begin(client, session, false))
     }

@@ -1,4 +1,5 @@
-//! The parameters of the query at `GET /token`, as the specification describes them. The query is parsed once.
+//! The query parameters of `GET /token`, as the specification describes them. The query is parsed
+//! once.
 
 use poem::{Request, RequestBody};
 use poem_openapi::registry::{MetaParamIn, MetaSchemaRef};
@@ -10,7 +11,7 @@ use super::problem::Problem;
 use crate::foreign::TargetUrl;
 use crate::token::{Audience, ScopeToken};
 
-/// Declares extractors of the question, each a parameter of the query as the specification describes it.
+/// Declares extractors: each is a query parameter in the specification.
 macro_rules! asked {
     ($($(#[$about:meta])* $name:ident($value:ty) = $member:ident, as $described:ty;)*) => {$(
         $(#[$about])*
@@ -43,10 +44,10 @@ macro_rules! asked {
 }
 
 asked! {
-    /// `scope`: the scope tokens that the token must have. Each parameter is a scope (RFC 6749 §3.3):
-    /// one scope token, or more with a space between.
+    /// `scope`: the scope tokens that the token must have. Each parameter is a scope (RFC 6749
+    /// §3.3): one scope token, or several separated by spaces.
     AskedScope(Vec<ScopeToken>) = scope, as Vec<String>;
-    /// `audience`: whom the token must be for.
+    /// `audience`: the API that the token must be for.
     AskedAudience(Option<Audience>) = audience, as String;
     /// `htm`: the method of the request that a proof must be for.
     AskedMethod(Option<String>) = method, as String;

@@ -1,4 +1,4 @@
-//! Bodies: size, then media type, then form (contract of the token endpoint).
+//! Bodies: first the size, then the media type, then the form.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -26,45 +26,46 @@ use super::query;
 
 /// The media type, as the specification names it.
 const MEDIA_TYPE: &str = "application/json";
-/// Room for a body that does not say its length, in bytes: more than most take.
+/// Initial buffer of a body that does not announce its length, in bytes: more than most bodies have.
 const USUAL_BODY: usize = 4 << 10;
-/// How long a body may take to arrive.
+/// Maximum time for a body to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
-/// A kind of member: how its value is read, described, and asked for.
+/// A kind of member: how its value is parsed, described and named in errors.
 pub(super) trait Kind {
-    /// What is kept of a value.
+    /// The parsed value.
     type Value;
 
-    /// What a right value looks like, to end a sentence with.
+    /// The form of a valid value, to complete a sentence.
     fn expected() -> Cow<'static, str>;
 
-    /// The schema of its values.
+    /// Returns the schema of its values.
     fn schema() -> MetaSchema;
 
-    /// Reads a value. What is wrong with it need not be said: [`Kind::expected`] is.
+    /// Parses a value. The error's text is ignored: the client gets [`Kind::expected`].
     fn read<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self::Value, D::Error>;
 }
 
-/// A member, as the specification describes it.
+/// A member, for the specification.
 pub(super) struct Member {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) schema: fn() -> MetaSchema,
 }
 
-/// A JSON object whose members are all optional, read straight from bytes. [`json_object`] writes it.
+/// A JSON object with optional members only, parsed directly from bytes. [`json_object`] implements
+/// it.
 pub(super) trait JsonObject: Default + Send {
     /// Its name in the specification.
     const NAME: &'static str;
-    /// What it is.
+    /// Its description.
     const ABOUT: &'static str;
-    /// What a body of this kind is for.
+    /// The purpose of a body of this type.
     const PURPOSE: &'static str;
-    /// Every member there is.
+    /// All its members.
     const MEMBERS: &'static [Member];
 
-    /// Reads the value of the member that is called `name`.
+    /// Parses the value of the member `name`.
     fn read<'de, A: MapAccess<'de>>(&mut self, name: &str, reading: &mut Reading<'_, A>) -> Result<(), A::Error>;
 }
 
@@ -108,7 +109,7 @@ macro_rules! json_object {
 }
 pub(super) use json_object;
 
-/// The body of a request; the default where there are no bytes.
+/// The body of a request; the default if it is empty.
 pub(super) struct JsonBody<T>(pub(super) T);
 
 impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
@@ -160,8 +161,8 @@ fn property(member: &Member) -> (&'static str, MetaSchemaRef) {
     (member.name, MetaSchemaRef::Inline(Box::new(schema)))
 }
 
-/// All bytes of a body, of which there may be [`MAX_BODY`]. They may hold a secret, so they are wiped when they are
-/// dropped. What the connection itself read them into is hyper's, and is not.
+/// Reads a whole body of at most [`MAX_BODY`] bytes. It may hold a secret, so it is wiped when it
+/// is dropped. The connection's own read buffer belongs to hyper and is not wiped.
 pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY) {
@@ -180,14 +181,15 @@ pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Resu
     }
 }
 
-/// All of a body in one piece. Each part is copied, because one that is kept keeps the whole buffer of the connection
-/// that it was read into, and a client may send a byte at a time. (poem's own way has 4 KiB in every request's future.)
+/// Reads a whole body into one buffer. Chunks are copied, because keeping one would keep the
+/// connection's read buffer, and a client may send a byte at a time. (poem's own function puts 4
+/// KiB into every request's future.)
 async fn collect(
     mut body: Limited<BoxBody<Bytes, io::Error>>,
     mut bytes: Zeroizing<Vec<u8>>,
 ) -> Result<Zeroizing<Vec<u8>>, Box<dyn Error + Send + Sync>> {
     while let Some(frame) = body.frame().await {
-        // Other frames are trailers, which say nothing here.
+        // Other frames are trailers, which are ignored.
         if let Some(part) = frame?.data_ref() {
             append(&mut bytes, part);
         }
@@ -195,8 +197,9 @@ async fn collect(
     Ok(bytes)
 }
 
-/// Adds `part` to `bytes`. A vector that grows by itself would leave what it held in freed memory; so where there is no
-/// room, one with room for all that may come takes its place, and it is wiped.
+/// Appends `part` to `bytes`. A vector that grows by itself would leave its old content in freed
+/// memory; when the capacity is exhausted, one with the maximum capacity replaces it, and the old
+/// one is wiped.
 fn append(bytes: &mut Zeroizing<Vec<u8>>, part: &[u8]) {
     if part.len() > bytes.capacity() - bytes.len() {
         let mut larger = Zeroizing::new(Vec::with_capacity(MAX_BODY));
@@ -206,8 +209,8 @@ fn append(bytes: &mut Zeroizing<Vec<u8>>, part: &[u8]) {
     bytes.extend_from_slice(part);
 }
 
-/// Whether the body is of the media type `expected`, not encoded: its `charset` is UTF-8 or absent,
-/// and other parameters have no meaning (RFC 9110 §8.3.1).
+/// Whether the body has the media type `expected` and no content encoding. `charset` must be UTF-8
+/// or absent; other parameters are ignored (RFC 9110 §8.3.1).
 pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (Some(written), None) = (types.next(), types.next()) else { return false };
@@ -215,7 +218,7 @@ pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
     let (media, rest) = written.split_at(written.iter().position(|byte| *byte == b';').unwrap_or(written.len()));
     let Some(parameters) = parameters(rest) else { return false };
     let mut charsets = parameters.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"charset"));
-    // A parameter that is there twice is an error (RFC 6838 §4.3).
+    // A repeated parameter is an error (RFC 6838 §4.3).
     let is_utf8 = match (charsets.next(), charsets.next()) {
         (None, _) => true,
         (Some((_, charset)), None) => charset.eq_ignore_ascii_case(b"utf-8"),
@@ -224,7 +227,7 @@ pub(super) fn is_media_type(headers: &HeaderMap, expected: &str) -> bool {
     media.trim_ascii().eq_ignore_ascii_case(expected.as_bytes()) && is_utf8 && !headers.contains_key(CONTENT_ENCODING)
 }
 
-/// Where reading stands, so that an error can name the member.
+/// The parser's position, so that an error can name the member.
 enum At {
     Object,
     Member(&'static str, fn() -> Cow<'static, str>),
@@ -232,7 +235,7 @@ enum At {
     Unknown(String),
 }
 
-/// Reads a JSON object. The error is a sentence for people.
+/// Parses a JSON object. The error is a sentence for the client.
 pub(super) fn parse<T: JsonObject>(bytes: &[u8]) -> Result<T, String> {
     let at = Cell::new(At::Object);
     let mut json = serde_json::Deserializer::from_slice(bytes);
@@ -275,14 +278,14 @@ impl<'de, T: JsonObject> Visitor<'de> for ObjectVisitor<'_, T> {
     }
 }
 
-/// An object that is being read.
+/// An object that is being parsed.
 pub(super) struct Reading<'a, A> {
     members: A,
     at: &'a Cell<At>,
 }
 
 impl<'de, A: MapAccess<'de>> Reading<'_, A> {
-    /// Reads the value of the member that is called `name` and is kept in `place`.
+    /// Parses the value of the member `name` into `place`.
     pub(super) fn value<K: Kind>(&mut self, name: &'static str, place: &mut Option<K::Value>) -> Result<(), A::Error> {
         if place.is_some() {
             self.at.set(At::Twice(name));
@@ -294,7 +297,7 @@ impl<'de, A: MapAccess<'de>> Reading<'_, A> {
         Ok(())
     }
 
-    /// Refuses a member that the object does not have.
+    /// Refuses a member that the type does not have.
     pub(super) fn unknown(&mut self, name: &str) -> Result<(), A::Error> {
         self.at.set(At::Unknown(name.chars().take(64).collect()));
         Err(A::Error::custom("unknown"))

@@ -1,4 +1,4 @@
-//! Documents that everybody may read and caches may keep: `ETag`, 304, `max-age`.
+//! Public, cacheable documents: `ETag`, 304, `max-age`.
 
 use poem::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ETAG, IF_NONE_MATCH};
 use poem::http::{HeaderMap, HeaderValue};
@@ -8,8 +8,8 @@ use super::problem::Problem;
 use super::reply::{Answer, Reply};
 use crate::crypto::Document;
 
-/// Returns `document`, which is the JSON of a `T`, or 304 for a copy that `request` names. Caches may keep either for
-/// `max_age` seconds.
+/// Returns `document`, the JSON of a `T`, or 304 if `request` names a current copy. Caches may keep
+/// either for `max_age` seconds.
 pub(super) fn reply<T: Answer>(request: &HeaderMap, document: &Document, max_age: i64) -> Result<Reply<T>, Problem> {
     let text = |text: &str| HeaderValue::from_str(text).map_err(|_| Problem::Internal("header_not_written"));
     let reply = if names(request, document.etag()) {
@@ -23,7 +23,7 @@ pub(super) fn reply<T: Answer>(request: &HeaderMap, document: &Document, max_age
         .header(ACCESS_CONTROL_ALLOW_ORIGIN, ANY_ORIGIN))
 }
 
-/// Whether `If-None-Match` names `etag` (RFC 9110 §13.1.2, weak comparison).
+/// Whether `If-None-Match` matches `etag` (RFC 9110 §13.1.2, weak comparison).
 pub(super) fn names(headers: &HeaderMap, etag: &str) -> bool {
     let listed = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let mut tags = listed.flat_map(|list| list.split(',')).map(str::trim);

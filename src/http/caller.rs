@@ -1,4 +1,4 @@
-//! Who sends a request: the other end of the connection, or whom a trusted proxy names.
+//! The caller's address: the connection's peer, or the address that a trusted proxy reports.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,21 +9,21 @@ use poem::http::{HeaderMap, HeaderName};
 use super::parameters::{elements_from_last, parameters};
 use crate::config::{Forwarding, Peer};
 
-/// An address that a request came from.
+/// The address that a request came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
     /// On the network.
     Ip(IpAddr),
-    /// On this machine, by a Unix socket.
+    /// On this machine, through a Unix socket.
     Unix,
 }
 
 impl Caller {
-    /// Who sent the request that came from `peer` with these `headers`.
+    /// Returns the caller of a request from `peer` with these `headers`.
     ///
-    /// Every proxy appends the address that it was called from: so the list is read from its end,
-    /// as long as a trusted proxy wrote it. What stands before the first address that is not
-    /// trusted came from there, and may be a lie. Several field lines are one list.
+    /// Every proxy appends the address of its own peer. So the list is read from its end, as long
+    /// as trusted proxies wrote it: anything before the first address that is not trusted came from
+    /// there and may be forged. Several field lines form one list.
     pub(super) fn of(peer: &Addr, headers: &HeaderMap, forwarding: &Forwarding) -> Self {
         let mut caller = match peer {
             Addr::SocketAddr(address) => Self::Ip(address.ip().to_canonical()),
@@ -45,7 +45,7 @@ impl Caller {
     }
 
     /// Returns the prefix that limits count by: an IPv4 address, or the /64 of an IPv6 address,
-    /// which is what one subscriber has.
+    /// which is what one subscriber gets.
     pub(super) fn limit_prefix(self) -> Option<IpAddr> {
         match self {
             Self::Ip(IpAddr::V6(address)) => Some(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into()),
@@ -88,7 +88,7 @@ impl fmt::Display for Caller {
     }
 }
 
-/// Reads `for=` in one element of `Forwarded` (RFC 7239 §4), where it must not stand twice.
+/// Parses `for=` in one element of `Forwarded` (RFC 7239 §4). It must not occur twice.
 fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     let pairs = parameters(element)?;
     let mut nodes = pairs.iter().filter(|(name, _)| name.eq_ignore_ascii_case(b"for")).map(|(_, value)| value);
@@ -96,7 +96,8 @@ fn forwarded_for(element: &[u8]) -> Option<IpAddr> {
     address(node)
 }
 
-/// Reads an address with or without a port (RFC 7239 §6), an IPv6 address with or without brackets.
+/// Parses an address with or without a port (RFC 7239 §6), an IPv6 address with or without
+/// brackets.
 fn address(text: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(text).ok()?;
     let (address, port) = match text.strip_prefix('[') {
@@ -113,7 +114,7 @@ fn address(text: &[u8]) -> Option<IpAddr> {
     is_port(port).then(|| address.to_canonical())
 }
 
-/// Whether this is a port, or a name that stands for one.
+/// Whether this is a port or an obfuscated port.
 fn is_port(text: &str) -> bool {
     match text.strip_prefix('_') {
         Some(name) => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
@@ -159,22 +160,22 @@ mod tests {
     fn only_trusted_proxies_are_believed() {
         let proxies = ["10.0.0.0/8", "fd00::/8"];
         for (peer, lines, expected) in [
-            // Nobody is believed who is not trusted.
+            // The header of an untrusted peer is ignored.
             ("192.0.2.1:1", &["203.0.113.7"][..], "192.0.2.1"),
             ("10.0.0.1:1", &[], "10.0.0.1"),
             ("10.0.0.1:1", &["203.0.113.7"], "203.0.113.7"),
-            // What the caller itself wrote stands before.
+            // The caller's own forgery comes first.
             ("10.0.0.1:1", &["127.0.0.1, 203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1", "203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1", "é, 203.0.113.7"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1, 203.0.113.7, 10.9.9.9"], "203.0.113.7"),
-            // All of them are proxies.
+            // All are trusted proxies.
             ("10.0.0.1:1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
-            // What is no address ends the list.
+            // A malformed address ends the list.
             ("10.0.0.1:1", &["203.0.113.7, unknown, 10.0.0.2"], "10.0.0.2"),
             ("10.0.0.1:1", &["a lie"], "10.0.0.1"),
             ("10.0.0.1:1", &["203.0.113.7:4711"], "203.0.113.7"),
-            // Empty elements are none, in every line.
+            // Empty elements are skipped, in every line.
             ("10.0.0.1:1", &["203.0.113.7,, ,10.0.0.2, ,\t,"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1, 203.0.113.7", "", ",", "10.0.0.2"], "203.0.113.7"),
             ("10.0.0.1:1", &["127.0.0.1\"", "203.0.113.7"], "203.0.113.7"),
@@ -198,7 +199,7 @@ mod tests {
             ("proto=https;for=\"[2001:db8::7]:4711\"", "2001:db8::7"),
             ("for=_hidden", "10.0.0.1"),
             ("203.0.113.7", "10.0.0.1"),
-            // A quoted string may hold what would separate: a proxy passes on the caller's Host.
+            // A quoted string may contain separators: a proxy passes on the caller's Host.
             (r#"proto=http;host="a,for=203.0.113.9";for=198.51.100.1"#, "198.51.100.1"),
             (r#"for=198.51.100.1;host="a,for=203.0.113.9""#, "198.51.100.1"),
             (r#"for=198.51.100.1;host="a;for=203.0.113.9""#, "198.51.100.1"),
@@ -206,16 +207,16 @@ mod tests {
             (r#"for=198.51.100.1;host="\",for=203.0.113.9""#, "198.51.100.1"),
             (r#"for=198.51.100.1;host="a\\", for=10.0.0.2;host="\"\\\",""#, "198.51.100.1"),
             (r#"for="\198.51\.100.1""#, "198.51.100.1"),
-            // What was written before a proxy's element does not reach into it.
+            // An unclosed quote before a proxy's element does not reach into it.
             (r#"for="203.0.113.9, for=198.51.100.1"#, "198.51.100.1"),
             (r#"for="203.0.113.9, for="198.51.100.1";host="a,b""#, "198.51.100.1"),
             (r#"for=203.0.113.9;host="\, for="198.51.100.1""#, "198.51.100.1"),
-            // Empty elements and pairs are none.
+            // Empty elements and pairs are skipped.
             ("for=203.0.113.9, for=198.51.100.1, ,;,", "10.0.0.1"),
             ("for=203.0.113.9, for=198.51.100.1, ,\t,", "198.51.100.1"),
             (";for=198.51.100.1;", "198.51.100.1"),
             ("for=198.51.100.1; proto=https", "198.51.100.1"),
-            // An element that says nothing, two things or is malformed ends the list.
+            // An element without `for`, with two, or malformed ends the list.
             ("for=198.51.100.1, proto=https", "10.0.0.1"),
             ("for=198.51.100.1, for=10.0.0.2;for=10.0.0.3", "10.0.0.1"),
             ("for=198.51.100.1, for=10.0.0.2;proto", "10.0.0.1"),
@@ -232,7 +233,7 @@ mod tests {
         ] {
             assert_eq!(caller("10.0.0.1:1", &[line], &["10.0.0.0/8"], true), expected, "{line}");
         }
-        // Several lines are one list, and no quoted string goes over a line's end.
+        // Several lines form one list, but a quoted string ends with its line.
         for (lines, expected) in [
             (&["for=203.0.113.9", "for=198.51.100.1", "for=10.0.0.2"][..], "198.51.100.1"),
             (&["for=198.51.100.1, ", "", " , "], "198.51.100.1"),

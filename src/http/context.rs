@@ -1,4 +1,4 @@
-//! One request on its way: the snapshot that decides it, and what the log says of it.
+//! The context of a request: the snapshot that decides it, and notes for the log.
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
@@ -18,7 +18,7 @@ use crate::service::{Call, Carried, Notes as Said, Origin, ProofField, Snapshot,
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
-/// The context of one request. It rides on the request, and the shell keeps a copy.
+/// The context of a request. It is an extension of the request, and the shell keeps a clone.
 #[derive(Debug, Clone)]
 pub(super) struct RequestContext(Arc<Notes>);
 
@@ -30,19 +30,19 @@ struct Notes {
     prefix: Option<IpAddr>,
     address: String,
     certificate: Option<ClientCertificate>,
-    /// The same in digits, for the log.
+    /// Its digest in hexadecimal, for the log.
     certificate_digits: Option<String>,
     method: Method,
-    /// Every `DPoP` field: no more than two, for two are too many.
+    /// The `DPoP` fields; at most two are kept, because two are already too many.
     proofs: Vec<HeaderValue>,
     traceparent: Option<String>,
-    /// What the query asks, once a handler has read it.
+    /// The parsed query, once a handler has read it.
     question: OnceLock<Result<Question, Problem>>,
     said: Said,
 }
 
 impl RequestContext {
-    /// The context of `request`, which came to `state` now and is known as `id`.
+    /// Creates the context of `request`, which arrived now and has this `id`.
     pub(super) fn begin(request: &mut Request, id: HeaderValue, state: &State) -> Self {
         let snapshot = state.snapshot();
         let caller = Caller::of(&request.remote_addr().0, request.headers(), &snapshot.forwarding);
@@ -65,15 +65,15 @@ impl RequestContext {
         context
     }
 
-    /// The context of a request that is on its way.
+    /// Returns the context of `request`.
     ///
     /// # Errors
-    /// Only where none has begun.
+    /// The request has none.
     pub(super) fn of(request: &Request) -> poem::Result<&Self> {
         Ok(request.data().ok_or(Problem::Internal("no_context"))?)
     }
 
-    /// The request, for the rooms that know no HTTP.
+    /// Returns the call, for the rooms that know no HTTP.
     pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
         let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };
         let carried = Carried { proof: self.proof(), certificate: self.0.certificate.as_ref() };
@@ -88,36 +88,37 @@ impl RequestContext {
         }
     }
 
-    /// Refuses a proof where none means anything.
+    /// Refuses a proof where it has no meaning.
     pub(super) fn refuse_proof(&self) -> Result<(), Problem> {
         if self.0.proofs.is_empty() {
             return Ok(());
         }
-        Err(Problem::bad("DPoP must not be there: tokens that are bound to a key are issued at /oauth2/token"))
+        Err(Problem::bad("DPoP is not accepted here; tokens bound to a key are issued at /oauth2/token"))
     }
 
-    /// What the query of the request, whose target is `uri`, asks: parsed once, for each parameter reads it.
+    /// Returns the parsed query of `uri`, the request's target. It is parsed only once, although
+    /// each parameter reads it.
     pub(super) fn question(&self, uri: &Uri) -> Result<&Question, Problem> {
         self.0.question.get_or_init(|| question(uri)).as_ref().map_err(Problem::clone)
     }
 
-    /// The method, as the request has it: HEAD is still HEAD.
+    /// Returns the method as received: HEAD is still HEAD.
     pub(super) fn method(&self) -> &str {
         self.0.method.as_str()
     }
 
-    /// The nonce for the caller's next proof, where the answer is to carry one.
+    /// Returns the nonce for the caller's next proof, if the answer should carry one.
     pub(super) fn nonce(&self) -> Option<HeaderValue> {
         let nonce = self.0.said.offers_nonce().then(|| self.0.snapshot.keys.nonce(self.0.now)).flatten()?;
         HeaderValue::try_from(nonce).ok()
     }
 
-    /// What decides the request.
+    /// Returns the snapshot that decides the request.
     pub(super) fn snapshot(&self) -> &Snapshot {
         &self.0.snapshot
     }
 
-    /// When it came.
+    /// Returns when the request arrived.
     pub(super) fn now(&self) -> Timestamp {
         self.0.now
     }
@@ -131,17 +132,17 @@ impl RequestContext {
         &self.0.address
     }
 
-    /// Why the request was refused, and what, if the service refused it.
+    /// Returns why the service refused the request, and the refused value.
     pub(super) fn denied(&self) -> Option<(&'static str, Option<&str>)> {
         self.0.said.denied()
     }
 
-    /// The digest of the client's certificate, if it has shown one.
+    /// Returns the digest of the client's certificate, if any.
     pub(super) fn certificate(&self) -> Option<&str> {
         self.0.certificate_digits.as_deref()
     }
 
-    /// The caller's span, if it has said so in the right form.
+    /// Returns the caller's span, if it sent a well-formed one.
     pub(super) fn traceparent(&self) -> Option<&str> {
         self.0.traceparent.as_deref()
     }
@@ -156,8 +157,8 @@ impl RequestContext {
     }
 }
 
-/// The certificate of who sends the request: as a trusted proxy passes it on, whose own it never is; otherwise the
-/// connection's.
+/// Returns the sender's certificate. A trusted proxy's own certificate is never the sender's: only
+/// one that it passes on counts.
 fn certificate(request: &Request, snapshot: &Snapshot) -> Option<ClientCertificate> {
     let peer = Caller::of(&request.remote_addr().0, &HeaderMap::new(), &snapshot.forwarding);
     if peer.is_trusted(&snapshot.forwarding) {
@@ -166,7 +167,7 @@ fn certificate(request: &Request, snapshot: &Snapshot) -> Option<ClientCertifica
     request.extensions().get().cloned()
 }
 
-/// What `traceparent` says in the form that is known (W3C Trace Context §3.2), if the whole field has it.
+/// Returns `traceparent`, if all of it has a known form (W3C Trace Context §3.2).
 fn traceparent(headers: &HeaderMap) -> Option<String> {
     let mut fields = headers.get_all(TRACEPARENT).iter();
     let (Some(field), None) = (fields.next(), fields.next()) else { return None };
@@ -177,7 +178,7 @@ fn traceparent(headers: &HeaderMap) -> Option<String> {
     };
     let (version, trace, parent, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
     let is_zero = |part: &str| part.bytes().all(|b| b == b'0');
-    // Later versions may have more.
+    // Later versions may have more fields.
     let whole = version != "ff" && (version != "00" || parts.next().is_none());
     (whole && !is_zero(trace) && !is_zero(parent)).then(|| format!("00-{trace}-{parent}-{flags}"))
 }

@@ -1,5 +1,5 @@
-//! CORS (fetch standard §3.2): which origins' pages may read answers. Pages of every origin may read
-//! the public documents; for everything else the configuration lists the origins.
+//! CORS (fetch standard §3.2): which origins' pages may read answers. Public documents are open to
+//! all origins; everything else to the configured ones.
 
 use poem::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -9,28 +9,28 @@ use poem::http::{HeaderMap, HeaderValue, Method};
 
 /// Every origin.
 pub(super) const ANY_ORIGIN: HeaderValue = HeaderValue::from_static("*");
-/// What a page may send beside the few headers that every page may.
+/// Headers that a page may send, besides those that need no permission.
 const SENT: HeaderValue =
     HeaderValue::from_static("authorization, content-type, dpop, x-request-id, traceparent, tracestate, baggage");
-/// What it may send to a public document, where no header has a meaning that could do harm. The
-/// wildcard does not include `Authorization`.
+/// Headers that a page may send for a public document, where none can do harm. The wildcard does
+/// not include `Authorization`.
 const SENT_TO_PUBLIC: HeaderValue = HeaderValue::from_static("*, authorization");
-/// What it may read.
+/// Headers that a page may read.
 const READ: HeaderValue = HeaderValue::from_static(
     "www-authenticate, dpop-nonce, retry-after, x-request-id, x-token-subject, x-token-client, x-token-scope, x-token-actor",
 );
-/// Seconds that a browser may keep the answer to a preflight.
+/// Seconds for which a browser may cache a preflight's answer.
 const KEPT: HeaderValue = HeaderValue::from_static("600");
 
-/// Whether pages of every origin may read what is at `path`: then a preflight is answered as GET is.
+/// Whether every origin may read `path`: a preflight is then answered like GET.
 pub(super) fn is_public(path: &str) -> bool {
     path.starts_with("/.well-known/") || matches!(path, "/openapi.json" | "/openapi.yaml")
 }
 
-/// What a request says of the page that sends it.
+/// What a request says about the page that sent it.
 pub(super) struct Page {
     origin: Option<HeaderValue>,
-    /// It only asks what it may send.
+    /// Whether the request is a preflight.
     is_preflight: bool,
 }
 
@@ -42,7 +42,7 @@ impl Page {
         Self { origin, is_preflight }
     }
 
-    /// Says in the `headers` of an answer whether the page may read it.
+    /// Adds the `headers` of an answer that let the page read it, if it may.
     pub(super) fn allow(&self, origins: &[Box<str>], headers: &mut HeaderMap) {
         if headers.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
             return self.allow_preflight(SENT_TO_PUBLIC, headers);
@@ -60,7 +60,7 @@ impl Page {
         self.allow_preflight(SENT, headers);
     }
 
-    /// Says in the answer to a preflight that the page may send the path's methods, with the
+    /// Adds the headers of a preflight's answer: the page may use the path's methods, and send the
     /// headers `sent`.
     fn allow_preflight(&self, sent: HeaderValue, headers: &mut HeaderMap) {
         if self.is_preflight

@@ -1,4 +1,4 @@
-//! The `Authorization` header: cut here, believed elsewhere.
+//! The `Authorization` header: split here, verified elsewhere.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,12 +26,12 @@ const NO_SCHEME: MetaSecurityScheme = MetaSecurityScheme {
     openid_connect_url: None,
 };
 
-/// What the header of a request holds.
+/// The content of a request's `Authorization` header.
 enum Field<'r> {
     Absent,
-    /// A scheme and what follows it after spaces.
+    /// A scheme, and the value after the spaces.
     One(&'r str, &'r str),
-    /// Bytes outside visible ASCII, or no scheme and value with spaces between.
+    /// Not visible ASCII, or not a scheme and a value separated by spaces.
     Malformed,
 }
 
@@ -39,7 +39,7 @@ fn field(request: &Request) -> Result<Field<'_>, Problem> {
     let mut fields = request.headers().get_all(AUTHORIZATION).iter();
     let Some(value) = fields.next() else { return Ok(Field::Absent) };
     if fields.next().is_some() {
-        return Err(Problem::bad("Authorization must be there at most once"));
+        return Err(Problem::bad("Authorization must occur at most once"));
     }
     Ok(match visible(value).and_then(|text| text.split_once(' ')) {
         Some((scheme, rest)) => Field::One(scheme, rest.trim_start_matches(' ')),
@@ -47,19 +47,20 @@ fn field(request: &Request) -> Result<Field<'_>, Problem> {
     })
 }
 
-/// The text of `value` if it is visible ASCII and spaces: without a branch for each byte, for tokens are long.
+/// Returns the text of `value` if it is visible ASCII and spaces; without a branch per byte, because
+/// tokens are long.
 fn visible(value: &HeaderValue) -> Option<&str> {
     let is_visible = value.as_bytes().iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~'));
     std::str::from_utf8(value.as_bytes()).ok().filter(|_| is_visible)
 }
 
-/// What a client presents in the `Authorization` header (RFC 7617).
+/// Client credentials in the `Authorization` header (RFC 7617).
 pub(super) enum BasicAuth {
     /// Nothing.
     Absent,
     /// An id and a secret.
     Basic(Zeroizing<String>, Zeroizing<Vec<u8>>),
-    /// Something else.
+    /// Anything else.
     Malformed,
 }
 
@@ -104,20 +105,20 @@ impl<'a> ApiExtractor<'a> for BasicAuth {
     }
 }
 
-/// The token that a request presents (RFC 6750 §2.1).
+/// The token in a request (RFC 6750 §2.1).
 pub(super) enum Presented<'r> {
-    /// None.
+    /// No token.
     Absent,
-    /// This, or what stands in its place: what no token has in it is refused by who reads the token.
+    /// A token, or text in its place: the verifier refuses malformed ones.
     Token(&'r str),
-    /// The same, beside a proof of who sends it (RFC 9449 §7.1).
+    /// The same under `DPoP`, with a proof of the sender (RFC 9449 §7.1).
     Proved(&'r str),
-    /// Something else.
+    /// Anything else.
     Malformed,
 }
 
 impl<'r> Presented<'r> {
-    /// The token, if there is one that comes alone.
+    /// Returns the token, if it came without a proof.
     pub(super) fn token(self) -> Result<&'r str, Problem> {
         match self.access_token()? {
             (text, false) => Ok(text),
@@ -125,7 +126,7 @@ impl<'r> Presented<'r> {
         }
     }
 
-    /// The token, if there is one, and whether it comes beside a proof.
+    /// Returns the token, if any, and whether it came with a proof.
     pub(super) fn access_token(self) -> Result<(&'r str, bool), Problem> {
         match self {
             Self::Token(text) => Ok((text, false)),
@@ -138,7 +139,7 @@ impl<'r> Presented<'r> {
 
 const MALFORMED: Problem = Problem::Unauthorized(Challenge::InvalidToken(None), "malformed_authorization");
 
-/// `Token`, `Toekn`, `Bearer` and `DPoP` in any case, then one token.
+/// Parses one token under `Token`, `Toekn`, `Bearer` or `DPoP`, case-insensitively.
 fn token<'r>(scheme: &str, text: &'r str) -> Presented<'r> {
     let is = |one: &str| scheme.eq_ignore_ascii_case(one);
     if text.is_empty() {

@@ -1,4 +1,4 @@
-//! Which dialect a path speaks, and how each says an error.
+//! Which dialect a path speaks, and how each writes errors.
 
 use poem::Response;
 use serde_json::Value;
@@ -7,15 +7,15 @@ use super::oauth2;
 use super::problem::Problem;
 use crate::token::Dialect;
 
-/// Every path under this one speaks OAuth 2.0, whether there is a route or not.
+/// Every path under this prefix speaks OAuth 2.0, including unknown ones.
 const OAUTH2: &str = "/oauth2/";
 
-/// The dialect of the errors at `path`.
+/// Returns the dialect of errors at `path`.
 pub(super) fn at(path: &str) -> Dialect {
     if path.starts_with(OAUTH2) { Dialect::OAuth2 } else { Dialect::Native }
 }
 
-/// The answer about `problem` at `path`.
+/// Returns the answer for `problem` at `path`.
 pub(super) fn respond(problem: Problem, path: &str) -> Response {
     match at(path) {
         Dialect::Native => problem.native(),
@@ -23,8 +23,8 @@ pub(super) fn respond(problem: Problem, path: &str) -> Response {
     }
 }
 
-/// An error with this status in the words of `dialect`, for the specification: with `message`, or with what such an
-/// error always says.
+/// Returns an error with this status in `dialect`, for the specification: with `message`, or with
+/// its constant text.
 pub(super) fn example(status: &str, message: Option<String>, dialect: Dialect) -> Option<Value> {
     let (problem, message) = Problem::listed(status, message)?;
     match dialect {

@@ -1,4 +1,4 @@
-//! The pages: Swagger UI in one buffer that calls no other origin.
+//! The page at `/docs`: Swagger UI in one file that contacts no other origin.
 
 use std::io::Write as _;
 
@@ -10,19 +10,19 @@ use serde_json::Value;
 
 use crate::crypto::sha256;
 
-/// A tablet with 令 on it, drawn, so that it needs no font.
+/// A tablet with 令 on it, as paths, so that no font is needed.
 const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 64 64\"><rect x=\"6\" y=\"2\" width=\"52\" \
                     height=\"60\" rx=\"11\" fill=\"#9b2c1f\"/><path d=\"M32 11 15 28M32 11l17 17M26 28h12M20 37h24L34 \
                     48M27 43l10 11\" fill=\"none\" stroke=\"#fff\" stroke-width=\"4.5\" stroke-linecap=\"round\" \
                     stroke-linejoin=\"round\"/></svg>";
 
-/// The icon, as a URL.
+/// Returns the icon as a data URL.
 pub(super) fn icon() -> String {
     format!("data:image/svg+xml;base64,{}", STANDARD.encode(ICON))
 }
 
-/// The page's own style; `ICON` stands for the icon. Every body has one media
-/// type and no response has links, so neither is shown.
+/// The page's own style; `ICON` is a placeholder. Bodies have one media type and responses no
+/// links, so neither is shown.
 const STYLE: &str = "
 body { margin: 0; background: #fafafa; }
 nav { max-width: 1460px; margin: 0 auto; padding: 12px 20px 0; box-sizing: border-box; text-align: right;
@@ -41,14 +41,12 @@ nav a { margin-left: 14px; color: #9b2c1f; }
 .swagger-ui .auth-container .wrapper { padding-top: 0; padding-bottom: 0; }
 ";
 
-/// The page's own script; `SPEC` stands for the document. The requests that it
-/// sends carry no cookies and no stored passwords, so that a 401 with a Basic
-/// challenge does not open the browser's own dialog. Its server is the folder of
-/// the page, whatever prefix a proxy has put before it. Authorize also gets a token by
-/// client credentials: that scheme stands only here, because generated clients would
-/// send its token in the place of a refresh token. What it fills in at first
-/// works for every client; and the lock of an operation that also takes no
-/// credentials would look closed before there are any.
+/// The page's own script; `SPEC` is a placeholder for the document. Its requests carry no cookies
+/// and no stored passwords, so that a 401 with a Basic challenge does not open the browser's
+/// dialog. The server is the page's folder, whatever prefix a proxy adds. Authorize also gets a
+/// token by client credentials; only this page has that scheme, because generated clients would
+/// send its token in place of a refresh token. The initial values work for every client. Operations
+/// that also work without credentials show no lock, because it would look closed.
 const SCRIPT: &str = "
 const spec = SPEC;
 spec.servers = [{ url: new URL('.', location.href).href.replace(/\\/$/, '') }];
@@ -72,7 +70,7 @@ SwaggerUIBundle({
 });
 ";
 
-/// The page, plain and compressed, and the policy that it is sent with.
+/// The page, plain and compressed, with its content security policy.
 pub(super) struct Docs {
     pub(super) html: String,
     pub(super) gzip: Vec<u8>,
@@ -80,8 +78,8 @@ pub(super) struct Docs {
 }
 
 impl Docs {
-    /// Builds the page for `document` from the parts of `bundled`, poem-openapi's
-    /// own page, which has Swagger UI's script and style in it.
+    /// Builds the page for `document` with Swagger UI's script and style, taken from poem-openapi's
+    /// own page `bundled`.
     pub(super) fn new(document: &Value, bundled: &str) -> Self {
         let between = |open: &str, close: &str| {
             let within = bundled.split_once(open).and_then(|(_, rest)| rest.split_once(close));
@@ -91,7 +89,7 @@ impl Docs {
         let icon = icon();
         let style = between("<style charset=\"UTF-8\">", "</style>").to_owned() + &STYLE.replace("ICON", &icon);
         let bundle = between("<script charset=\"UTF-8\">", "</script>");
-        // Nothing in the document may end the script that it stands in.
+        // Nothing in the document may end the script element.
         let script = SCRIPT.replace("SPEC", &document.to_string().replace("</", "<\\/"));
         let html = format!(
             "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\

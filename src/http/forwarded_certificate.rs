@@ -1,4 +1,4 @@
-//! A certificate that a proxy was shown, and passes on (RFC 9440).
+//! Client certificates that a proxy passes on (RFC 9440).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,8 +11,8 @@ use crate::peer::ClientCertificate;
 const CERTIFICATE: HeaderName = HeaderName::from_static("client-cert");
 const CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
-/// The certificate in `headers`, which a trusted proxy wrote. None where there is none, or one field has another form
-/// than the RFC's: a proxy that garbles it is not believed.
+/// Returns the certificate in `headers`, which a trusted proxy wrote. None if it is absent, or if a
+/// field does not have the RFC's form: a proxy that garbles it is not trusted.
 pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientCertificate> {
     let mut fields = headers.get_all(CERTIFICATE).iter();
     let (Some(own), None) = (fields.next(), fields.next()) else { return None };
@@ -31,7 +31,7 @@ pub(super) fn forwarded(headers: &HeaderMap) -> Option<ClientCertificate> {
     ClientCertificate::new(chain, sha256)
 }
 
-/// `:…:`, standard base64 (RFC 8941 §3.3.5), without parameters.
+/// Parses `:…:`, standard base64 (RFC 8941 §3.3.5), without parameters.
 fn byte_sequence(text: &[u8]) -> Option<Box<[u8]>> {
     let encoded = text.trim_ascii().strip_prefix(b":")?.strip_suffix(b":")?;
     STANDARD.decode(encoded).ok().filter(|bytes| !bytes.is_empty()).map(Into::into)

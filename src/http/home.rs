@@ -1,6 +1,8 @@
-//! `/`: what this service is and where the rest is, for a person in HTML and for a program in JSON.
+//! `/`: what this service is and where everything else is, in HTML for people and in JSON for
+//! programs.
 //!
-//! It says nothing that an attacker could use: no version, and of the configuration the issuer, which every token has.
+//! It reveals nothing useful to an attacker: no version, and of the configuration only the issuer,
+//! which is in every token.
 
 use std::sync::Arc;
 
@@ -19,7 +21,7 @@ use crate::service::State;
 
 const PATH: &str = "/";
 
-/// Where the rest is, below the root: for people, for programs in JSON, and what it is.
+/// Paths below the root, with their names in JSON and their descriptions for people.
 const LINKS: [(&str, &str, &str); 7] = [
     ("docs", "documentation", "Every call, to try in the browser (Swagger UI)"),
     ("openapi.json", "openapi", "The OpenAPI document, to generate a client"),
@@ -44,7 +46,7 @@ dd { margin: 0; opacity: .8; }
 
 /// Adds the route.
 pub(super) fn add_to(routes: Routes, state: &Arc<State>) -> Routes {
-    // The issuer changes with a restart only.
+    // The issuer changes only with a restart.
     routes.page(PATH, Home::new(&state.snapshot().issuer))
 }
 
@@ -115,7 +117,7 @@ fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// `issuer`, and the URL of everything else.
+/// Returns `issuer` and the URLs of everything else.
 fn json(issuer: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Said<'a> {

@@ -1,9 +1,8 @@
-//! HTTP: the dialects, their wire types, the one table of errors and the
-//! specification.
+//! HTTP: the dialects, their wire types, the error table and the specification.
 //!
-//! The only room that names poem (beside the transport's one conversion). It
-//! decodes requests into the domain's words and encodes what the domain answers.
-//! A rule about clients, tokens or keys must not enter.
+//! The only room that uses poem (besides the transport's one conversion). It decodes requests into
+//! domain types and encodes the domain's answers. Rules about clients, tokens or keys must not
+//! enter.
 
 mod asked;
 mod body;
@@ -54,13 +53,13 @@ fn api(state: &Arc<State>) -> Api {
     )
 }
 
-/// The interface without a service behind it, to describe.
+/// Returns the interface without a service behind it, for its description.
 fn description() -> OpenApiService<Api, ()> {
     let api = api(&Arc::new(State::empty()));
     spec::describe(OpenApiService::new(api, "lingpai", env!("CARGO_PKG_VERSION")))
 }
 
-/// Every public route, inside the shell that gives each answer its shape.
+/// Returns the public routes, inside the shell that gives each answer its shape.
 #[must_use]
 pub fn routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
     let (native, oauth2, public) = api(state);
@@ -71,13 +70,13 @@ pub fn routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Res
     Shell::new(routes, Arc::clone(state), ids)
 }
 
-/// The operator's routes, in the same shell.
+/// Returns the operator's routes, in the same shell.
 #[must_use]
 pub fn ops_routes(state: &Arc<State>, ids: RequestIds) -> impl Endpoint<Output = Response> + use<> {
     Shell::new(ops::routes(state), Arc::clone(state), ids)
 }
 
-/// The `OpenAPI` document.
+/// Returns the `OpenAPI` document.
 #[must_use]
 pub fn specification(format: SpecFormat) -> String {
     let document = spec::document(&description());
@@ -87,7 +86,7 @@ pub fn specification(format: SpecFormat) -> String {
     }
 }
 
-/// How the document is written.
+/// The format of the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpecFormat {
     /// `application/json`.

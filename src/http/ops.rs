@@ -1,5 +1,4 @@
-//! What the operator may read, on a listener of its own: health, readiness with
-//! everything that is known about it, metrics.
+//! The operator's pages, on their own listener: health, readiness in full detail, metrics.
 
 use std::sync::Arc;
 
@@ -20,7 +19,7 @@ use crate::service::State;
 /// Prometheus' text format.
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
-/// The operator's routes.
+/// Returns the operator's routes.
 pub(super) fn routes(state: &Arc<State>) -> Routes {
     let page = |page: fn(&Ops, &RequestContext) -> Response| {
         let ops = Ops { state: Arc::clone(state) };

@@ -1,13 +1,12 @@
-//! Parameters and lists of them, as `Content-Type` and `Forwarded` have them: `name=value` between
-//! semicolons, where the value is a token or a quoted string (RFC 9110 §5.6, RFC 7239 §4).
+//! Parameters, and lists of them, as in `Content-Type` and `Forwarded`: `name=value` separated by
+//! semicolons, where a value is a token or a quoted string (RFC 9110 §5.6, RFC 7239 §4).
 
 use std::borrow::Cow;
 
-/// A name and a value without quotes and escapes.
+/// A name and an unquoted, unescaped value.
 pub(super) type Parameter<'t> = (&'t [u8], Cow<'t, [u8]>);
 
-/// Reads parameters, with blanks around them and empty ones passed over. None if there is
-/// anything else.
+/// Parses parameters; skips blanks around them and empty ones. None for anything else.
 pub(super) fn parameters(mut text: &[u8]) -> Option<Vec<Parameter<'_>>> {
     let mut all = Vec::new();
     loop {
@@ -32,7 +31,7 @@ pub(super) fn parameters(mut text: &[u8]) -> Option<Vec<Parameter<'_>>> {
     }
 }
 
-/// Splits off one byte and those after it for which `of` holds.
+/// Splits off one byte, and those after it that `of` accepts.
 fn take_while(text: &[u8], of: impl Fn(u8) -> bool) -> Option<(&[u8], &[u8])> {
     let end = text.iter().position(|byte| !of(*byte)).unwrap_or(text.len());
     text.split_at_checked(end).filter(|_| end > 0)
@@ -42,12 +41,12 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Addresses that should have been quoted are often not, and there is no doubt what is meant.
+/// Addresses are often unquoted where they should be quoted, and their meaning is clear.
 fn is_bare(byte: u8) -> bool {
     is_token(byte) || b":[]".contains(&byte)
 }
 
-/// The content of a quoted string whose opening quote is cut off, and what follows it.
+/// Parses a quoted string after its opening quote; returns its content and the rest.
 fn unquote(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     let end = text.iter().position(|byte| matches!(byte, b'"' | b'\\'))?;
     let (plain, mut rest) = text.split_at_checked(end)?;
@@ -67,12 +66,12 @@ fn unquote(text: &[u8]) -> Option<(Cow<'_, [u8]>, &[u8])> {
     }
 }
 
-/// The elements of a comma-separated list from its last to its first, without those that are empty
-/// (RFC 9110 §5.6.1.2). None stands for a quoted string that was not opened, and ends it.
+/// Iterates over the elements of a comma-separated list from last to first, and skips empty ones
+/// (RFC 9110 §5.6.1.2). None marks an unopened quoted string, and is the last item.
 ///
-/// Only the end of such a list is to be trusted, and a quote that somebody wrote before it must not
-/// change what it says. So it is read backwards: in a well-formed element each quote is the end of
-/// a quoted string, its beginning, or in between and escaped.
+/// Only the end of such a list is trusted, and a quote that an untrusted party wrote before it must
+/// not change its meaning. So the list is read backwards: in a well-formed element each quote
+/// either ends a quoted string, begins it, or is escaped inside it.
 pub(super) fn elements_from_last(list: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let mut rest = Some(list);
     let all = std::iter::from_fn(move || {
@@ -83,7 +82,7 @@ pub(super) fn elements_from_last(list: &[u8]) -> impl Iterator<Item = Option<&[u
     all.filter(|element| element.is_none_or(|element| !element.is_empty()))
 }
 
-/// What stands before the last comma, if there is one, and what stands after it.
+/// Returns what precedes the last comma, if there is one, and what follows it.
 fn split_last(list: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let mut unread = list;
     while let [before @ .., byte] = unread {
@@ -96,7 +95,7 @@ fn split_last(list: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     Some((None, list))
 }
 
-/// What stands before the last quote of `text` that is not escaped.
+/// Returns what precedes the last unescaped quote of `text`.
 fn before_opening_quote(mut text: &[u8]) -> Option<&[u8]> {
     while let [before @ .., byte] = text {
         if *byte == b'"' && before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0 {
@@ -166,7 +165,7 @@ mod tests {
             ("a, b ,,c,", &[Some("c"), Some("b"), Some("a")]),
             (r#"a="b,c", d"#, &[Some("d"), Some(r#"a="b,c""#)]),
             (r#"a="\",", d="e\\""#, &[Some(r#"d="e\\""#), Some(r#"a="\",""#)]),
-            // The quote before the last element is not closed.
+            // The quote before the last element is never closed.
             (r#"x, a=", d="e,f""#, &[Some(r#"d="e,f""#), None]),
         ] {
             assert_eq!(elements(list), expected, "{list}");

@@ -1,4 +1,4 @@
-//! The one table of errors: every status of 400 or more is made here.
+//! The error table: every status of 400 or more comes from here.
 
 use std::borrow::Cow;
 use std::marker::PhantomData;
@@ -18,6 +18,8 @@ use crate::foreign::CLIENT_ALGORITHMS;
 
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// The challenge to authenticate as a client (RFC 7617 §2).
+pub(super) const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
 
 /// What went wrong.
 #[derive(Debug, Object, Serialize)]
@@ -30,24 +32,24 @@ pub(super) struct ApiError {
     stack: Vec<String>,
 }
 
-/// Why a request is not answered with what it asked for.
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub(super) enum Problem {
-    /// Which member is wrong, and what would be right.
+    /// The message names the invalid member and says what would be right.
     BadRequest(Cow<'static, str>),
-    /// The cause is for the log; the answer is always the same.
+    /// Authentication failed. The cause is for the log; the body is always the same.
     Unauthorized(Challenge, &'static str),
-    /// What is not allowed.
+    /// The message says what is not allowed.
     Forbidden(String, Option<Challenge>),
     NotFound,
-    /// The methods that are allowed.
+    /// The value of `Allow`.
     MethodNotAllowed(HeaderValue),
     RequestTimeout,
     PayloadTooLarge,
     UriTooLong,
     UnsupportedMediaType,
-    /// Seconds until it may be tried again.
+    /// Seconds until a retry may succeed.
     TooManyRequests(u64),
     HeadersTooLarge,
     /// The cause is for the log.
@@ -64,18 +66,18 @@ pub(super) enum Challenge {
     Basic,
     /// At GET and PUT: with a token; none was presented.
     Token,
-    /// The token that was presented is not accepted; maybe with a description.
+    /// The presented token is not accepted, with a description or without.
     InvalidToken(Option<&'static str>),
-    /// The token lacks a scope that was asked about.
+    /// The token lacks a scope token of the question.
     InsufficientScope,
-    /// The token's sender is not proved (RFC 9449 §7.1): this is wrong with the proof.
+    /// The token's sender is not proved (RFC 9449 §7.1); the error code for the proof.
     Proof(&'static str),
 }
 
-/// Status, name, what it says if nothing else is said, what it means.
+/// Status, name, default message, and description for the specification.
 type Row = (StatusCode, &'static str, &'static str, &'static str);
 
-/// A sentence with a limit in it.
+/// Formats a sentence that contains a limit.
 macro_rules! sentence {
     ($format:literal) => {{
         static TEXT: LazyLock<String> = LazyLock::new(|| format!($format));
@@ -162,12 +164,12 @@ fn row(problem: &Problem) -> Row {
     }
 }
 
-/// Why, for the log. Rides on the response; from a closed set.
+/// The cause of a refusal, from a closed set, for the log. Attached to the response.
 #[derive(Clone, Copy)]
 pub(super) struct Cause(pub(super) &'static str);
 
 impl Problem {
-    /// A 400 that says `message`.
+    /// Returns a 400 with `message`.
     pub(super) fn bad(message: impl Into<Cow<'static, str>>) -> Self {
         Self::BadRequest(message.into())
     }
@@ -181,7 +183,7 @@ impl Problem {
 }
 
 impl Problem {
-    /// The answer in the native shape.
+    /// Returns the answer in the native dialect.
     pub(super) fn native(self) -> Response {
         let body = self.body(self.message().into_owned());
         let mut response = self.head();
@@ -192,12 +194,13 @@ impl Problem {
         response
     }
 
-    /// The body in the native shape.
+    /// Returns the body in the native dialect.
     pub(super) fn body(&self, message: String) -> ApiError {
         ApiError { name: row(self).1.to_owned(), message, stack: Vec::new() }
     }
 
-    /// The error that has this status in the specification, and what it says: `message`, or what it always says.
+    /// Returns the error with this status in the specification, and its text: `message`, or its
+    /// constant one.
     pub(super) fn listed(status: &str, message: Option<String>) -> Option<(&'static Self, String)> {
         const ANY: &Problem = &Problem::Unavailable("");
         let mut listed = WithBody::PROBLEMS.iter();
@@ -213,7 +216,7 @@ impl Problem {
         row(self).0
     }
 
-    /// What it says to people.
+    /// Returns the message for the client.
     pub(super) fn message(&self) -> Cow<'static, str> {
         match self {
             Self::BadRequest(said) => said.clone(),
@@ -222,7 +225,7 @@ impl Problem {
         }
     }
 
-    /// Status, cause, and the headers that say what to do; no body.
+    /// Returns the answer without its body: status, cause, and the headers that say what to do.
     pub(super) fn head(self) -> Response {
         let mut response = Response::default();
         response.set_status(self.status());
@@ -239,7 +242,7 @@ impl Problem {
     }
 }
 
-/// `Retry-After` is in whole seconds, and not too early.
+/// Rounds up to whole seconds, for `Retry-After`.
 pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
@@ -248,8 +251,7 @@ impl Challenge {
     fn write(self, headers: &mut poem::http::HeaderMap) {
         let parameters = match self {
             Self::Basic => {
-                let basic = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
-                headers.insert(WWW_AUTHENTICATE, basic);
+                headers.insert(WWW_AUTHENTICATE, BASIC);
                 return;
             }
             Self::Token | Self::Proof(_) => "",
@@ -262,7 +264,7 @@ impl Challenge {
         let algs = CLIENT_ALGORITHMS.join(" ");
         let [bearer, token] = ["Bearer", "Token"].map(|scheme| format!("{scheme} realm=\"lingpai\"{parameters}"));
         let all = match self {
-            // First, because nginx before 1.23 passes on the first line alone.
+            // First, because nginx before 1.23 passes on only the first line.
             Self::Proof(error) => [format!("DPoP algs=\"{algs}\", error=\"{error}\""), bearer, token],
             _ => [bearer, token, format!("DPoP algs=\"{algs}\"{parameters}")],
         };
@@ -273,7 +275,8 @@ impl Challenge {
     }
 }
 
-/// A problem rides on the framework's error until the shell answers, which knows the dialect.
+/// A problem travels inside the framework's error until the shell, which knows the dialect,
+/// answers.
 impl From<Problem> for poem::Error {
     fn from(problem: Problem) -> Self {
         let status = problem.status();
@@ -288,7 +291,7 @@ impl From<poem::Error> for Problem {
     }
 }
 
-/// The problem that a framework's error stands for. Its words stay inside.
+/// The problem that a framework's error stands for. The error's text is not passed on.
 impl From<StatusCode> for Problem {
     fn from(status: StatusCode) -> Self {
         match status {
@@ -301,17 +304,17 @@ impl From<StatusCode> for Problem {
     }
 }
 
-/// The failures of one operation, for its signature and the specification.
+/// The failures of an operation, for its signature and the specification.
 pub(super) struct Failure<Of>(Problem, PhantomData<fn() -> Of>);
 
-/// Which problems an operation has, beside those of every path.
+/// The problems of an operation, besides those of every path.
 pub(super) trait Fails {
     const PROBLEMS: &'static [Problem];
 }
 
 /// An operation that takes credentials and a body.
 pub(super) struct WithBody;
-/// An operation that takes a token and a question.
+/// An operation that takes a token and a query.
 pub(super) struct WithQuestion;
 /// An operation that takes nothing.
 pub(super) struct WithNothing;

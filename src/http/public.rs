@@ -1,4 +1,4 @@
-//! What everybody may read: keys, health, the specification and its pages.
+//! Public documents: keys, health, the specification and its pages.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ use crate::service::State;
 
 #[derive(Tags)]
 enum Tag {
-    /// The public keys, to verify tokens without asking.
+    /// The public keys, for verifying tokens offline.
     Keys,
-    /// Whether the service works.
+    /// Whether the service is healthy.
     Health,
 }
 
@@ -47,7 +47,7 @@ impl Public {
 impl Public {
     /// Read the public keys
     ///
-    /// Every key with which a valid access token may be signed, as a JSON Web Key Set.
+    /// All keys that may have signed a valid access token, as a JSON Web Key Set.
     #[oai(path = "/.well-known/jwks.json", method = "get", operation_id = "getJwks", tag = "Tag::Keys")]
     async fn jwks(
         &self,
@@ -61,7 +61,7 @@ impl Public {
 
     /// Ask whether the process runs
     ///
-    /// Good as long as it answers: restart it when it does not.
+    /// 200 while the process answers: restart it if it does not.
     #[oai(path = "/healthz", method = "get", operation_id = "getHealth", tag = "Tag::Health")]
     async fn health(&self) -> Result<Reply<Health>, Failure<WithNothing>> {
         Ok(Reply::json(&Health { status: "ok".to_owned() })?)
@@ -69,7 +69,7 @@ impl Public {
 
     /// Ask whether tokens can be issued
     ///
-    /// Good while a key signs: send it no requests when it does not.
+    /// 200 while a key signs: route no requests to it otherwise.
     #[oai(path = "/readyz", method = "get", operation_id = "getReadiness", tag = "Tag::Health")]
     async fn readiness(&self, context: Data<&RequestContext>) -> Result<Reply<Health>, Failure<WithNothing>> {
         if let Some(why) = self.state.unready(context.snapshot(), context.now()) {
@@ -79,7 +79,7 @@ impl Public {
     }
 }
 
-/// Whether the service works.
+/// Whether the service is healthy.
 #[derive(Debug, Object, Serialize)]
 pub(super) struct Health {
     /// `ok`.
@@ -87,13 +87,13 @@ pub(super) struct Health {
 }
 
 impl Answer for Health {
-    const MEANING: &'static str = "It does.";
+    const MEANING: &'static str = "It is.";
 }
 
 /// A JSON Web Key Set (RFC 7517 §5).
 #[derive(Debug, Object)]
 pub(super) struct JwkSet {
-    /// Every key that signs, will sign, or has signed what is still valid.
+    /// Every key that signs, will sign, or has signed tokens that may still be valid.
     pub(super) keys: Vec<Jwk>,
 }
 
@@ -130,25 +130,24 @@ pub(super) struct Jwk {
     pub(super) e: Option<String>,
 }
 
-/// Pages that never change. They are built when the first of them is asked for: a server that only
-/// signs never pays for them.
+/// Static pages, built on first use: a server that only signs never builds them.
 pub(super) struct Pages {
     built: OnceCell<HashMap<&'static str, Page>>,
     build: fn() -> HashMap<&'static str, Page>,
 }
 
-/// A page, and its compressed form where that is worth it.
+/// A page, and its compressed form if that is worthwhile.
 pub(super) struct Page {
     headers: HeaderMap,
     body: Bytes,
     gzip: Option<Bytes>,
 }
 
-/// Where they are.
+/// Their paths.
 const PAGES: [&str; 3] = ["/docs", "/openapi.json", "/openapi.yaml"];
 
 impl Pages {
-    /// The pages that `build` makes.
+    /// The pages that `build` will make.
     pub(super) fn new(build: fn() -> HashMap<&'static str, Page>) -> Self {
         Self { built: OnceCell::new(), build }
     }
@@ -166,7 +165,7 @@ struct At {
     path: &'static str,
 }
 
-/// The pages that describe `service`.
+/// Builds the pages that describe `service`.
 pub(super) fn pages<A: OpenApi>(service: &OpenApiService<A, ()>) -> HashMap<&'static str, Page> {
     let document = spec::document(service);
     let docs = Docs::new(&document, &service.swagger_ui_html());
@@ -222,7 +221,7 @@ impl Endpoint for At {
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let Self { pages, path } = self;
-        // Compressing takes a while, in which other requests on this thread would wait.
+        // Compressing takes a while, and would block other requests on this thread.
         let built = pages.built.get_or_try_init(|| tokio::task::spawn_blocking(pages.build)).await;
         let built = built.map_err(|_| Problem::Internal("pages_not_built"))?;
         let page = built.get(path).ok_or(Problem::NotFound)?;

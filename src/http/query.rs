@@ -1,4 +1,4 @@
-//! Queries: read strictly, because a typo must not answer a policy question.
+//! Queries: parsed strictly, because a typo must not answer a policy question.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::problem::Problem;
 use crate::foreign::TargetUrl;
 use crate::token::{Audience, Scope, ScopeToken};
 
-/// Never in a query, where logs and histories keep it (RFC 6750 §5.3).
+/// Never accepted in a query, where logs and histories would keep them (RFC 6750 §5.3).
 const CREDENTIALS: [&str; 5] = ["access_token", "token", "refresh", "client_id", "client_secret"];
 
 /// Refuses credentials in the query of any path.
@@ -21,7 +21,7 @@ pub(super) fn refuse_credentials(uri: &Uri) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The names and values of `text`, still encoded.
+/// Iterates over the names and values in `text`, still encoded.
 pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     let text = Some(text).filter(|text| !text.is_empty());
     text.into_iter().flat_map(|text| text.split('&')).map(|pair| match pair.split_once('=') {
@@ -30,9 +30,9 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     })
 }
 
-/// `application/x-www-form-urlencoded`, with nothing let pass that is not well formed.
+/// Decodes `application/x-www-form-urlencoded` strictly: None if it is malformed.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
-    // As tokens are.
+    // The common case for tokens.
     if !text.contains(['%', '+']) {
         return Some(text.into());
     }
@@ -54,7 +54,7 @@ fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16)?.try_into().ok()
 }
 
-/// What a query asks.
+/// The question in a query.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Question {
     pub(super) scope: Vec<ScopeToken>,
@@ -63,16 +63,16 @@ pub(super) struct Question {
     pub(super) url: Option<TargetUrl>,
 }
 
-/// Longest method that a proxy may ask for, in bytes.
+/// Maximum length of a method that a proxy may name, in bytes.
 const MAX_METHOD: usize = 32;
 
-/// A method (RFC 9110 §9.1): the characters of a token.
+/// Parses a method (RFC 9110 §9.1): the characters of a token.
 fn method(text: &str) -> Option<String> {
     let right = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     ((1..=MAX_METHOD).contains(&text.len()) && text.bytes().all(right)).then(|| text.to_owned())
 }
 
-/// Reads what the query of `uri` asks.
+/// Parses the query of `uri`.
 pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
     let mut question = Question::default();
     for (name, value) in pairs(uri.query().unwrap_or_default()) {
@@ -82,7 +82,7 @@ pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
                 for token in value.as_deref().unwrap_or_default().split(' ') {
                     let token = ScopeToken::parse(token).ok_or_else(|| {
                         let expected = ScopeToken::EXPECTED;
-                        Problem::bad(format!("scope must be scope tokens with one space between, each {expected}"))
+                        Problem::bad(format!("scope must be scope tokens separated by single spaces, each {expected}"))
                     })?;
                     question.scope.push(token);
                     if question.scope.len() > Scope::MAX {
@@ -91,7 +91,7 @@ pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
                 }
             }
             Some("audience") if question.audience.is_some() => {
-                return Err(Problem::bad("audience must be there at most once"));
+                return Err(Problem::bad("audience must occur at most once"));
             }
             Some("audience") => {
                 let audience = value.as_deref().and_then(Audience::parse);
@@ -106,7 +106,7 @@ pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
                 let expected = || Problem::bad("htu must be the URL of a request, with http or https");
                 question.url = Some(value.as_deref().and_then(TargetUrl::parse).ok_or_else(expected)?);
             }
-            Some("htm" | "htu") => return Err(Problem::bad("htm and htu must be there at most once")),
+            Some("htm" | "htu") => return Err(Problem::bad("htm and htu must occur at most once")),
             _ => {
                 refuse_credentials(uri)?;
                 let expected = "the query has an unknown or empty parameter; expected scope, audience, htm or htu";
@@ -115,7 +115,7 @@ pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
         }
     }
     if question.method.is_some() != question.url.is_some() {
-        return Err(Problem::bad("htm and htu must be there together"));
+        return Err(Problem::bad("htm and htu must be sent together"));
     }
     Ok(question)
 }

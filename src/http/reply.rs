@@ -1,4 +1,4 @@
-//! A success: bytes that are JSON already, with the schema of what they say.
+//! A successful answer: JSON bytes, and the schema of their content.
 
 use std::marker::PhantomData;
 
@@ -11,14 +11,14 @@ use poem_openapi::types::Type;
 
 use super::problem::{JSON, NO_STORE, Problem};
 
-/// As many as an answer has, so that the map need not grow three times.
+/// Capacity for an answer's headers, so that the map need not grow three times.
 const HEADERS: usize = 12;
 
-/// What an answer of this type says in the specification.
+/// The description of an answer of this type in the specification.
 pub(super) trait Answer: Type {
-    /// What 200 means.
+    /// The meaning of 200.
     const MEANING: &'static str;
-    /// Names and descriptions of the headers that it always has.
+    /// Names and descriptions of its headers.
     const HEADERS: &'static [(&'static str, &'static str)] = &[];
     /// Whether a cached copy may be confirmed with 304.
     const CACHEABLE: bool = false;
@@ -31,18 +31,18 @@ pub(super) struct Reply<T> {
 }
 
 impl<T: Answer> Reply<T> {
-    /// Serialises `value`, which has the schema of `T`. Nobody may store it.
+    /// Serializes `value`, which has the schema of `T`, for an answer that must not be stored.
     pub(super) fn json(value: &impl serde::Serialize) -> Result<Self, Problem> {
         let body = serde_json::to_vec(value).map_err(|_| Problem::Internal("answer_not_serialised"))?;
         Ok(Self::no_store(body.into()))
     }
 
-    /// Bytes that are the JSON of a `T`, which nobody may store.
+    /// Wraps the JSON of a `T`, for an answer that must not be stored.
     pub(super) fn no_store(body: Body) -> Self {
         Self::bytes(body).header(CACHE_CONTROL, NO_STORE)
     }
 
-    /// Bytes that are the JSON of a `T`.
+    /// Wraps the JSON of a `T`.
     pub(super) fn bytes(body: Body) -> Self {
         let mut response = Response::default();
         *response.headers_mut() = HeaderMap::with_capacity(HEADERS);
@@ -50,7 +50,7 @@ impl<T: Answer> Reply<T> {
         Self { response, answer: PhantomData }.header(CONTENT_TYPE, JSON)
     }
 
-    /// 304 (RFC 9110 §15.4.5).
+    /// Returns a 304 (RFC 9110 §15.4.5).
     pub(super) fn not_modified() -> Self {
         let mut response = Response::default();
         response.set_status(StatusCode::NOT_MODIFIED);

@@ -1,5 +1,5 @@
-//! `/.well-known/revocations`: the signed list, where it is published. It stands in no specification, for most services
-//! have none.
+//! `/.well-known/revocations`: the signed revocation list, where it is published. It is not in the
+//! specification, because most services do not publish one.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::context::RequestContext;
 use super::cors::ANY_ORIGIN;
 use super::problem::Problem;
 use super::routes::Routes;
-use crate::service::{LIST_MAX_AGE, SignedList, State, Unpublished};
+use crate::service::{LIST_MAX_AGE, PublishError, SignedList, State};
 
 const PATH: &str = "/.well-known/revocations";
 
@@ -34,9 +34,9 @@ impl Endpoint for Published {
     async fn call(&self, request: Request) -> poem::Result<Response> {
         let context = RequestContext::of(&request)?;
         let list = self.state.published(context.snapshot(), context.now()).map_err(|why| match why {
-            Unpublished::Absent => Problem::NotFound,
-            Unpublished::NoKey => Problem::Unavailable("no_key_signs"),
-            Unpublished::NoRandomness => Problem::Internal("no_randomness"),
+            PublishError::Absent => Problem::NotFound,
+            PublishError::NoKey => Problem::Unavailable("no_key_signs"),
+            PublishError::NoRandomness => Problem::Internal("no_randomness"),
         })?;
         Ok(response(&list, request.headers())?)
     }

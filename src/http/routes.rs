@@ -1,7 +1,8 @@
-//! The route table: path → methods, handlers. What dialect a path speaks is in [`dialects`](super::dialects).
+//! The route table: path → methods, handlers. [`dialects`](super::dialects) knows which dialect a
+//! path speaks.
 //!
-//! `OpenApiService` would make an endpoint that also matches patterns and parses queries for each
-//! request. No path here is a pattern, and queries are read where they matter: so this is a map.
+//! `OpenApiService` would also match patterns and parse queries for each request. No path here is a
+//! pattern, and handlers read the queries: so a map is enough.
 
 use std::collections::HashMap;
 
@@ -10,7 +11,7 @@ use poem::http::{HeaderValue, Method};
 use poem::{Endpoint, EndpointExt as _, Response};
 use poem_openapi::OpenApi;
 
-/// A path, and what answers there.
+/// A path and its handlers.
 pub(super) struct Route {
     /// The path.
     pub(super) path: String,
@@ -34,18 +35,18 @@ impl Route {
         Self { path, handlers: handlers.into_iter().collect(), methods, allow }
     }
 
-    /// The method as the route knows it.
+    /// Returns the route's own copy of `method`.
     pub(super) fn method(&self, method: &Method) -> Option<&Method> {
         self.methods.iter().find(|known| *known == method)
     }
 
-    /// What answers `method`. HEAD and OPTIONS have no handler of their own.
+    /// Returns the handler for `method`. HEAD and OPTIONS have none of their own.
     pub(super) fn handler(&self, method: &Method) -> Option<&BoxEndpoint<'static>> {
         self.handlers.iter().find(|(known, _)| known == method).map(|(_, handler)| handler)
     }
 }
 
-/// The table.
+/// The route table.
 #[derive(Default)]
 pub(super) struct Routes(HashMap<String, Route>);
 
@@ -58,14 +59,14 @@ impl Routes {
         self
     }
 
-    /// Adds a page, which can only be read.
+    /// Adds a read-only page.
     pub(super) fn page(mut self, path: &str, page: impl Endpoint<Output = Response> + 'static) -> Self {
         let handlers = HashMap::from([(Method::GET, page.boxed())]);
         self.0.insert(path.to_owned(), Route::new(path.to_owned(), handlers));
         self
     }
 
-    /// The route at `path`.
+    /// Returns the route at `path`.
     pub(super) fn at(&self, path: &str) -> Option<&Route> {
         self.0.get(path)
     }

@@ -1,8 +1,8 @@
 //! The shell: what happens to every request before and after its handler.
 //!
-//! Read [`Shell::call`] from top to bottom: it is the order in which the
-//! contract lists what is refused first. Whatever happens inside, an answer
-//! leaves with a request id, and an error in the one shape.
+//! Read [`Shell::call`] from top to bottom: it is the order in which the contract lists the
+//! refusals. Whatever happens inside, an answer leaves with a request id, and an error in its
+//! dialect's shape.
 
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
@@ -33,21 +33,21 @@ use crate::crypto::{NoRandomness, hex, random};
 use crate::service::{Snapshot, State};
 use crate::telemetry;
 
-/// The longest that a request may take from its head to its answer.
+/// Maximum time from a request's head to its answer.
 const WHOLE: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// RFC 9449 §8.
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
-/// What keeps a browser from making more of an answer than it is: no guess at its type,
-/// no word of where its links were found, nothing loaded or run.
+/// Keeps browsers from interpreting an answer: no guesses at its type, no referrer, nothing loaded
+/// or run.
 const DEFENSIVE: [(HeaderName, HeaderValue); 3] = [
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
 ];
 
-/// Every route, and what happens to each of its requests.
+/// All routes, and what happens around each request.
 pub(super) struct Shell {
     routes: Routes,
     state: Arc<State>,
@@ -55,12 +55,12 @@ pub(super) struct Shell {
 }
 
 impl Shell {
-    /// The shell around `routes`.
+    /// Wraps `routes`.
     pub(super) fn new(routes: Routes, state: Arc<State>, ids: RequestIds) -> Self {
         Self { routes, state, ids }
     }
 
-    /// Writes down that the request has been answered.
+    /// Logs and counts an answered request.
     fn tell(&self, context: &RequestContext, to: (&Method, Option<&Route>), response: &Response, took: Duration) {
         let (method, route) = to;
         let counted = route.and_then(|route| route.method(method)).map_or("", Method::as_str);
@@ -68,7 +68,7 @@ impl Shell {
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (issuer, traceparent, certificate) = (context.issuer(), context.traceparent(), context.certificate());
         let status = response.status().as_u16();
-        // What the service refused says more than what the answer is.
+        // The service's refusal is more precise than the answer's cause.
         let (cause, refused) = match context.denied().filter(|_| status >= 400) {
             Some((cause, refused)) => (Some(cause), refused),
             None => (response.data().map(|Cause(cause)| *cause), None),
@@ -84,7 +84,7 @@ impl Shell {
         self.state.metrics.answered(route, counted, response.status().as_str(), took, cause);
     }
 
-    /// Answers, and writes it down.
+    /// Answers a request, and logs it.
     async fn answer(&self, mut request: Request, id: HeaderValue) -> (Response, RequestContext) {
         let begun = Instant::now();
         let context = RequestContext::begin(&mut request, id, &self.state);
@@ -105,7 +105,8 @@ impl Shell {
     }
 }
 
-/// Returns `method` for the log if HTTP defines it (RFC 9110 §9.3, RFC 5789). Any other is a caller's own word.
+/// Returns `method` for the log if HTTP defines it (RFC 9110 §9.3, RFC 5789). Any other is the
+/// caller's own text.
 fn standard(method: &Method) -> &'static str {
     static DEFINED: [Method; 9] = [
         Method::CONNECT,
@@ -121,13 +122,13 @@ fn standard(method: &Method) -> &'static str {
     DEFINED.iter().find(|defined| *defined == method).map_or("", Method::as_str)
 }
 
-/// What became of a request before its handler.
+/// The outcome before a handler runs.
 enum Admitted<'r> {
     To(&'r BoxEndpoint<'static>),
     Answered(Response),
 }
 
-/// Rejects or answers requests that no handler needs to see.
+/// Refuses or answers requests that need no handler.
 fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted<'r>, Problem> {
     if head_length(request) > MAX_HEAD {
         return Err(Problem::HeadersTooLarge);
@@ -140,7 +141,7 @@ fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted
         return Err(Problem::MethodNotAllowed(route.allow.clone()));
     }
     one_message(request)?;
-    // The handlers that take a body look at the query themselves, after it.
+    // Handlers that take a body check the query themselves, after the body.
     if !matches!(*request.method(), Method::POST | Method::PUT) {
         query::refuse_credentials(request.uri())?;
     }
@@ -161,10 +162,10 @@ fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted
 }
 
 async fn handle(handler: &BoxEndpoint<'static>, request: Request) -> Result<Response, Problem> {
-    // The futures are made where they are awaited: one that has a name is kept twice.
+    // Futures are created where they are awaited: a named one would be stored twice.
     match tokio::time::timeout(WHOLE, AssertUnwindSafe(handler.call(request)).catch_unwind()).await {
         Ok(Ok(Ok(response))) => Ok(response),
-        // It has its dialect's shape already.
+        // It already has its dialect's shape.
         Ok(Ok(Err(error))) if error.is_from_response() => Ok(error.into_response()),
         Ok(Ok(Err(error))) => Err(error.into()),
         Ok(Err(_)) => Err(Problem::Internal("panic")),
@@ -183,36 +184,37 @@ impl Endpoint for Shell {
     }
 }
 
-/// What is answered even when there is too much to do: whether the service lives, its keys, and preflights, which a
-/// refusal would hide from a page.
-const SPARED: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
-/// So many of them in a second: as many as probes and verifiers ask for, and no flood.
-const SPARED_EACH_SECOND: u64 = 100;
+/// Paths that are exempt from load shedding, as preflights are: health, and the keys. A refused
+/// preflight would be invisible to its page.
+const EXEMPT: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
+/// Exempt requests per second: enough for probes and verifiers, too few for a flood.
+const EXEMPT_PER_SECOND: u64 = 100;
 
-/// What is said when more requests come than can be answered, at as little cost as can be: the log has a line when that
-/// begins, and one when it ends.
+/// Answers requests that load shedding refuses, as cheaply as possible: the log has a line when
+/// shedding begins, and one when it ends.
 pub struct LoadShedding {
     state: Arc<State>,
     ids: RequestIds,
     begun: Instant,
-    /// The second since then, and how many were spared in it: one number, so that both change together.
-    spared: AtomicU64,
+    /// The second, and how many requests were exempt in it: in one number, so that both change
+    /// together.
+    exempt: AtomicU64,
 }
 
 impl LoadShedding {
-    /// Load shedding that is counted in `state`.
+    /// Creates load shedding that `state` counts.
     #[must_use]
     pub fn new(state: &Arc<State>, ids: RequestIds) -> Self {
-        Self { state: Arc::clone(state), ids, begun: Instant::now(), spared: AtomicU64::new(0) }
+        Self { state: Arc::clone(state), ids, begun: Instant::now(), exempt: AtomicU64::new(0) }
     }
 
-    /// The refusal of this request; None if it is to be answered all the same.
+    /// Returns the refusal of this request; None if it is exempt.
     pub fn of<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Option<Response> {
-        let may_be_spared = request.method() == Method::OPTIONS || SPARED.contains(&request.uri().path());
-        (!may_be_spared || !self.spares_one()).then(|| self.exhausted(request, is_secure))
+        let may_be_exempt = request.method() == Method::OPTIONS || EXEMPT.contains(&request.uri().path());
+        (!may_be_exempt || !self.exempts_one()).then(|| self.exhausted(request, is_secure))
     }
 
-    /// The refusal of this request, whatever it asks.
+    /// Returns the refusal of this request, even if it is exempt.
     pub fn exhausted<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
@@ -220,33 +222,34 @@ impl LoadShedding {
         frame.around(refusal, &self.state.snapshot())
     }
 
-    /// Takes note that a TLS handshake with `peer` failed for this reason.
+    /// Counts and logs that a TLS handshake with `peer` failed for this reason.
     pub fn handshake_failed(&self, peer: &RemoteAddr, reason: &'static str) {
         self.state.metrics.handshake_failed(reason);
-        // Whoever only looks whether the port is open hangs up at once, and again every few seconds.
+        // Port probes hang up at once, every few seconds: do not log them.
         if reason != "closed" {
             let caller = Caller::of(&peer.0, &HeaderMap::new(), &self.state.snapshot().forwarding);
             telemetry::handshake_failed(&caller.text(), reason);
         }
     }
 
-    fn spares_one(&self) -> bool {
+    fn exempts_one(&self) -> bool {
         const COUNT: u32 = 16;
         let second = self.begun.elapsed().as_secs() << COUNT;
         let next = |last: u64| {
             let last = last.max(second);
-            (last - second < SPARED_EACH_SECOND).then_some(last + 1)
+            (last - second < EXEMPT_PER_SECOND).then_some(last + 1)
         };
-        self.spared.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+        self.exempt.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
-    /// The address prefix that a limit takes for one caller, of a request that came from `peer` with these `headers`.
+    /// Returns the caller's address prefix for limits, of a request from `peer` with these
+    /// `headers`.
     #[must_use]
     pub fn limit_prefix(&self, peer: &RemoteAddr, headers: &HeaderMap) -> Option<IpAddr> {
         Caller::of(&peer.0, headers, &self.state.snapshot().forwarding).limit_prefix()
     }
 
-    /// Whether `peer` is a proxy that names the callers.
+    /// Whether `peer` is a trusted proxy.
     #[must_use]
     pub fn speaks_for_others(&self, peer: &RemoteAddr) -> bool {
         let snapshot = self.state.snapshot();
@@ -254,7 +257,7 @@ impl LoadShedding {
     }
 }
 
-/// What every answer to a request has, whatever it says.
+/// What every answer gets, whatever its content.
 struct Frame {
     id: HeaderValue,
     is_secure: bool,
@@ -281,7 +284,7 @@ impl Frame {
         let headers = response.headers_mut();
         headers.insert(REQUEST_ID, self.id);
         if !self.ends_clearly {
-            // Nobody knows whether what follows is a request.
+            // It is unclear whether what follows is a request.
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.page.allow(&snapshot.origins, headers);
@@ -289,14 +292,14 @@ impl Frame {
             headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
         }
         for (name, value) in DEFENSIVE {
-            // The page at /docs has a policy of its own.
+            // The page at /docs has its own policy.
             headers.entry(name).or_insert(value);
         }
         response
     }
 }
 
-/// HEAD is GET without the body, and says how long it would be. Every body here is in memory.
+/// Turns an answer to GET into one to HEAD: no body, but its length. All bodies here are in memory.
 fn without_body(mut response: Response) -> Response {
     let silent = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if let Some(Ok(body)) = response.take_body().into_bytes().now_or_never()
@@ -308,18 +311,18 @@ fn without_body(mut response: Response) -> Response {
     response
 }
 
-/// What would let two readers see two different messages (RFC 9112 §3.2, §6.1).
+/// Refuses messages that two readers could understand differently (RFC 9112 §3.2, §6.1).
 fn one_message(request: &Request) -> Result<(), Problem> {
     if request.version() == Version::HTTP_11 && request.headers().get_all(HOST).iter().count() != 1 {
-        return Err(Problem::bad("Host must be there exactly once"));
+        return Err(Problem::bad("Host must occur exactly once"));
     }
     if !ends_clearly(request.headers()) {
-        return Err(Problem::bad("Transfer-Encoding must be chunked, alone"));
+        return Err(Problem::bad("Transfer-Encoding must be chunked alone"));
     }
     Ok(())
 }
 
-/// Whether every reader agrees where the message ends.
+/// Whether every reader agrees on where the message ends.
 fn ends_clearly(headers: &HeaderMap) -> bool {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {
@@ -329,32 +332,32 @@ fn ends_clearly(headers: &HeaderMap) -> bool {
     }
 }
 
-/// The bytes of the target, in whatever form it came (RFC 9112 §3.2).
+/// Returns the length of the target in bytes, in any of its forms (RFC 9112 §3.2).
 fn target_length(uri: &Uri) -> usize {
     let origin = uri.authority().map_or(0, |authority| authority.as_str().len() + "https://".len());
     origin + uri.path_and_query().map_or(1, |target| target.as_str().len())
 }
 
-/// The bytes of the request line and the fields, as HTTP/1.1 writes them.
+/// Returns the length of the request line and the fields in bytes, as HTTP/1.1 writes them.
 fn head_length(request: &Request) -> usize {
     let line = request.method().as_str().len() + target_length(request.uri()) + " HTTP/1.1\r\n ".len();
     request.headers().iter().fold(line, |sum, (name, value)| sum + name.as_str().len() + value.len() + ": \r\n".len())
 }
 
-/// Request ids: the caller's if it is well formed, otherwise one that no other process makes.
-/// Clones count together.
+/// Request ids: the caller's if well-formed, otherwise one that no other process generates. Clones
+/// share a counter.
 #[derive(Debug, Clone)]
 pub struct RequestIds {
-    /// Sixteen hexadecimal digits.
+    /// A random prefix of sixteen hexadecimal digits.
     process: Arc<str>,
     count: Arc<AtomicU64>,
 }
 
 impl RequestIds {
-    /// The ids of this process.
+    /// Creates this process's ids.
     ///
     /// # Errors
-    /// Where the system has no randomness: two such processes could not be told apart.
+    /// The system's random number generator fails: two such processes could not be told apart.
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self { process: hex(&random::<8>()?).into(), count: Arc::default() })
     }

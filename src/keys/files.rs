@@ -275,7 +275,7 @@ pub(super) fn leftovers(folder: &Path, before: Timestamp) -> Result<Vec<PathBuf>
     for entry in fs::read_dir(folder).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let written = entry.metadata().map(|status| Timestamp::from_unix(status.mtime()));
-        if files::is_aside(&entry.file_name()) && written.is_ok_and(|written| written < before) {
+        if files::is_temporary(&entry.file_name()) && written.is_ok_and(|written| written < before) {
             found.push(entry.path());
         }
     }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub struct Kid(pub(super) String);
 
 impl Kid {
-    /// What a right one looks like.
+    /// The form of a valid one, to complete a sentence.
     pub const EXPECTED: &'static str = "a key's id: 43 characters, as `lingpai keys list` shows it";
 
     /// Reads a thumbprint of 43 base64url characters.

@@ -1,4 +1,4 @@
-//! One entry: a line, read and written.
+//! One entry of the list: parses and formats a line.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::token::{ClientId, SessionId, Subject, is_random_id};
 pub enum Kind {
     /// One access token.
     Jti,
-    /// A session, and every token of it.
+    /// A session with all its tokens.
     Session,
     /// A client's tokens and sessions that began before an instant.
     Client,
@@ -19,10 +19,10 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of their places in an array.
+    /// Every kind, in the order of array indices.
     pub const ALL: [Self; 4] = [Self::Jti, Self::Session, Self::Client, Self::Subject];
 
-    /// The word that a line begins with.
+    /// Returns the word at the beginning of a line.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// Why a token is refused, in a word for the log.
+    /// Returns the log's word for a token that such an entry ends.
     #[must_use]
     pub const fn cause(self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// Whether the entry has an instant before which it ends, and not one until which it matters.
+    /// Whether the entry's instant is a `before`, not an `until`.
     pub(super) const fn has_before(self) -> bool {
         matches!(self, Self::Client | Self::Subject)
     }
@@ -65,14 +65,14 @@ impl Kind {
 pub struct Entry<'l> {
     /// What it ends.
     pub kind: Kind,
-    /// Which one.
+    /// The id that it names.
     pub id: &'l str,
-    /// Until when it matters, or before when it ends what it names.
+    /// Until when it matters, or the instant that sessions must have begun before.
     pub at: Timestamp,
 }
 
 impl<'l> Entry<'l> {
-    /// Reads a line without its end. None for a comment and for an empty line.
+    /// Parses a line without its newline. None for comments and empty lines.
     ///
     /// # Errors
     /// What would be right.
@@ -96,7 +96,7 @@ impl<'l> Entry<'l> {
 }
 
 impl Entry<'_> {
-    /// When it no longer matters, if a session may go on for `longest` seconds.
+    /// Returns when it stops mattering, if a session can last `longest` seconds.
     #[must_use]
     pub fn ends(&self, longest: i64) -> Timestamp {
         if self.kind.has_before() { self.at.plus(longest) } else { self.at }

@@ -1,13 +1,13 @@
-//! A list in memory: a million entries in 23 MiB, and a look-up of some tens of instructions.
+//! The list in memory: a million entries in 23 MiB, and lookups of some tens of instructions.
 //!
-//! An entry is a keyed 126-bit fingerprint of its kind and id, its kind, and an instant. Entries are
-//! sorted, and an index by their first 16 bits finds the dozen among which one may be. The keys are
-//! random and this process's own, so nobody can choose ids that collide.
+//! An entry is a keyed 126-bit fingerprint of its kind and id, its kind, and an instant. Entries
+//! are sorted, and an index of their first 16 bits narrows a lookup to a dozen. The keys are random
+//! and this process's own, so nobody can choose ids that collide.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::LazyLock;
 
-use super::signed::{Head, Mattering};
+use super::signed::{Head, Relevant};
 use super::{Entry, Kind};
 use crate::clock::Timestamp;
 use crate::crypto::NoRandomness;
@@ -17,7 +17,7 @@ use crate::token::{AccessClaims, Actor, ClientId, RefreshClaims, SessionId, Subj
 /// Maximum number of entries.
 pub const MAX_ENTRIES: usize = 2_000_000;
 
-/// Two halves; the last two bits are the kind.
+/// Two halves; the lowest two bits are the kind.
 type Fingerprint = (u64, u64);
 
 fn fingerprint(kind: Kind, id: &str) -> Fingerprint {
@@ -35,44 +35,44 @@ fn kind((_, low): Fingerprint) -> Kind {
     }
 }
 
-/// Seconds since 1970 in 32 bits: what lies beyond 2106 is kept as that.
+/// Seconds since 1970 in 32 bits; later than 2106 saturates.
 fn seconds(at: Timestamp) -> u32 {
     u32::try_from(at.unix().max(0)).unwrap_or(u32::MAX)
 }
 
-/// The fingerprints of a token, so that looking it up again hashes nothing.
+/// The fingerprints of a token's names, computed once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Marks(Box<[Fingerprint]>);
 
 impl Marks {
-    /// Those of an access token.
+    /// Computes the marks of an access token.
     #[must_use]
     pub fn of_access(claims: &AccessClaims) -> Self {
         let actors = claims.actor.iter().flat_map(Actor::iter).flat_map(|actor| identity(actor.as_str()));
         Self::of(names(&claims.id, claims.session.as_ref(), &claims.client, &claims.subject).chain(actors))
     }
 
-    /// Those of a refresh token.
+    /// Computes the marks of a refresh token.
     #[must_use]
     pub fn of_refresh(claims: &RefreshClaims) -> Self {
         let session = &claims.session;
         Self::of(names(&claims.id, session.id.as_ref(), &session.client, &session.subject))
     }
 
-    /// Those of the names that a token has.
+    /// Computes the marks of these names.
     #[must_use]
     pub fn of<'t>(names: impl IntoIterator<Item = (Kind, &'t str)>) -> Self {
         Self(names.into_iter().map(|(kind, id)| fingerprint(kind, id)).collect())
     }
 }
 
-/// What an entry may call a client or a subject, which are of one namespace.
+/// A client or subject under both kinds: they share one namespace.
 fn identity(name: &str) -> [(Kind, &str); 2] {
     [(Kind::Client, name), (Kind::Subject, name)]
 }
 
-/// All that an entry may call a token by, beside its actors. A client's id is a subject too, and nobody else's, so lines of both kinds
-/// match either.
+/// Returns every name by which an entry may end a token, except its actors. A client's id is also
+/// its subject and no one else's, so lines of either kind match it.
 fn names<'t>(
     id: &'t str,
     session: Option<&'t SessionId>,
@@ -90,31 +90,31 @@ fn names<'t>(
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct LineError {
-    /// Which line, from 1.
+    /// The line's number, from 1.
     pub line: usize,
     /// What would be right.
     pub message: String,
 }
 
-/// A list as it is read, line by line.
+/// Builds a list line by line.
 #[derive(Debug, Default)]
 pub struct Builder {
     entries: Vec<(u64, u64, u32)>,
     counts: [usize; Kind::ALL.len()],
-    mattering: Mattering,
+    relevant: Relevant,
 }
 
 impl Builder {
-    /// A list that is read at `now`, where a session may go on for `longest` seconds.
+    /// Starts a list that is read at `now`, if a session can last `longest` seconds.
     #[must_use]
     pub fn at(now: Timestamp, longest: i64) -> Self {
-        Self { mattering: Mattering::at(now, longest), ..Self::default() }
+        Self { relevant: Relevant::at(now, longest), ..Self::default() }
     }
 
-    /// Adds the lines of `text`, which come after `before` others of the same file.
+    /// Adds the line `text`, whose number in its file is `line`.
     ///
     /// # Errors
-    /// The first line of another form.
+    /// The line is malformed, or the list is full.
     pub fn add(&mut self, line: usize, text: &str) -> Result<(), LineError> {
         let error = |message| LineError { line, message };
         if let Some(entry) = Entry::parse(text).map_err(error)? {
@@ -129,17 +129,17 @@ impl Builder {
             if let Some(count) = self.counts.get_mut(kind as usize) {
                 *count += 1;
             }
-            self.mattering.add(&entry);
+            self.relevant.add(&entry);
         }
         Ok(())
     }
 
-    /// The list.
+    /// Returns the list.
     #[must_use]
     pub fn finish(self) -> Revocations {
-        let Self { mut entries, counts, mattering } = self;
+        let Self { mut entries, counts, relevant } = self;
         entries.sort_unstable();
-        // Of two entries about the same the later instant counts.
+        // Of two entries with the same name, the later instant counts.
         entries.dedup_by(|later, earlier| {
             let same = (later.0, later.1) == (earlier.0, earlier.1);
             if same {
@@ -158,7 +158,7 @@ impl Builder {
             sum += *start;
             *start = sum;
         }
-        Revocations { entries: entries.into(), index, counts, mattering }
+        Revocations { entries: entries.into(), index, counts, relevant }
     }
 }
 
@@ -169,19 +169,20 @@ fn bucket(high: u64) -> usize {
     u16::from_be_bytes([first, second]).into()
 }
 
-/// A list, ready to be asked.
+/// A list, ready for lookups.
 #[derive(Debug, Default)]
 pub struct Revocations {
     /// Fingerprints and instants, sorted.
     entries: Box<[(u64, u64, u32)]>,
-    /// Where the fingerprints begin that begin with these 16 bits; empty where there are none.
+    /// For each value of the first 16 bits, where its fingerprints start; empty for an empty list.
     index: Box<[u32]>,
     counts: [usize; Kind::ALL.len()],
-    mattering: Mattering,
+    relevant: Relevant,
 }
 
 impl Revocations {
-    /// What ends a token with these `marks` that began at `began`, if anything does.
+    /// Returns the kind of entry that ends a token with these `marks` whose session began at
+    /// `began`, if any.
     #[must_use]
     pub fn end(&self, marks: &Marks, began: Timestamp) -> Option<Kind> {
         let ends = |mark: &Fingerprint| {
@@ -197,14 +198,15 @@ impl Revocations {
         let bucket = bucket(high);
         let range = *self.index.get(bucket)? as usize..*self.index.get(bucket + 1)? as usize;
         let entries = self.entries.get(range)?;
-        // One comparison a step; two that begin alike are as rare as a collision of 64 bits.
+        // One comparison per step; equal first halves are as rare as 64-bit collisions.
         let first = entries.partition_point(|entry| entry.0 < high);
         let mut alike = entries.get(first..)?.iter().take_while(|entry| entry.0 == high);
         alike.find(|entry| entry.1 == low).map(|entry| entry.2)
     }
 
-    /// How many entries that still matter at `now` are not in `new`: those whose instant is ahead, and a client's or
-    /// subject's for the `longest` seconds of a session that began before its instant.
+    /// Returns how many entries that still matter at `now` are missing from `new`: those whose
+    /// instant is ahead, and `before` entries as long as a session of `longest` seconds can still
+    /// run.
     #[must_use]
     pub fn lost(&self, new: &Self, now: Timestamp, longest: i64) -> usize {
         let longest = u32::try_from(longest).unwrap_or(u32::MAX);
@@ -218,31 +220,31 @@ impl Revocations {
             .count()
     }
 
-    /// The list as a JWT (typ `revocations+jwt`) that `key` signs, of the entries that matter when it is issued, where a
-    /// session may go on for `longest` seconds. None if they are more than [`MAX_SIGNED`](super::MAX_SIGNED).
+    /// Signs the entries that matter at its issue as a JWT (`typ` `revocations+jwt`), if a session
+    /// can last `longest` seconds. None for more than [`MAX_SIGNED`](super::MAX_SIGNED) entries.
     #[must_use]
     pub fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
-        self.mattering.signed(key, head, longest)
+        self.relevant.signed(key, head, longest)
     }
 
-    /// Whether the entries that mattered when the list was read are few enough for its signed form.
+    /// Whether few enough entries mattered at load time for the signed form.
     #[must_use]
     pub fn can_be_signed(&self) -> bool {
-        self.mattering.can_be_signed()
+        self.relevant.can_be_signed()
     }
 
-    /// How many entries there are of each kind.
+    /// Returns the number of entries of each kind.
     pub fn counts(&self) -> impl Iterator<Item = (Kind, usize)> + use<> {
         Kind::ALL.into_iter().zip(self.counts)
     }
 
-    /// How many entries there are, each counted once.
+    /// Returns the number of distinct entries.
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no entries.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -279,7 +281,7 @@ mod tests {
         for number in 10_000..20_000 {
             assert_eq!(all.end(&mark(Kind::Jti, &jti(number)), now), None);
         }
-        // A name of another kind is another name.
+        // The same id under another kind is a different name.
         assert_eq!(all.end(&mark(Kind::Subject, &jti(1)), now), None);
         assert_eq!(Revocations::default().end(&mark(Kind::Jti, &jti(1)), now), None);
     }
@@ -294,7 +296,7 @@ mod tests {
             assert_eq!(all.end(&marks, at(0)), None);
         }
         assert_eq!(all.end(&Marks::of([(Kind::Client, "user:7"), (Kind::Subject, "orders")]), at(-1)), None);
-        // The later of two counts, and a far one is not an early one.
+        // The later of two counts, and an instant beyond 2106 does not wrap around.
         let two = list(&["client a before 2026-06-01T12:00:00Z", "client a before 2126-06-01T12:00:00Z"]);
         assert_eq!(two.end(&Marks::of([(Kind::Client, "a")]), at(3_600)), Some(Kind::Client));
         assert_eq!((two.len(), two.counts().map(|(_, count)| count).sum::<usize>()), (1, 2));
@@ -308,7 +310,7 @@ mod tests {
         let lost = |before: &Revocations, after: &Revocations| before.lost(after, now, 86_400);
         assert_eq!(lost(&before, &Revocations::default()), 1);
         assert_eq!(lost(&before, &list(&[&format!("jti {} {old}", jti(2))])), 0);
-        // What began before its instant can have gone on for a day.
+        // A session that began before the instant can last another day.
         let clients = ["2026-05-31T12:00:00Z", "2026-05-31T12:00:01Z", "2026-06-02T00:00:00Z"];
         for (at, expected) in clients.into_iter().zip([0, 1, 1]) {
             let before = list(&[&format!("client orders before {at}")]);

@@ -1,10 +1,10 @@
-//! Revocations: which tokens, sessions, clients and subjects have ended before their time.
+//! Revocations: tokens, sessions, clients and subjects that were ended before they expired.
 //!
-//! This room owns the list's grammar, how it is kept in memory, how a token is looked up in it, and its signed form.
-//! Files, the clock and what a refusal looks like must not enter.
+//! This room owns the list's grammar, its form in memory, lookups, and its signed form. Files, the
+//! clock and the form of refusals must not enter.
 //!
-//! A list has one entry a line. Fields have blanks between; lines that begin with `#` and empty
-//! lines are passed over:
+//! A list has one entry per line, with blanks between fields. Empty lines and lines that begin with
+//! `#` are skipped:
 //!
 //! ```text
 //! jti     <id>       <until>              one access token
@@ -13,7 +13,7 @@
 //! subject <subject>  before <instant>     the same of a subject
 //! ```
 //!
-//! An entry counts for as long as it is there; `<until>` tells when it may be dropped.
+//! An entry counts as long as it is listed; `<until>` tells when it may be dropped.
 
 mod entry;
 mod list;

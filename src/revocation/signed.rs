@@ -1,4 +1,4 @@
-//! The signed form of a list, for verifiers that ask nobody about a token.
+//! The signed list, for verifiers that check tokens offline.
 
 use std::collections::BTreeMap;
 
@@ -11,25 +11,26 @@ use crate::clock::Timestamp;
 use crate::crypto::NoRandomness;
 use crate::keys::{Key, Purpose};
 
-/// Maximum number of entries of a signed list.
+/// Maximum entries in a signed list.
 pub const MAX_SIGNED: usize = 10_000;
 
-/// The entries of a list that still matter, by kind and id; none where they are more than [`MAX_SIGNED`].
+/// The entries of a list that still matter, by kind and id; none if there are more than
+/// [`MAX_SIGNED`].
 #[derive(Debug, Clone)]
-pub(super) struct Mattering {
+pub(super) struct Relevant {
     entries: Option<BTreeMap<(Kind, Box<str>), Timestamp>>,
     now: Timestamp,
     longest: i64,
 }
 
-impl Default for Mattering {
+impl Default for Relevant {
     fn default() -> Self {
         Self::at(Timestamp::default(), 0)
     }
 }
 
-impl Mattering {
-    /// Those that matter at `now`, if a session may go on for `longest` seconds.
+impl Relevant {
+    /// Starts a collection of those that matter at `now`, if a session can last `longest` seconds.
     pub(super) fn at(now: Timestamp, longest: i64) -> Self {
         Self { entries: Some(BTreeMap::new()), now, longest }
     }
@@ -51,7 +52,7 @@ impl Mattering {
         self.entries.is_some()
     }
 
-    /// The JWT that lists those which matter when it is issued. None if there are too many.
+    /// Signs a JWT of those that matter when it is issued. None if there are too many.
     pub(super) fn signed(&self, key: &Key, head: Head<'_>, longest: i64) -> Option<Result<String, NoRandomness>> {
         let entries = self.entries.as_ref()?;
         let current = entries.iter().filter_map(|((kind, id), at)| {
@@ -76,7 +77,8 @@ impl Mattering {
     }
 }
 
-/// Who issues a signed list, when, and until when a verifier may trust it.
+/// The head of a signed list: its issuer, when it was issued, and until when verifiers may trust
+/// it.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// `iss`.
@@ -95,7 +97,7 @@ struct Claims<'a> {
     revoked: Revoked<'a>,
 }
 
-/// By kind: ids, and before when what they name began.
+/// The claim `revoked`: for each kind ids, or ids with their `before`.
 #[derive(Serialize, Default)]
 struct Revoked<'a> {
     jti: Vec<&'a str>,

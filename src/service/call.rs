@@ -1,4 +1,4 @@
-//! One request on its way: what decides it, and who asks.
+//! One request: the snapshot that decides it, and the client behind it.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -13,41 +13,43 @@ use crate::revocation::Marks;
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
 
-/// The token endpoint, under the issuer: what a client's assertion may name as its audience (RFC 7523 §3).
+/// The token endpoint's path under the issuer, which a client's assertion may name as its audience
+/// (RFC 7523 §3).
 pub const TOKEN_ENDPOINT: &str = "/oauth2/token";
 
-/// How many seconds ahead a client's assertion may expire: what Authlib and oauthlib write by default.
+/// Maximum seconds from now to the `exp` of a client's assertion: the default of Authlib and
+/// oauthlib.
 pub(super) const MAX_ASSERTION: i64 = 3_600;
 
-/// Where a call comes from, for the log and for the limits.
+/// Where a call comes from, for the log and the limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin<'r> {
     /// The request's id.
     pub request_id: &'r str,
     /// The caller's address.
     pub address: &'r str,
-    /// The prefix of that address that a limit counts as one caller; None for a local socket.
+    /// The address prefix that limits count as one caller; None for a local socket.
     pub prefix: Option<IpAddr>,
 }
 
-/// One call: the snapshot that decides it, from its first byte to its last, and the second it came.
+/// One call: the snapshot that decides all of it, and the second at which it arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'r> {
-    /// What outlives the snapshot: limits, metrics.
+    /// What outlives the snapshot: limits and metrics.
     pub state: &'r State,
-    /// What decides.
+    /// The snapshot that decides.
     pub snapshot: &'r Snapshot,
-    /// When the call came.
+    /// When the call arrived.
     pub now: Timestamp,
     /// Where it comes from.
     pub origin: Origin<'r>,
-    /// What proves who sends it.
+    /// The sender's proof and certificate.
     pub carried: Carried<'r>,
-    /// What the log will say of the call.
+    /// Notes for the log.
     pub notes: &'r Notes,
 }
 
-/// What is known of a call on its way: what the log will say of it, and the proof that was found good.
+/// What the steps of a call found out: notes for the log, and the proof once it is verified.
 #[derive(Debug, Default)]
 pub struct Notes {
     client: OnceLock<ClientId>,
@@ -58,26 +60,26 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// The client that asks: proved, or claimed where that was refused.
+    /// The client: authenticated, or claimed by a call that was refused.
     #[must_use]
     pub fn client(&self) -> Option<&str> {
         self.client.get().map(ClientId::as_str)
     }
 
-    /// The trusted issuer by whose word the caller is that client: proved, or claimed where that was refused. It is the
-    /// name in the configuration.
+    /// The trusted issuer that vouches for the client: verified, or claimed if that was refused. The
+    /// name is the configuration's.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
         self.issuer.get().map(|name| &**name)
     }
 
-    /// Why the call was refused, and what.
+    /// Why the call was refused, and the refused value.
     #[must_use]
     pub fn denied(&self) -> Option<(&'static str, Option<&str>)> {
         self.denied.get().map(|(word, value)| (*word, value.as_deref()))
     }
 
-    /// Whether the answer is to carry a nonce for the next proof.
+    /// Whether the answer should carry a nonce for the next proof.
     #[must_use]
     pub fn offers_nonce(&self) -> bool {
         self.offers_nonce.get().is_some()
@@ -97,16 +99,15 @@ impl Notes {
 }
 
 impl<'r> Call<'r> {
-    /// The client that `auth` proves, or the anonymous one where nothing was presented and such
-    /// tokens are given.
+    /// Returns the client that `auth` authenticates. Without credentials that is the anonymous
+    /// client, if `[anonymous]` is configured.
     ///
-    /// The secret is checked first, so that a right one is never refused for the failures of others
-    /// at the same address. Only a wrong one counts, and is limited where its address prefix is over
-    /// the limit, which says nothing about the client. An address over the limit may go on guessing:
+    /// The secret is checked before the limit: failures of others at the same address never refuse
+    /// a right secret. Only a failure counts, and is limited once its address prefix is over the
+    /// limit; that reveals nothing about the client. An address over the limit may still guess:
     /// there are 2^256 secrets.
-    ///
     /// # Errors
-    /// [`Denied::Client`] whatever is wrong with the credentials, [`Denied::Limited`].
+    /// [`Denied::Client`] for any fault of the credentials, [`Denied::Limited`].
     pub fn authenticate(&self, auth: &ClientAuth) -> Result<&'r Client, Denied> {
         self.client_of(auth).map_err(|denied| self.note(denied))
     }
@@ -135,9 +136,9 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// Counts a failed authentication, and limits it.
+    /// Counts a failed authentication against the address's limit.
     pub(super) fn failed(&self, why: Unauthenticated) -> Denied {
-        // That is nobody's guess.
+        // An unavailable issuer is not the caller's guess.
         let rate = self.snapshot.failures.filter(|_| why != Unauthenticated::IssuerUnavailable);
         let limited = rate.map(|rate| self.state.failures.record(self.origin.prefix, rate));
         match limited {
@@ -146,7 +147,7 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// The client `id`, if the certificate that the request carries is its own (RFC 8705 §2).
+    /// Returns the client `id` if the request's certificate authenticates it (RFC 8705 §2).
     fn by_certificate(&self, id: &str) -> Result<&'r Client, Unauthenticated> {
         let Snapshot { registry, client_roots, .. } = self.snapshot;
         let certificate = self.carried.certificate.ok_or(Unauthenticated::NoCredentials)?;
@@ -156,14 +157,14 @@ impl<'r> Call<'r> {
         if is_own { Ok(client) } else { Err(Unauthenticated::WrongCertificate) }
     }
 
-    /// The client that signed the assertion `text` about itself (RFC 7523 §2.2).
+    /// Returns the client that signed the assertion `text` about itself (RFC 7523 §2.2).
     fn by_assertion(&self, text: &str) -> Result<&'r Client, Unauthenticated> {
         let (client, assertion) = self.by_client(text)?;
         let is_own = assertion.claims().subject == client.id.as_str();
         if is_own { Ok(client) } else { Err(Unauthenticated::AssertionSubject) }
     }
 
-    /// The session of the refresh token `text`, which `dialect` issued.
+    /// Returns the session of the refresh token `text`, if `dialect` issued it.
     ///
     /// # Errors
     /// Why the token is not accepted.
@@ -177,15 +178,16 @@ impl<'r> Call<'r> {
         Ok(claims.session)
     }
 
-    /// Whether the list of revocations ends nothing with these `marks` that began at `began`.
+    /// Refuses what the revocation list has ended: a token with these `marks` whose session began
+    /// at `began`.
     pub(super) fn unrevoked(&self, marks: &Marks, began: Timestamp) -> Result<(), Denied> {
         self.state.revoked(marks, began).map_or(Ok(()), |kind| Err(Denied::Revoked(kind)))
     }
 
-    /// Looks at `session` and its client again.
+    /// Looks up the client of `session` again and decides what the session still gets.
     ///
     /// # Errors
-    /// Why the session does not go on.
+    /// Why the session has ended.
     pub fn renew(&self, session: Session) -> Result<Renewal<'r>, Denied> {
         clients::renew(&self.snapshot.registry, session, self.now).map_err(|ended| {
             if let Ended::NotBegun(seconds) = ended {
@@ -199,20 +201,20 @@ impl<'r> Call<'r> {
         Ok(token::verify(compact, &self.snapshot.keys, self.snapshot.verifying(self.now))?)
     }
 
-    /// Notes which client asks.
+    /// Notes the client for the log.
     pub(super) fn note_client(&self, client: &ClientId) {
         let _ = self.notes.client.set(client.clone());
     }
 
-    /// Notes which trusted issuer vouches for the caller.
+    /// Notes for the log which trusted issuer vouches for the caller.
     pub(super) fn note_issuer(&self, issuer: &Issuer) {
         let _ = self.notes.issuer.set(issuer.name().into());
     }
 
-    /// Notes why the call is refused.
+    /// Notes for the log why the call is refused.
     #[must_use]
     pub fn note(&self, denied: Denied) -> Denied {
-        // What an anonymous caller asks for is anybody's words.
+        // An anonymous caller's values are untrusted text: keep them out of the log.
         let is_client = self.notes.client.get().is_some_and(|client| !client.is_anonymous());
         let _ = self.notes.denied.set((denied.word(), denied.value().filter(|_| is_client)));
         denied

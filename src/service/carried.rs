@@ -1,4 +1,4 @@
-//! What a request carries to prove who sends it, and what may be wrong with that.
+//! What a request carries to prove its sender, and what can be wrong with it.
 
 use std::fmt;
 
@@ -6,23 +6,24 @@ use crate::foreign::{Rejected, TargetUrl};
 use crate::peer::ClientCertificate;
 use crate::token::Thumbprint;
 
-/// What a request carries to prove who sends it. Nothing of it is believed yet.
+/// What a request carries to prove its sender. None of it is verified yet.
 #[derive(Clone, Copy, Default)]
 pub struct Carried<'r> {
-    /// The header `DPoP`.
+    /// The `DPoP` header.
     pub proof: ProofField<'r>,
-    /// The certificate that its sender has proved to hold, to this service or to a trusted proxy.
+    /// The certificate whose key the sender has proved to hold, to this service or to a trusted
+    /// proxy.
     pub certificate: Option<&'r ClientCertificate>,
 }
 
 impl Carried<'_> {
-    /// The thumbprint of the certificate (RFC 8705 §3.1).
+    /// Returns the certificate's thumbprint (RFC 8705 §3.1).
     pub(super) fn certificate_thumbprint(&self) -> Option<Thumbprint> {
         self.certificate.map(|certificate| Thumbprint::new(certificate.digest()))
     }
 }
 
-/// What stands in the header `DPoP`.
+/// The contents of the `DPoP` header.
 #[derive(Clone, Copy, Default)]
 pub enum ProofField<'r> {
     /// Nothing.
@@ -30,56 +31,56 @@ pub enum ProofField<'r> {
     Absent,
     /// One value.
     One(&'r str),
-    /// Several fields, or bytes that no proof has.
+    /// Several fields, or bytes outside the grammar of a proof.
     Malformed,
 }
 
-/// Says nothing: a proof is a credential.
+/// Prints nothing: a proof is a credential.
 impl fmt::Debug for Carried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Carried").finish_non_exhaustive()
     }
 }
 
-/// The request that a proof must be for.
+/// The request that a proof must have been made for.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     /// Its method.
     pub method: &'a str,
-    /// Its place.
+    /// Its URL or path.
     pub at: At<'a>,
 }
 
-/// Where a request goes. What it says of its host is not asked.
+/// Where a request goes. Its Host is never consulted.
 #[derive(Debug, Clone, Copy)]
 pub enum At<'a> {
-    /// To this path of the service, under its issuer's URL.
+    /// This path of the service, under the issuer's URL.
     Path(&'a str),
-    /// To this URL, for which a proxy asks.
+    /// This URL, for a proxy that asks.
     Url(&'a TargetUrl),
 }
 
-/// Why the sender is not proved.
+/// Why the sender's proof or certificate is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unproven {
     /// A proof is needed, and there is none.
     NoProof,
-    /// There are several proofs, or what is there is no text.
+    /// There are several proofs, or the value is not text.
     Malformed,
     /// The proof is not accepted.
     Rejected(Rejected),
-    /// The proof needs a nonce, or has one that is none of the service's or has expired.
+    /// The proof lacks a required nonce, or its nonce is unknown or expired.
     Nonce,
     /// The proof was used before.
     Replayed,
-    /// The client's tokens are bound to its certificate, and it presents a proof.
+    /// The client's tokens are bound to its certificate, but it sent a proof.
     NotByProof,
-    /// The client's tokens are bound to its certificate, and the connection has none.
+    /// The client's tokens are bound to its certificate, but the connection has none.
     NoCertificate,
 }
 
 impl Unproven {
-    /// One word for the log.
+    /// Returns the log's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

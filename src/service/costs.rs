@@ -1,4 +1,5 @@
-//! What refusals cost, in signatures checked: time must not tell what a caller may not know.
+//! What refusals cost, counted in signature checks: timing must not reveal what a caller may not
+//! know.
 
 use serde_json::json;
 
@@ -8,14 +9,14 @@ use crate::clients::ClientAuth;
 use crate::foreign::Rejected;
 use crate::token::Pair;
 
-/// `token` with the signature of `other`.
+/// Returns `token` with the signature of `other`.
 fn with_signature_of(token: &str, other: &str) -> String {
     let (message, signature) = (token.rsplit_once('.').unwrap().0, other.rsplit_once('.').unwrap().1);
     format!("{message}.{signature}")
 }
 
-/// "An unknown client costs the same": whoever the assertion names, and whatever key it names, one signature is
-/// checked.
+/// "An unknown client costs the same": one signature is checked, whichever client and key the
+/// assertion names.
 #[test]
 fn an_assertion_of_nobody_costs_as_much_as_a_wrong_one() {
     let service = Service::new();
@@ -60,7 +61,7 @@ fn whatever_is_not_active_costs_one_signature() {
     };
     let forged = with_signature_of(&access, &service.pair().access);
     assert_eq!(introspect(0, &forged), (false, 1), "forged");
-    // It is for another audience: when it is new, and when it is known.
+    // The token is for another audience: first uncached, then cached.
     assert_eq!(introspect(0, &access), (false, 1), "of another client, new");
     assert_eq!(introspect(0, &access), (false, 1), "of another client, known");
     assert_eq!(introspect(700, &access), (false, 1), "expired");

@@ -1,4 +1,4 @@
-//! The one refusal: why a call is not answered with what it asked for.
+//! `Denied`: why a call is refused.
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use crate::foreign::Rejected;
 use crate::revocation;
 use crate::token::{MintError, Rejection, ScopeToken};
 
-/// Why no client authenticated. Callers never learn it; the log does.
+/// Why no client authenticated. Only the log has the reason; callers never see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unauthenticated {
     /// Nothing was presented.
     NoCredentials,
     /// There is no such client.
     UnknownClient,
-    /// The secret is none of the client's.
+    /// The secret does not match.
     WrongSecret,
     /// The assertion is not accepted.
     Assertion(Rejected),
-    /// The assertion is about somebody else than who signed it.
+    /// The assertion's subject is not its signer.
     AssertionSubject,
-    /// The certificate is none of the client's, or nobody whose word counts vouches for it.
+    /// The certificate is not the client's, or no trusted CA issued it.
     WrongCertificate,
     /// The client has no keys to verify an assertion with.
     NoKeys,
-    /// No trusted issuer is named.
+    /// The token names no trusted issuer.
     UnknownIssuer,
     /// No rule of the issuer matches.
     NoRule,
-    /// The claims do not make a subject.
+    /// The claims do not fill the rule's subject template.
     SubjectTemplate,
-    /// The issuer's keys cannot be had now.
+    /// The issuer's keys are unavailable at the moment.
     IssuerUnavailable,
 }
 
 impl Unauthenticated {
-    /// One word for the log.
+    /// Returns the log's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -58,54 +58,54 @@ impl Unauthenticated {
 /// Why a call is refused. Each dialect has one table that turns it into an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denied {
-    /// No client authenticated, for this reason.
+    /// No client authenticated.
     Client(Unauthenticated),
-    /// A limit is reached. One more fits after this time.
+    /// A rate limit is reached; one more request fits after this time.
     Limited(Duration),
-    /// The policy does not allow a part of the request.
+    /// The policy does not allow part of the request.
     Policy(Refusal),
-    /// The session does not go on.
+    /// The session has ended.
     Session(Ended),
-    /// What was presented is no token.
+    /// The text is not shaped like a token.
     Malformed,
     /// The token is not accepted.
     Token(Rejection),
-    /// The list of revocations ends the token or its session, by an entry of this kind.
+    /// An entry of this kind in the revocation list ends the token or its session.
     Revoked(revocation::Kind),
     /// The client may not use this grant.
     GrantType,
-    /// The refresh token is another dialect's.
+    /// The refresh token was issued by another dialect.
     OtherDialect,
-    /// The refresh token is another client's.
+    /// The refresh token was issued to another client.
     OtherClient,
-    /// The token is for another audience than the one that was asked about.
+    /// The token is not for the audience in the question.
     OtherAudience,
-    /// The token lacks a scope that was asked about.
+    /// The token lacks a scope token of the question.
     MissingScope(ScopeToken),
-    /// The sender is not proved, for this reason.
+    /// The sender's proof or certificate is not accepted.
     Unproven(Unproven),
-    /// The client's tokens must be bound to their sender, which they cannot be in this dialect.
+    /// The client's tokens must be bound to their sender, which this dialect cannot do.
     BoundClient,
-    /// The token is bound to a proof and comes without, or comes with one and is not bound.
+    /// The token is bound to a key but came without a proof, or the reverse.
     WrongScheme,
-    /// The token is bound to another key or certificate than the sender's.
+    /// The token is bound to a key or certificate other than the sender's.
     OtherSender,
-    /// The assertion that is the grant is not accepted, for this reason.
+    /// The assertion used as a grant is not accepted.
     Assertion(Unauthenticated),
-    /// The token to exchange is not accepted, for this reason.
+    /// The token to exchange is not accepted.
     SubjectToken(Box<Denied>),
-    /// The token of the actor is not accepted, for this reason.
+    /// The actor's token is not accepted.
     ActorToken(Box<Denied>),
-    /// A token to exchange ends now.
-    NothingLeft,
+    /// One of the tokens to exchange has no lifetime left.
+    NoLifetime,
     /// The new token would name too many actors.
     TooManyActors,
-    /// No token could be issued.
+    /// Minting failed.
     Mint(MintError),
 }
 
 impl Denied {
-    /// The same of an assertion that is the grant.
+    /// Turns a failed authentication into the refusal of an assertion used as a grant.
     #[must_use]
     pub(super) fn into_assertion(self) -> Self {
         match self {
@@ -114,7 +114,7 @@ impl Denied {
         }
     }
 
-    /// The same of a token to exchange.
+    /// Turns a failed authentication into the refusal of a token to exchange.
     #[must_use]
     pub(super) fn into_subject_token(self) -> Self {
         match self {
@@ -123,19 +123,19 @@ impl Denied {
         }
     }
 
-    /// The refusal of a token to exchange.
+    /// Wraps the refusal of a token to exchange.
     #[must_use]
     pub fn subject_token(why: Self) -> Self {
         Self::SubjectToken(Box::new(why))
     }
 
-    /// The refusal of an actor's token.
+    /// Wraps the refusal of an actor's token.
     #[must_use]
     pub fn actor_token(why: Self) -> Self {
         Self::ActorToken(Box::new(why))
     }
 
-    /// Why, in a word for the log: from a closed set, for metrics count it.
+    /// Returns the log's word for it: from a closed set, because metrics count it.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -156,7 +156,7 @@ impl Denied {
             Self::WrongScheme => "wrong_scheme",
             Self::OtherSender => "other_sender",
             Self::SubjectToken(why) | Self::ActorToken(why) => why.word(),
-            Self::NothingLeft => "nothing_left",
+            Self::NoLifetime => "nothing_left",
             Self::TooManyActors => "too_many_actors",
             Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",
@@ -164,8 +164,8 @@ impl Denied {
         }
     }
 
-    /// What was refused, where the policy knows it: at most `MAX_VALUE` characters, for the log. None for what looks
-    /// like a secret or a token in the wrong place.
+    /// Returns the value that the policy refused, at most `MAX_VALUE` characters, for the log. None
+    /// for anything that looks like a secret or token in the wrong place.
     #[must_use]
     pub fn value(&self) -> Option<String> {
         let value = match self {

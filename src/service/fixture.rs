@@ -12,13 +12,13 @@ use crate::keys::{self, Alg, Key, Purpose};
 use crate::token::{self, Dialect, Grant, Pair, Scope, Session};
 
 const ISSUER: &str = "https://tokens.example.com";
-/// When its tokens are issued.
+/// The second at which its tokens are issued.
 const NOW: i64 = 1_780_315_200;
 
 /// A service with the clients `orders` (a secret), `gate` (which serves an API) and `signer` (a key set).
 pub(super) struct Service {
     pub(super) state: State,
-    /// What `signer` signs with.
+    /// The key of `signer`.
     pub(super) key: Key,
     _folder: tempfile::TempDir,
 }
@@ -41,7 +41,7 @@ impl Service {
         Self { state: State::new(snapshot, Clock::manual(at(0))), key, _folder: folder }
     }
 
-    /// What `ask` says, and how many signatures it checks.
+    /// Returns the result of `ask` and how many signatures it checked.
     pub(super) fn cost<T>(&self, now: i64, ask: impl FnOnce(Call<'_>) -> T) -> (T, usize) {
         let (snapshot, notes) = (self.state.snapshot(), Notes::default());
         let origin = Origin { request_id: "1", address: "unix", prefix: None };
@@ -56,7 +56,7 @@ impl Service {
         effort::of(|| ask(call))
     }
 
-    /// An assertion by the signer's key.
+    /// An assertion signed by `signer`.
     pub(super) fn assertion(&self, header: &serde_json::Value, issuer: &str) -> String {
         let payload = json!({"iss": issuer, "sub": issuer, "aud": ISSUER, "exp": NOW + 60});
         let [header, payload] = [header, &payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));

@@ -1,4 +1,4 @@
-//! Access tokens that others present: looked up among those found good before, or verified.
+//! Inspecting access tokens: looked up among those already verified, otherwise verified.
 
 use super::Call;
 use super::call::compact;
@@ -9,30 +9,31 @@ use crate::clients::{Client, admit};
 use crate::telemetry::Event;
 use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, MAX_TOKEN, Rejection, ScopeToken, Sender};
 
-/// An access token that is good now.
+/// An access token that is valid now.
 pub struct Inspected<'s> {
     hit: Hit<AccessClaims, Renderings>,
     issuer: &'s str,
-    /// Whether no signature was checked for it.
-    was_known: bool,
+    /// Whether it came from the cache, without a signature check.
+    was_cached: bool,
 }
 
-/// What is asked about an access token.
+/// A question about an access token.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'q> {
-    /// The request for which it is presented by `DPoP`; None if it came as a bearer's.
+    /// The request that the token came with under `DPoP`; None for a bearer token.
     pub target: Option<Target<'q>>,
-    /// Whom it must be for.
+    /// The audience that it must be for.
     pub audience: Option<&'q Audience>,
-    /// What it must allow.
+    /// The scope tokens that it must have.
     pub scope: &'q [ScopeToken],
 }
 
-/// What claims and answers take in memory, in units of the claims' JSON: many small pieces of it.
+/// Estimated memory of claims and answers per byte of the claims' JSON; most of it is overhead of
+/// small allocations.
 const BYTES_PER_BYTE: usize = 6;
 
 impl<'s> Call<'s> {
-    /// The access token `text`, if it is good: known, or verified now.
+    /// Returns the access token `text` if it is valid, from the cache or verified now.
     ///
     /// # Errors
     /// Why the token is not accepted.
@@ -42,31 +43,33 @@ impl<'s> Call<'s> {
         Ok(inspected)
     }
 
-    /// The access token `text`, if it is good but for what the list of revocations says.
+    /// As [`Call::inspect`], except that the revocation list is not consulted.
     fn look_up(&self, text: &str) -> Result<Inspected<'s>, Denied> {
         let compact = compact(text)?;
         let fingerprint = Fingerprint::of::<AccessClaims>(text);
         let known = self.snapshot.inspected.get(&fingerprint, self.now);
-        let was_known = known.is_some();
-        self.state.metrics.looked_up(was_known);
+        let was_cached = known.is_some();
+        self.state.metrics.looked_up(was_cached);
         let hit = if let Some(known) = known {
             known
         } else {
             let verified = self.verify::<AccessClaims>(compact)?;
-            // Known tokens need not be asked again: the cache falls with the snapshot.
+            // Cached tokens skip this: the cache is dropped with the snapshot.
             admit(&self.snapshot.registry, verified.claims())?;
             let bytes = BYTES_PER_BYTE * compact.claims_len();
             let renderings = Renderings::of(verified.claims());
-            self.snapshot.inspected.keep(fingerprint, verified, renderings, bytes)
+            self.snapshot.inspected.insert(fingerprint, verified, renderings, bytes)
         };
         self.note_client(&hit.claims().client);
-        Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_known })
+        Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_cached })
     }
 
-    /// The access token `text`, if it is good, comes from its sender, is for the audience and has every scope token.
+    /// Returns the access token `text` if it is valid, comes from its sender, is for the audience
+    /// and has every scope token.
     ///
     /// # Errors
-    /// Why the token is not accepted: itself, then its sender, its audience, its scope; at last a proof that was seen.
+    /// Why the token is not accepted. The order of checks: the token, its sender, its audience, its
+    /// scope, then a replayed proof.
     pub fn check(&self, text: &str, question: Question<'_>) -> Result<Inspected<'s>, Denied> {
         self.checked(text, question).map_err(|denied| self.note(denied))
     }
@@ -87,7 +90,8 @@ impl<'s> Call<'s> {
         Ok(inspected)
     }
 
-    /// Refuses the token `text`, which says `claims`, unless it comes from the sender that it is bound to.
+    /// Refuses the token `text` with these `claims` unless it comes from the sender that it is
+    /// bound to.
     fn check_sender(&self, text: &str, claims: &AccessClaims, target: Option<Target<'_>>) -> Result<(), Denied> {
         let (how, thumbprint) = claims.confirmation.map(|one| (one.sender, one.thumbprint)).unzip();
         let shown = match (how, target) {
@@ -102,20 +106,21 @@ impl<'s> Call<'s> {
         if shown == thumbprint { Ok(()) } else { Err(Denied::OtherSender) }
     }
 
-    /// The access token `text`, if it is good, and was issued to `client` or is for an audience that `client` serves.
-    /// Whatever else it is costs as much as a forged one: one check of a signature.
+    /// Returns the access token `text` if it is valid, and was issued to `client` or is for an
+    /// audience that `client` serves. Anything else costs as much as a forged token: one signature
+    /// check.
     ///
     /// # Errors
     /// Why the client may not learn about the token.
     pub fn introspect(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
-        let inspected = self.look_up(text).inspect_err(|denied| self.make_up_for(denied, text))?;
+        let inspected = self.look_up(text).inspect_err(|denied| self.equalize_cost(denied, text))?;
         let claims = inspected.claims();
         let may_know = claims.client == client.id || client.accepts_any(&claims.audience);
         let answer = if may_know { inspected.obey(self) } else { Err(Denied::OtherAudience) };
         if answer.is_err() {
-            // A known token costs as much as one that must be verified, so that time does not tell a token that was
-            // good from a forged one.
-            if inspected.was_known {
+            // A cached token must cost as much as an uncached one: otherwise timing tells a token
+            // that was valid from a forged one.
+            if inspected.was_cached {
                 self.verify::<AccessClaims>(compact(text)?)?;
             }
         }
@@ -124,8 +129,9 @@ impl<'s> Call<'s> {
         Ok(inspected)
     }
 
-    /// Checks one signature over `text` if it was refused before any was, so that each refusal costs one.
-    fn make_up_for(&self, denied: &Denied, text: &str) {
+    /// Checks one signature over `text` if it was refused before any check, so that every refusal
+    /// costs one.
+    fn equalize_cost(&self, denied: &Denied, text: &str) {
         let unchecked = matches!(
             denied,
             Denied::Malformed
@@ -139,11 +145,12 @@ impl<'s> Call<'s> {
         }
     }
 
-    /// The access token `text`, if it is good, was issued to `client` and is bound to no sender.
+    /// Returns the access token `text` if it is valid, was issued to `client` and is not bound to a
+    /// sender.
     ///
     /// # Errors
     /// Why the token is not accepted.
-    pub fn own(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
+    pub fn inspect_own(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
         if claims.client != client.id {
@@ -154,23 +161,24 @@ impl<'s> Call<'s> {
 }
 
 impl Inspected<'_> {
-    /// What the token says.
+    /// Returns the token's claims.
     #[must_use]
     pub fn claims(&self) -> &AccessClaims {
         self.hit.claims()
     }
 
-    /// Whether the list of revocations lets it be: at each request anew, for the list changes under the cache.
+    /// Consults the revocation list: on each request, because the list changes independently of the
+    /// cache.
     fn obey(&self, call: &Call<'_>) -> Result<(), Denied> {
-        call.unrevoked(&self.hit.made().marks, self.claims().began())
+        call.unrevoked(&self.hit.value().marks, self.claims().began())
     }
 
-    /// The dialect's answer, made once.
+    /// Returns the dialect's answer, rendered once.
     ///
     /// # Panics
-    /// If two types claim one dialect.
+    /// If two types claim the same dialect.
     #[must_use]
     pub fn rendered<T: Rendered>(&self) -> &T {
-        self.hit.made().get_or_make(self.claims(), self.issuer)
+        self.hit.value().get_or_make(self.claims(), self.issuer)
     }
 }

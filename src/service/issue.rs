@@ -12,9 +12,9 @@ use crate::token::{
 /// What a grant decided to issue.
 #[derive(Debug)]
 pub enum Decision<'s> {
-    /// A new session of a client, and all that it has; with a refresh token or without.
+    /// A new session of a client with everything that was granted, with or without a refresh token.
     Begin(&'s Client, Session, bool),
-    /// A session that goes on, and what is left of it.
+    /// A renewed session and what it still gets.
     Renew(Renewal<'s>),
 }
 
@@ -22,16 +22,16 @@ pub enum Decision<'s> {
 pub struct Issued<'s> {
     /// The access token.
     pub access: Access,
-    /// The refresh token, where the grant gives one.
+    /// The refresh token, if the grant issues one.
     pub refresh: Option<String>,
     /// When the access token expires, as `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub expire: String,
-    /// How the access token is bound to its sender, if it is.
+    /// How the access token is bound to its sender, if at all.
     pub sender: Option<Sender>,
     decision: Decision<'s>,
 }
 
-/// Not the tokens: they are credentials.
+/// Without the tokens: they are credentials.
 impl fmt::Debug for Issued<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { access, expire, decision, .. } = self;
@@ -41,7 +41,7 @@ impl fmt::Debug for Issued<'_> {
 }
 
 impl Issued<'_> {
-    /// What the access token allows.
+    /// Returns the access token's scope.
     #[must_use]
     pub fn scope(&self) -> &Scope {
         match &self.decision {
@@ -66,7 +66,7 @@ impl Decision<'_> {
         }
     }
 
-    /// The session remembers that it is bound, and how.
+    /// Records in the session that its tokens are bound, and how.
     fn bind(&mut self, sender: Sender) {
         match self {
             Self::Begin(_, session, _) => session.sender = Some(sender),
@@ -89,7 +89,7 @@ impl Decision<'_> {
         matches!(self, Self::Begin(_, _, true) | Self::Renew(_))
     }
 
-    /// What the log and the metrics call it.
+    /// Returns the event for the log and the metrics.
     fn event(&self) -> Event {
         match self {
             Self::Begin(..) => Event::Issued,
@@ -99,7 +99,7 @@ impl Decision<'_> {
 }
 
 impl<'s> Call<'s> {
-    /// Issues what was decided, bound to its sender and within the client's rate, and records it.
+    /// Issues a decision, bound to its sender and within the client's rate, and records it.
     ///
     /// # Errors
     /// [`Denied::Unproven`], [`Denied::BoundClient`], [`Denied::Limited`], [`Denied::Mint`].
@@ -133,7 +133,7 @@ impl<'s> Call<'s> {
         Ok(Issued { access, refresh, expire, sender, decision })
     }
 
-    /// Gives a session that begins its id, where sessions have one and it was not given that of another.
+    /// Gives a new session its id, if ids are enabled and it did not inherit one.
     fn name(&self, session: &mut Session) -> Result<(), MintError> {
         if self.snapshot.has_session_ids && session.id.is_none() {
             session.id = Some(SessionId::new(session.start)?);
@@ -141,7 +141,7 @@ impl<'s> Call<'s> {
         Ok(())
     }
 
-    /// Records what was given to whom: a metric, and a line for the audit.
+    /// Records what was issued and to whom: one metric, one audit line.
     fn record(&self, event: Event, session: &Session, grant: &Grant<'_>, access: &Access, expire: &str) {
         self.state.metrics.token(event, session.dialect.name());
         let actor = session.actor.as_ref().map(Actor::chain);
@@ -179,7 +179,7 @@ mod tests {
             let issued = call.issue(Decision::Begin(client, service.session(), true)).unwrap();
             let shown = format!("{issued:?} {issued:#?}");
             assert!(shown.contains(&issued.access.id) && shown.contains("orders"), "{shown}");
-            // Neither whole nor in part: each segment of a token begins so.
+            // Not even in part: every segment of a token begins like this.
             assert!(!shown.contains("eyJ"), "{shown}");
             assert!(issued.access.token.starts_with("eyJ") && issued.refresh.unwrap().starts_with("eyJ"));
         });

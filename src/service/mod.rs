@@ -1,10 +1,10 @@
-//! What every dialect does: one state, one snapshot a request, and the steps that no grant may
-//! forget.
+//! What every dialect shares: one state, one snapshot per request, and the steps that no grant may
+//! skip.
 //!
-//! A [`Call`] is one request on its way through this room: [`Call::authenticate`] says which client
-//! asks, [`Call::prove`] who sends the request, [`Call::issue`] limits, mints and records,
-//! [`Call::inspect`] looks a token up or verifies it. A refusal is [`Denied`]. No HTTP may enter: how
-//! a request was written, and what an answer looks like, is the dialect's.
+//! A [`Call`] is one request on its way through this room: [`Call::authenticate`] finds the client,
+//! [`Call::prove`] checks the sender's proof, [`Call::issue`] limits, mints and records,
+//! [`Call::inspect`] looks a token up or verifies it. A refusal is [`Denied`]. No HTTP may enter:
+//! the dialect reads requests and writes answers.
 
 mod call;
 mod carried;
@@ -29,7 +29,7 @@ pub use denied::{Denied, Unauthenticated};
 pub use documents::Documents;
 pub use inspect::{Inspected, Question};
 pub use issue::{Decision, Issued};
-pub use publish::{LIST_MAX_AGE, Unpublished};
+pub use publish::{LIST_MAX_AGE, PublishError};
 pub use renderings::{Rendered, Renderings};
 pub use snapshot::{Snapshot, Warning};
 pub use state::{RevocationList, SignedList, State};

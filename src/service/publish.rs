@@ -1,4 +1,4 @@
-//! The list of revocations as everybody may read it, signed once for many readers.
+//! The public, signed revocation list: signed once for many readers.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use crate::clock::Timestamp;
 use crate::crypto::{hex, sha256};
 use crate::revocation::Head;
 
-/// Seconds for which a reader may keep the list; it is signed anew as often.
+/// Seconds for which a reader may cache the list; it is also how often the list is signed.
 pub const LIST_MAX_AGE: i64 = 60;
-/// Seconds after which a verifier must not trust it.
+/// Seconds after which a verifier must no longer trust the list.
 const LIST_LIFETIME: i64 = 600;
 
 /// Why there is no signed list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unpublished {
-    /// It is not published, or has more entries than are.
+pub enum PublishError {
+    /// Publishing is off, or the list has too many entries.
     Absent,
-    /// No key signs.
+    /// No key signs at this instant.
     NoKey,
-    /// The system has no random bytes to give.
+    /// The system's random number generator failed.
     NoRandomness,
 }
 
 impl State {
-    /// The signed list of revocations at `now`.
+    /// Returns the signed revocation list at `now`.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn published(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<SignedList>, Unpublished> {
+    pub fn published(&self, snapshot: &Snapshot, now: Timestamp) -> Result<Arc<SignedList>, PublishError> {
         if !snapshot.publishes_revocations {
-            return Err(Unpublished::Absent);
+            return Err(PublishError::Absent);
         }
         let list = self.revocations();
-        let key = snapshot.keys.signer(snapshot.registry.algorithm(), now).ok_or(Unpublished::NoKey)?;
+        let key = snapshot.keys.signer(snapshot.registry.algorithm(), now).ok_or(PublishError::NoKey)?;
         let issued = now.plus(-now.unix().rem_euclid(LIST_MAX_AGE));
         let longest = snapshot.longest_session();
         let parts = [&list.digest[..], key.kid().as_str().as_bytes(), &issued.unix().to_be_bytes()].concat();
@@ -42,8 +42,8 @@ impl State {
             return Ok(known);
         }
         let head = Head { issuer: &snapshot.issuer, issued, expires: issued.plus(LIST_LIFETIME) };
-        let jwt = list.entries.signed(key, head, longest).ok_or(Unpublished::Absent)?;
-        let jwt = jwt.map_err(|_| Unpublished::NoRandomness)?;
+        let jwt = list.entries.signed(key, head, longest).ok_or(PublishError::Absent)?;
+        let jwt = jwt.map_err(|_| PublishError::NoRandomness)?;
         let etag = format!("W/\"{}\"", hex(made_of.split_at(16).0));
         let signed = Arc::new(SignedList { jwt, etag, key: made_of });
         self.signed.store(Some(Arc::clone(&signed)));

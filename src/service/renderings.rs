@@ -1,4 +1,4 @@
-//! What each dialect says of a token, made once and kept beside its claims.
+//! Each dialect's answer about a token, rendered once and kept with its claims.
 
 use std::any::Any;
 use std::sync::OnceLock;
@@ -6,19 +6,19 @@ use std::sync::OnceLock;
 use crate::revocation::Marks;
 use crate::token::{AccessClaims, Dialect};
 
-/// What each dialect made of a token's claims, kept beside them.
+/// The dialects' rendered answers about a token, kept with its claims.
 #[derive(Debug)]
 pub struct Renderings {
-    /// By what the list of revocations may name it.
+    /// The names by which the revocation list may end the token.
     pub(super) marks: Marks,
     answers: [OnceLock<Box<dyn Any + Send + Sync>>; Dialect::ALL.len()],
 }
 
-/// A dialect's answer about a token, which is the same each time.
+/// A dialect's answer about a token, which never changes.
 pub trait Rendered: Sized + Send + Sync + 'static {
-    /// Whose answer it is. Each dialect has one type.
+    /// The dialect. Each has exactly one type.
     const DIALECT: Dialect;
-    /// The answer about these claims of a token of `issuer`.
+    /// Renders the answer for these claims of a token that `issuer` issued.
     fn of(claims: &AccessClaims, issuer: &str) -> Self;
 }
 

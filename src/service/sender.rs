@@ -1,7 +1,8 @@
-//! Who sends a request: the proof or the certificate that it carries, and what tokens are bound to.
+//! The sender of a request: the proof or certificate that it carries, and how tokens are bound to
+//! it.
 //!
-//! Every grant's request passes through [`Call::prove`] before the grant decides, and what it is issued is bound by
-//! [`Call::confirmation`]. A proof is entered as seen when nothing else can refuse the request any more.
+//! Every token request passes [`Call::prove`] before its grant decides, and [`Call::confirmation`]
+//! binds what it issues. A proof is recorded as used only once nothing else can refuse the request.
 
 use super::carried::{At, ProofField, Target, Unproven};
 use super::{Call, Denied};
@@ -11,8 +12,8 @@ use crate::foreign::{Proof, ProofRules, Rejected, TargetUrl, verify_proof};
 use crate::token::{ClientId, Confirmation, Dialect, Sender, Session};
 
 impl<'r> Call<'r> {
-    /// Checks the proof of the request, if it carries one: that it was made for `target`, and, where one is presented,
-    /// with `access_token`. Later steps find it in [`Call::proof`].
+    /// Verifies the request's proof, if any: it must be for `target` and, if given, for
+    /// `access_token`. Later steps find it in [`Call::proof`].
     ///
     /// # Errors
     /// [`Denied::Unproven`].
@@ -41,7 +42,7 @@ impl<'r> Call<'r> {
         verify_proof(text, ProofRules { method: target.method, url, access_token, now: self.now })
     }
 
-    /// The proof that [`Call::prove`] found good, of which only a replay is left to be found.
+    /// Returns the proof that [`Call::prove`] verified. It may still be a replay.
     #[must_use]
     pub fn proof(&self) -> Option<&'r Proof> {
         self.notes.proof()
@@ -60,11 +61,11 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// What a new access token of `session` is bound to: by the client's `sender` as it is now, otherwise as the
-    /// session is; a session that is not bound may be bound by a proof.
+    /// Returns what a new access token of `session` is bound to. The client's `sender` as it is now
+    /// wins, otherwise the session's binding; a proof may bind a session that has none.
     ///
     /// # Errors
-    /// [`Denied::Unproven`]; [`Denied::BoundClient`] natively, where no token is bound.
+    /// [`Denied::Unproven`]; [`Denied::BoundClient`] in the native dialect, which binds no tokens.
     pub fn confirmation(&self, client: &Client, session: &Session) -> Result<Option<Confirmation>, Denied> {
         if session.dialect == Dialect::Native {
             return if client.sender.is_some() { Err(Denied::BoundClient) } else { Ok(None) };
@@ -84,7 +85,7 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// Whether the request's proof or certificate is by the key that `confirmation` names.
+    /// Whether the request's proof or certificate has the key that `confirmation` names.
     #[must_use]
     pub fn shows(&self, confirmation: Confirmation) -> bool {
         let shown = match confirmation.sender {
@@ -94,13 +95,14 @@ impl<'r> Call<'r> {
         shown == Some(confirmation.thumbprint)
     }
 
-    /// Enters the request's proof as seen, if there is one: the last step before an answer.
+    /// Records the request's proof, if any, as used: the last step before an answer.
     ///
     /// # Errors
-    /// [`Denied::Unproven`] where it was seen before; [`Denied::Limited`] where `client` has no room for one more.
+    /// [`Denied::Unproven`] for a replay; [`Denied::Limited`] if `client` has no room for another
+    /// proof.
     pub(super) fn enter_proof(&self, client: &ClientId) -> Result<(), Denied> {
         let Some(Proof { thumbprint, id, ends, .. }) = self.proof() else { return Ok(()) };
-        // The anonymous client is none of the registry's.
+        // The anonymous client is not in the registry.
         let clients = self.snapshot.registry.len().saturating_add(1);
         let entry = Entry { thumbprint, id, ends: *ends };
         match self.state.proofs.enter(client, clients, entry, self.now) {
@@ -116,7 +118,7 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// Counts a proof that is not accepted, or is missing.
+    /// Counts a proof that is missing or not accepted.
     pub(super) fn unproven(&self, why: Unproven) -> Denied {
         match why {
             Unproven::Nonce => self.state.metrics.proof("nonce_needed"),

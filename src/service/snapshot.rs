@@ -1,4 +1,5 @@
-//! What decides requests: made of the configuration and the keys, and never changed.
+//! The snapshot: everything that decides requests, built from the configuration and the keys,
+//! immutable.
 
 use std::path::PathBuf;
 
@@ -11,65 +12,65 @@ use crate::token::{AccessClaims, Cache, Verifying};
 
 use super::{Documents, Renderings};
 
-/// All that a request is decided by. It never changes; a reload swaps it.
+/// Everything that decides a request. It is immutable; a reload replaces it.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// `iss`.
+    /// The value of `iss`.
     pub issuer: String,
-    /// Seconds by which clocks may differ.
+    /// Maximum difference between clocks that is tolerated, in seconds.
     pub leeway: i64,
-    /// Seconds that verifiers may cache the JWKS.
+    /// Seconds for which verifiers may cache the JWKS.
     pub jwks_max_age: i64,
-    /// Who may ask for what.
+    /// The clients.
     pub registry: Registry,
-    /// Who vouches for clients' certificates, if somebody does.
+    /// The CAs that issue clients' certificates, if configured.
     pub client_roots: Option<ClientRoots>,
-    /// The URL at which clients are asked for a certificate, if they are.
+    /// The URL at which clients are asked for a certificate, if any.
     pub mtls_url: Option<String>,
     /// Whether proofs need a nonce.
     pub nonces: Nonces,
-    /// Who else is believed, and about whom.
+    /// The trusted issuers.
     pub issuers: Issuers,
     /// The keys and their schedule.
     pub keys: KeyRing,
-    /// Whether new sessions get an id, by which they can be ended.
+    /// Whether new sessions get an id by which they can be ended.
     pub has_session_ids: bool,
-    /// Whether everybody may read the list of revocations, signed.
+    /// Whether the signed revocation list is public.
     pub publishes_revocations: bool,
-    /// Access tokens that were found good.
+    /// Access tokens that were already verified.
     pub inspected: Cache<AccessClaims, Renderings>,
-    /// What the service says of itself.
+    /// Documents that describe the service.
     pub documents: Documents,
-    /// How many client authentications of one address may fail, if that is limited.
+    /// The limit on failed client authentications per address, if any.
     pub failures: Option<Rate>,
-    /// Whose pages may read answers.
+    /// Origins whose pages may read answers.
     pub origins: Vec<Box<str>>,
-    /// Whom to believe about whom they speak for.
+    /// Which proxies are trusted for the caller's address.
     pub forwarding: Forwarding,
-    /// A digest of all that the configuration says about tokens and clients, but
-    /// no secret, the same on replicas that agree.
+    /// A digest of everything that the configuration says about tokens and clients, except secrets;
+    /// equal on replicas that agree.
     pub configuration_digest: [u8; 32],
-    /// What is allowed, but probably not meant.
+    /// Settings that are allowed, but probably a mistake.
     pub warnings: Vec<Warning>,
     /// The JWKS files of clients and issuers.
     pub key_sets: Vec<PathBuf>,
-    /// A digest of the files that all this was read from.
+    /// A digest of the files that the snapshot was read from.
     pub files: [u8; 32],
-    /// When that was.
+    /// When it was compiled.
     pub compiled: Timestamp,
 }
 
-/// What is allowed, but probably not meant.
+/// A setting that is allowed, but probably a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
-    /// What it is, what would happen, and what to do.
+    /// What is wrong, what would happen, and what to do.
     pub message: String,
-    /// When the harm is over; None if it stays until somebody acts.
+    /// When the problem resolves itself; None if it stays until someone acts.
     pub until: Option<Timestamp>,
 }
 
 impl Warning {
-    /// One that stays.
+    /// Returns a warning without an end.
     #[must_use]
     pub fn standing(message: String) -> Self {
         Self { message, until: None }
@@ -77,13 +78,13 @@ impl Warning {
 }
 
 impl Snapshot {
-    /// What is to be warned of at `now`.
+    /// Returns the warnings at `now`.
     pub fn warnings(&self, now: Timestamp) -> impl Iterator<Item = &str> {
         let current = self.warnings.iter().filter(move |warning| warning.until.is_none_or(|until| now < until));
         current.map(|warning| warning.message.as_str())
     }
 
-    /// One that serves nobody, to describe the interface with.
+    /// A snapshot without clients or keys, for describing the API.
     pub(super) fn empty() -> Self {
         Self {
             issuer: String::new(),
@@ -110,13 +111,14 @@ impl Snapshot {
         }
     }
 
-    /// Seconds for which a session that begins now may go on, on any replica's clock.
+    /// Returns the maximum seconds that a session which begins now can last, on any replica's
+    /// clock.
     #[must_use]
     pub fn longest_session(&self) -> i64 {
         self.registry.longest().session + self.leeway
     }
 
-    /// What a token must agree with at `now`.
+    /// Returns what a token must agree with at `now`.
     #[must_use]
     pub fn verifying(&self, now: Timestamp) -> Verifying<'_> {
         Verifying { issuer: &self.issuer, leeway: self.leeway, now }

@@ -1,4 +1,4 @@
-//! What outlives a snapshot: the clock, limits, metrics, what became of the last reload.
+//! What outlives a snapshot: the clock, the limits, the metrics, the outcome of the last reload.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,39 +11,39 @@ use crate::clock::{Clock, Timestamp};
 use crate::revocation::{Kind, MAX_SIGNED, Marks, Revocations};
 use crate::telemetry::Metrics;
 
-/// The list of revocations in force, and what it was read from. It is no part of a [`Snapshot`]: a new list drops no
-/// verified token and reads no key again.
+/// The revocation list in force, and where it came from. It is not part of a [`Snapshot`]: a new
+/// list drops no verified token and reloads no key.
 #[derive(Debug, Default)]
 pub struct RevocationList {
-    /// What has ended.
+    /// The entries.
     pub entries: Revocations,
     /// A digest of the files' contents, the same on replicas that agree.
     pub digest: [u8; 32],
-    /// When the newest of the files was written; None if there is no file.
+    /// The modification time of the newest file; None if there is no file.
     pub newest: Option<Timestamp>,
-    /// A digest of what the system said of the files when they were read.
+    /// A digest of the files' metadata when they were read.
     pub status: [u8; 32],
-    /// Which last line does not count because it has no newline, if there is one.
+    /// A last line that is ignored because it lacks its newline, if any.
     pub waiting: Option<String>,
 }
 
-/// The list of revocations as everybody may read it, signed.
+/// The revocation list, signed, for anyone to read.
 #[derive(Debug)]
 pub struct SignedList {
     /// The JWT.
     pub jwt: String,
-    /// A weak entity tag (RFC 9110 §8.8.3): replicas say the same in other bytes, because signatures are random.
+    /// A weak entity tag (RFC 9110 §8.8.3): replicas' bytes differ, because signatures are random.
     pub etag: String,
-    /// What it was made of.
+    /// A digest of what was signed.
     pub(super) key: [u8; 32],
 }
 
-/// The current snapshot, the clock, and what became of the last reload.
+/// The current snapshot, the clock, and the outcome of the last reload.
 #[derive(Debug)]
 pub struct State {
     snapshot: ArcSwap<Snapshot>,
     revocations: ArcSwap<RevocationList>,
-    /// Its signed form, once somebody has asked for it.
+    /// The list's signed form, once requested.
     pub(super) signed: ArcSwapOption<SignedList>,
     clock: Clock,
     refused: ArcSwapOption<String>,
@@ -51,14 +51,14 @@ pub struct State {
     draining: AtomicBool,
     /// Failed client authentications, by address prefix.
     pub(super) failures: FailureLimiter,
-    /// Proofs that were seen.
+    /// Proofs that were already used.
     pub proofs: ReplayTable,
-    /// Counters of everything, for the ops listener.
+    /// Counters, for the operator's listener.
     pub metrics: Metrics,
 }
 
 impl State {
-    /// A state that begins with `snapshot`.
+    /// Creates a state with `snapshot` in force.
     #[must_use]
     pub fn new(snapshot: Snapshot, clock: Clock) -> Self {
         let metrics = Metrics::default();
@@ -77,37 +77,38 @@ impl State {
         }
     }
 
-    /// Replaces the snapshot for the requests to come.
+    /// Replaces the snapshot for all further requests.
     pub fn swap(&self, snapshot: Snapshot) {
         self.metrics.loaded(&snapshot.keys.digest(), &snapshot.configuration_digest);
         self.snapshot.store(Arc::new(snapshot));
     }
 
-    /// Replaces the list of revocations, for tokens that are known too.
+    /// Replaces the revocation list; cached tokens obey it too.
     pub fn revoke(&self, list: RevocationList) {
         let counts = list.entries.counts().map(|(kind, count)| (kind.word(), count));
         self.metrics.revocations(counts, list.newest, &list.digest);
         self.revocations.store(Arc::new(list));
     }
 
-    /// The list of revocations in force.
+    /// Returns the revocation list in force.
     #[must_use]
     pub fn revocations(&self) -> Arc<RevocationList> {
         self.revocations.load_full()
     }
 
-    /// By an entry of which kind the list ends a token with these `marks` that began at `began`, if one does.
+    /// Returns the kind of entry that ends a token with these `marks` whose session began at
+    /// `began`, if any.
     pub(super) fn revoked(&self, marks: &Marks, began: Timestamp) -> Option<Kind> {
         self.revocations.load().entries.end(marks, began)
     }
 
-    /// Counts a reload of this part that was refused.
+    /// Counts a refused reload of this part.
     pub fn count_refused_reload(&self, part: &'static str) {
         self.metrics.reload_refused(part);
     }
 
-    /// Says to the operator what became of the last look at the files: whether anything was
-    /// put in force; what is refused, and why; what is not applied yet, and why.
+    /// Records the outcome of the last look at the files: whether anything was applied, what is
+    /// refused and why, and what is not applied yet and why.
     pub fn looked(&self, applied: bool, refused: Option<String>, pending: Vec<String>) {
         if applied {
             self.metrics.reloaded();
@@ -117,13 +118,14 @@ impl State {
         self.pending.store(Arc::new(pending));
     }
 
-    /// Why the files are not what is in force, if they are not.
+    /// Returns why the files are not in force, if they are not.
     #[must_use]
     pub fn refused(&self) -> Option<Arc<String>> {
         self.refused.load_full()
     }
 
-    /// What is to be warned of at `now`: of `snapshot`, which is in force, and of what is not applied yet.
+    /// Returns the warnings at `now`: those of `snapshot`, and those about changes that are not
+    /// applied yet.
     #[must_use]
     pub fn warnings(&self, snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
         let (pending, list) = (self.pending.load(), self.revocations.load());
@@ -139,12 +141,12 @@ impl State {
         own.chain(pending.iter().cloned()).chain(list.waiting.clone()).chain(unpublished).collect()
     }
 
-    /// From now on it says that it is not ready, because it will end.
+    /// Reports not ready from now on, because the process is about to stop.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// What keeps it from being ready at `now` with `snapshot`, in a word.
+    /// Returns why the service is not ready at `now` with `snapshot`, in one word.
     #[must_use]
     pub fn unready(&self, snapshot: &Snapshot, now: Timestamp) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
@@ -156,19 +158,19 @@ impl State {
         }
     }
 
-    /// The snapshot in force.
+    /// Returns the snapshot in force.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
-    /// The current second.
+    /// Returns the current second.
     #[must_use]
     pub fn clock(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// A state that serves nobody, to describe the interface with.
+    /// A state without clients or keys, for describing the API.
     pub(crate) fn empty() -> Self {
         Self::new(Snapshot::empty(), Clock::system())
     }

@@ -1,4 +1,5 @@
-//! Callers that somebody vouches for: a trusted issuer, or a client for the subject that it names.
+//! Callers authenticated by a signed statement: of a trusted issuer, or of a client about one of
+//! its subjects.
 
 use super::{Call, Denied, Unauthenticated};
 use crate::clients::{Client, ClientAuth};
@@ -9,28 +10,28 @@ use crate::token::{Scope, Subject};
 use super::call::{MAX_ASSERTION, TOKEN_ENDPOINT};
 use super::snapshot::Snapshot;
 
-/// A client, and by whose word.
+/// A client, and how it authenticated.
 #[derive(Debug)]
 pub enum Caller<'s> {
-    /// The client has shown a credential of its own.
+    /// By a credential of its own.
     Own(&'s Client),
-    /// A trusted issuer vouches for it.
+    /// By the statement of a trusted issuer.
     Vouched(Vouched<'s>),
 }
 
-/// What a signed statement makes of who presents it.
+/// What a signed statement grants its bearer.
 #[derive(Debug)]
 pub struct Vouched<'s> {
     /// The client.
     pub client: &'s Client,
-    /// The tokens' subject; the client if None.
+    /// The tokens' subject; None for the client itself.
     pub subject: Option<Subject>,
-    /// What their scope is within, beside the client's.
+    /// A further limit on the scope, besides the client's own.
     pub limit: Option<Scope>,
 }
 
 impl<'s> Caller<'s> {
-    /// The client.
+    /// Returns the client.
     #[must_use]
     pub fn client(&self) -> &'s Client {
         match self {
@@ -41,13 +42,14 @@ impl<'s> Caller<'s> {
 }
 
 impl<'r> Call<'r> {
-    /// The issuer that `token` names, if it is a trusted one. Fetches the keys that the token needs, if they are not there
-    /// yet: everything after it decides at once. Nothing of the token is believed yet.
+    /// Returns the trusted issuer that `token` names, if any, and fetches the keys that the token
+    /// needs if they are missing. All later steps are synchronous. Nothing is verified yet.
     pub async fn prepare<'t>(&self, token: Option<&'t str>) -> Option<Named<'r, 't>> {
         self.snapshot.issuers.prepare(token?, self.now).await
     }
 
-    /// What a trusted issuer says of who presents its token: the one function behind every way to present one.
+    /// Verifies a trusted issuer's token and matches it with the rules: the one function behind every
+    /// way to present one.
     fn by_issuer(&self, token: Named<'r, '_>) -> Result<Vouched<'r>, Unauthenticated> {
         let Snapshot { leeway, registry, .. } = self.snapshot;
         self.note_issuer(token.issuer());
@@ -57,11 +59,11 @@ impl<'r> Call<'r> {
         Ok(Vouched { client, subject, limit })
     }
 
-    /// What the assertion `text` says of who presents it (RFC 7523 §2.1): the word of the trusted issuer that it names,
-    /// otherwise a client's own about any subject.
+    /// Verifies the assertion `text` (RFC 7523 §2.1), which a trusted issuer signed, or a client
+    /// about any of its subjects.
     ///
     /// # Errors
-    /// [`Denied::Assertion`] whatever is wrong with it, [`Denied::Limited`].
+    /// [`Denied::Assertion`] for any fault of the assertion, [`Denied::Limited`].
     pub fn assertion(&self, text: &str, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
         let by_client = || {
             let (client, assertion) = self.by_client(text)?;
@@ -73,20 +75,21 @@ impl<'r> Call<'r> {
         vouched.map_err(|why| self.note(self.failed(why).into_assertion()))
     }
 
-    /// What the trusted issuer of a token says, presented to be exchanged (RFC 8693 §2.1).
+    /// Verifies a trusted issuer's token that is presented for exchange (RFC 8693 §2.1).
     ///
     /// # Errors
-    /// [`Denied::SubjectToken`] whatever is wrong with it, [`Denied::Limited`].
+    /// [`Denied::SubjectToken`] for any fault of the token, [`Denied::Limited`].
     pub fn subject_token(&self, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
         let vouched = named.ok_or(Unauthenticated::UnknownIssuer).and_then(|named| self.by_issuer(named));
         vouched.map_err(|why| self.note(self.failed(why).into_subject_token()))
     }
 
-    /// The client that the trusted issuer vouches for that the assertion in `auth` names; otherwise the one that `auth`
-    /// proves, or the anonymous one where nothing was presented and such tokens are given.
+    /// Returns the client that `auth` authenticates, by its own credential or by the statement of the
+    /// trusted issuer `named`. Without credentials that is the anonymous client, if `[anonymous]` is
+    /// configured.
     ///
     /// # Errors
-    /// [`Denied::Client`] whatever is wrong with the credentials, [`Denied::Limited`].
+    /// [`Denied::Client`] for any fault of the credentials, [`Denied::Limited`].
     pub fn caller(&self, auth: &ClientAuth, named: Option<Named<'r, '_>>) -> Result<Caller<'r>, Denied> {
         match named {
             Some(named) => self.by_issuer(named).map(Caller::Vouched).map_err(|why| self.note(self.failed(why))),
@@ -94,8 +97,8 @@ impl<'r> Call<'r> {
         }
     }
 
-    /// The client that signed the assertion `text` (RFC 7523 §3), and what it says. An unknown client, and one without
-    /// keys, costs one check of a signature as any other does.
+    /// Verifies the assertion `text` (RFC 7523 §3) and returns the client that signed it. A client
+    /// that is unknown or has no keys costs one signature check, like any other.
     pub(super) fn by_client(&self, text: &str) -> Result<(&'r Client, Verified<Assertion>), Unauthenticated> {
         let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
         let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;

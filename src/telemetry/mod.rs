@@ -137,56 +137,19 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
     traces::record(&request, status, micros, cause);
     let Request { id: request_id, method, route, address, client, issuer, refused, traceparent, certificate } = request;
     let trace_id = traceparent.and_then(|parts| parts.split('-').nth(1));
+    /// What every line has, and its own.
+    macro_rules! line {
+        ($level:ident, $($own:tt)+) => {
+            tracing::$level!(
+                target: ACCESS, request_id, trace_id, method, route, status, micros, client, issuer, certificate, address,
+                $($own)+
+            )
+        };
+    }
     match cause {
-        None => tracing::info!(
-            target: ACCESS,
-            request_id,
-            trace_id,
-            method,
-            route,
-            status,
-            micros,
-            client,
-            issuer,
-            certificate,
-            address,
-            "answered"
-        ),
-        Some(cause) if status < 500 => {
-            tracing::info!(
-                target: ACCESS,
-                request_id,
-                trace_id,
-                method,
-                route,
-                status,
-                micros,
-                client,
-                issuer,
-                certificate,
-                address,
-                cause,
-                refused,
-                "refused"
-            );
-        }
-        Some(cause) => {
-            tracing::error!(
-                target: ACCESS,
-                request_id,
-                trace_id,
-                method,
-                route,
-                status,
-                micros,
-                client,
-                issuer,
-                certificate,
-                address,
-                cause,
-                "failed"
-            );
-        }
+        None => line!(info, "answered"),
+        Some(cause) if status < 500 => line!(info, cause, refused, "refused"),
+        Some(cause) => line!(error, cause, "failed"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Actors: `act`, who acts for a token's subject (RFC 8693 §4.1).
+//! Actors: `act`, which names the party that acts for a token's subject (RFC 8693 §4.1).
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::Subject;
 
-/// Who acts for a subject: one to four names, first the one that acts now, then each before it.
+/// The parties that act for a subject: one to four, from the current one to the earliest.
 ///
 /// Written as RFC 8693 §4.1 nests them: `{"sub":"now","act":{"sub":"before"}}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Actor {
     /// Maximum number of actors in one token.
     pub const MAX: usize = 4;
 
-    /// The actor `current`, after those in `earlier`. None for more than four.
+    /// Adds the actor `current` before `earlier`. None for more than four.
     #[must_use]
     pub fn new(current: Subject, earlier: Option<&Self>) -> Option<Self> {
         let earlier = earlier.into_iter().flat_map(Self::iter).cloned();
@@ -25,18 +25,18 @@ impl Actor {
         (all.len() <= Self::MAX).then_some(Self(all))
     }
 
-    /// Each of them, first the one that acts now.
+    /// Iterates over the actors, the current one first.
     pub fn iter(&self) -> impl Iterator<Item = &Subject> {
         self.0.iter()
     }
 
-    /// The one that acts now: the only one that counts for a decision (RFC 8693 §4.1).
+    /// Returns the current actor, the only one that matters to a decision (RFC 8693 §4.1).
     #[must_use]
     pub fn current(&self) -> Option<&Subject> {
         self.0.first()
     }
 
-    /// Their names with spaces between, first the one that acts now.
+    /// Returns their names separated by spaces, the current one first.
     #[must_use]
     pub fn chain(&self) -> String {
         self.iter().map(Subject::as_str).collect::<Vec<_>>().join(" ")
@@ -49,7 +49,7 @@ impl Serialize for Actor {
     }
 }
 
-/// Actors, of whom there is at least one.
+/// Actors, at least one.
 struct Nested<'a>(&'a [Subject]);
 
 impl Serialize for Nested<'_> {
@@ -74,14 +74,14 @@ impl<'de> Deserialize<'de> for Actor {
     }
 }
 
-/// One level of nesting, of which so many are left, this one too.
+/// A nesting level; `left` counts the levels that remain, including this one.
 #[derive(Clone, Copy)]
 struct Level {
     left: usize,
 }
 
 impl Level {
-    /// Reads the actors, the last one first.
+    /// Reads the actors, the earliest first.
     fn read<'de, D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Subject>, D::Error> {
         deserializer.deserialize_map(self)
     }
@@ -109,10 +109,10 @@ impl<'de> Visitor<'de> for Level {
             let is_repeated = match &*name {
                 "sub" => current.replace(members.next_value()?).is_some(),
                 "act" if inside.left > 0 => earlier.replace(members.next_value_seed(inside)?).is_some(),
-                _ => return Err(de::Error::custom("another member than `sub` and `act`, or too many actors")),
+                _ => return Err(de::Error::custom("a member other than `sub` and `act`, or too many actors")),
             };
             if is_repeated {
-                return Err(de::Error::custom("a member twice"));
+                return Err(de::Error::custom("a duplicate member"));
             }
         }
         let mut all = earlier.unwrap_or_default();

@@ -1,10 +1,9 @@
-//! Tokens that were found good, so that one that comes again costs no signature.
+//! Tokens that were already verified, so that checking one again costs no signature.
 //!
-//! Only what was found good is kept, so a flood of forged tokens puts nothing in
-//! and nothing out; and a good token that comes once is the first to go (the library's
-//! CLOCK-Pro), so that one caller with many does not push out those of others. A
-//! cache belongs to one set of keys and one configuration, and ends with them. No
-//! token stays in memory: it is known by a digest.
+//! Only verified tokens are cached, so a flood of forged ones neither adds nor evicts entries. A
+//! token that comes once is the first to be evicted (the library's CLOCK-Pro), so a caller with
+//! many does not evict those of others. A cache belongs to one snapshot of keys and configuration,
+//! and is dropped with it. Tokens themselves are not kept in memory, only their digests.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,16 +15,16 @@ use super::{Kind, Verified};
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
 
-/// Bytes that an entry counts as at least. So there are at most as many entries as are
-/// allowed, and they have at most so many times this.
+/// Minimum weight of an entry in bytes: bounds the count at `entries`, and the bytes at `entries *
+/// ENTRY`.
 const ENTRY: usize = 2 << 10;
 
-/// All bits of the SHA-256 of a token and its kind.
+/// The SHA-256 of a token and its kind, untruncated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of `token`, if it is one of the kind `K`.
+    /// Computes the fingerprint of `token`, read as one of kind `K`.
     #[must_use]
     pub fn of<K: Kind>(token: &str) -> Self {
         let mut digest = Digester::default();
@@ -35,25 +34,25 @@ impl Fingerprint {
     }
 }
 
-/// What is kept of a token beside what it says.
-struct Kept<K, V> {
+/// A cached entry.
+struct Cached<K, V> {
     verified: Verified<K>,
-    made: V,
+    value: V,
     bytes: usize,
 }
 
 #[derive(Clone)]
 struct Weight;
 
-impl<K, V> Weighter<Fingerprint, Arc<Kept<K, V>>> for Weight {
-    fn weight(&self, _: &Fingerprint, kept: &Arc<Kept<K, V>>) -> u64 {
-        kept.bytes.max(ENTRY) as u64
+impl<K, V> Weighter<Fingerprint, Arc<Cached<K, V>>> for Weight {
+    fn weight(&self, _: &Fingerprint, cached: &Arc<Cached<K, V>>) -> u64 {
+        cached.bytes.max(ENTRY) as u64
     }
 }
 
-type Tokens<K, V> = Library<Fingerprint, Arc<Kept<K, V>>, Weight>;
+type Tokens<K, V> = Library<Fingerprint, Arc<Cached<K, V>>, Weight>;
 
-/// The last good tokens of the kind `K`, and what was made of each.
+/// Recently verified tokens of kind `K`, and the value computed from each.
 pub struct Cache<K, V>(Option<Tokens<K, V>>);
 
 impl<K, V> fmt::Debug for Cache<K, V> {
@@ -62,44 +61,44 @@ impl<K, V> fmt::Debug for Cache<K, V> {
     }
 }
 
-/// A good token.
-pub struct Hit<K, V>(Arc<Kept<K, V>>);
+/// A verified token from the cache.
+pub struct Hit<K, V>(Arc<Cached<K, V>>);
 
 impl<K, V> Hit<K, V> {
-    /// What it says.
+    /// Returns its claims.
     #[must_use]
     pub fn claims(&self) -> &K {
         self.0.verified.claims()
     }
 
-    /// What was made of it.
+    /// Returns the value computed from it.
     #[must_use]
-    pub fn made(&self) -> &V {
-        &self.0.made
+    pub fn value(&self) -> &V {
+        &self.0.value
     }
 }
 
 impl<K: Kind, V> Cache<K, V> {
-    /// Room for so many tokens; none is kept if it is 0.
+    /// Creates a cache for `entries` tokens; with 0 it keeps none.
     #[must_use]
     pub fn new(entries: u32) -> Self {
         let items = usize::try_from(entries).unwrap_or(usize::MAX);
         Self((entries > 0).then(|| Library::with_weighter(items, u64::from(entries) * ENTRY as u64, Weight)))
     }
 
-    /// The token, if it is known and would be found good at `now`, too.
+    /// Returns the token if it is cached and still valid at `now`.
     #[must_use]
     pub fn get(&self, token: &Fingerprint, now: Timestamp) -> Option<Hit<K, V>> {
-        self.0.as_ref()?.get(token).filter(|kept| kept.verified.holds_at(now)).map(Hit)
+        self.0.as_ref()?.get(token).filter(|cached| cached.verified.holds_at(now)).map(Hit)
     }
 
-    /// Keeps what was made of a token that was found good, about so many `bytes`.
-    pub fn keep(&self, token: Fingerprint, verified: Verified<K>, made: V, bytes: usize) -> Hit<K, V> {
-        let kept = Arc::new(Kept { verified, made, bytes });
+    /// Caches a verified token and the value computed from it; `bytes` is its approximate size.
+    pub fn insert(&self, token: Fingerprint, verified: Verified<K>, value: V, bytes: usize) -> Hit<K, V> {
+        let cached = Arc::new(Cached { verified, value, bytes });
         if let Some(library) = &self.0 {
-            library.insert(token, Arc::clone(&kept));
+            library.insert(token, Arc::clone(&cached));
         }
-        Hit(kept)
+        Hit(cached)
     }
 }
 
@@ -117,11 +116,11 @@ mod tests {
         Fingerprint::of::<AccessClaims>(&number.to_string())
     }
 
-    /// A cache for so many tokens, and what keeps one of so many bytes in it.
+    /// Fills a cache for `entries` tokens with these, of `bytes` each.
     fn filled(entries: u32, numbers: std::ops::Range<usize>, bytes: usize) -> Cache<AccessClaims, ()> {
         let cache = Cache::new(entries);
         for number in numbers {
-            cache.keep(fingerprint(number), Verified::sample(now()), (), bytes);
+            cache.insert(fingerprint(number), Verified::sample(now()), (), bytes);
         }
         cache
     }
@@ -134,7 +133,7 @@ mod tests {
     fn entries_and_bytes_are_bounded() {
         let small = known(&filled(100, 0..10_000, 1), 0..10_000);
         assert!((50..=100).contains(&small), "{small}");
-        // A hundred times 2 KiB has room for ten of 20 KiB.
+        // A hundred times 2 KiB holds ten of 20 KiB.
         let large = known(&filled(100, 0..10_000, 20 << 10), 0..10_000);
         assert!((1..=10).contains(&large), "{large}");
         assert_eq!(known(&filled(0, 0..100, 1), 0..100), 0);
@@ -147,7 +146,7 @@ mod tests {
             assert_eq!(known(&cache, 0..50), 50);
         }
         for number in 1_000..100_000 {
-            cache.keep(fingerprint(number), Verified::sample(now()), (), 1);
+            cache.insert(fingerprint(number), Verified::sample(now()), (), 1);
         }
         let left = known(&cache, 0..50);
         assert!(left >= 40, "{left}");

@@ -1,8 +1,8 @@
-//! The claims of both kinds of token, as they are written and strictly read.
+//! The claims of both kinds of token: written, and read strictly.
 //!
-//! Strictly: every type exact, no member twice, no required one missing, every
-//! limit of a request also here. What this room wrote always reads; what
-//! somebody else signed with a stolen or a shared key must look the same.
+//! Strictly: exact types, no duplicate members, no missing required ones, and the same limits as
+//! for requests. What this room writes it can always read; a token forged with a stolen or shared
+//! key must have the same shape.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,49 +18,49 @@ use super::{
 };
 use crate::clock::Timestamp;
 
-/// What an access token says (RFC 9068 §2.2).
+/// The claims of an access token (RFC 9068 §2.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccessClaims {
-    /// Whom it is about.
+    /// `sub`: what the token is about.
     pub subject: Subject,
-    /// Who may accept it.
+    /// `aud`: who may accept it.
     pub audience: Audiences,
-    /// When it ends.
+    /// `exp`: when it expires.
     pub expires: Timestamp,
-    /// When it was issued.
+    /// `iat`: when it was issued.
     pub issued: Timestamp,
-    /// From when on it is valid, if it says so.
+    /// `nbf`: when it becomes valid, if present.
     pub not_before: Option<Timestamp>,
-    /// The token's id: `jti`.
+    /// `jti`: the token's id.
     pub id: Box<str>,
-    /// Who asked for it.
+    /// `client_id`: the client that requested it.
     pub client: ClientId,
-    /// What it allows.
+    /// `scope`: what it allows.
     pub scope: Scope,
-    /// The session that it is of, if it says so: `sid`.
+    /// `sid`: its session, if present.
     pub session: Option<SessionId>,
-    /// Whose key its bearer must prove to hold: `cnf`.
+    /// `cnf`: the key that its sender must prove to hold, if it is bound.
     pub confirmation: Option<Confirmation>,
-    /// Who acts for the subject, if somebody does.
+    /// `act`: the actors, if the subject does not act itself.
     pub actor: Option<Actor>,
-    /// Every other claim.
+    /// All other claims.
     pub extra: ExtraClaims,
 }
 
-/// What a refresh token says.
+/// The claims of a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefreshClaims {
-    /// When it ends.
+    /// `exp`: when it expires.
     pub expires: Timestamp,
-    /// When it was issued.
+    /// `iat`: when it was issued.
     pub issued: Timestamp,
-    /// The token's id: `jti`.
+    /// `jti`: the token's id.
     pub id: Box<str>,
     /// The session that it continues.
     pub session: Session,
 }
 
-/// An access token's claims, to be written.
+/// An access token's claims, for writing.
 pub(super) struct NewAccess<'a> {
     pub(super) issuer: &'a str,
     pub(super) session: &'a Session,
@@ -99,7 +99,7 @@ impl Serialize for NewAccess<'_> {
     }
 }
 
-/// A refresh token's claims as they stand in it, to be written and read.
+/// A refresh token's claims as encoded.
 #[derive(Serialize, DeserializeDerive)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WireRefresh<'a> {
@@ -154,26 +154,26 @@ impl<'a> WireRefresh<'a> {
     }
 }
 
-/// A claim that is there has a value: `null` is none.
+/// Reads a claim that is present; `null` is an error.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
 impl RefreshClaims {
-    /// Reads the claims of a refresh token of `issuer`. None for any other shape.
+    /// Parses the claims of a refresh token of `issuer`. None if anything is wrong.
     pub(super) fn read(payload: &[u8], issuer: &str) -> Option<Self> {
-        // A derived reader would take an array of the members' values as well.
+        // A derived reader would also accept an array of the values.
         let wire: WireRefresh = payload.starts_with(b"{").then(|| serde_json::from_slice(payload).ok())??;
         let dialect = Dialect::from_name(&wire.dialect)?;
         let right = wire.v == VERSION
             && wire.iss == issuer
             && is_id(&wire.jti)
-            // Natively no session is bound.
+            // The native dialect binds no sessions.
             && (wire.sender.is_none() || dialect == Dialect::OAuth2)
             && wire.lifetime.is_none_or(|seconds| (1..=ACCESS_CAP).contains(&seconds))
             && within(wire.iat, wire.exp, REFRESH_CAP)
             && within(wire.session_start, wire.session_end, SESSION_CAP)
-            // A session may have begun on a replica whose clock is ahead of the one that continued it.
+            // The session may have begun on a replica whose clock is ahead of this token's issuer.
             && wire.session_start <= wire.iat.plus(LEEWAY_CAP)
             && wire.sid.as_ref().is_none_or(|id| id.start() == wire.session_start)
             && wire.exp <= wire.session_end;
@@ -200,7 +200,7 @@ impl RefreshClaims {
 }
 
 impl AccessClaims {
-    /// Reads the claims of an access token of `issuer`. None for any other shape.
+    /// Parses the claims of an access token of `issuer`. None if anything is wrong.
     pub(super) fn read(payload: &[u8], issuer: &str) -> Option<Self> {
         let mut deserializer = serde_json::Deserializer::from_slice(payload);
         let claims = deserializer.deserialize_map(AccessVisitor { issuer }).ok()?;
@@ -209,7 +209,7 @@ impl AccessClaims {
         (began && within(claims.issued, claims.expires, ACCESS_CAP)).then_some(claims)
     }
 
-    /// When its session began, if it says so; otherwise when it was issued.
+    /// Returns the start of its session, or `iat` if it names none.
     #[must_use]
     pub fn began(&self) -> Timestamp {
         self.session.as_ref().map_or(self.issued, SessionId::start)
@@ -252,13 +252,13 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 "scope" => once(&mut scope, &mut members)?,
                 "cnf" => once(&mut cnf, &mut members)?,
                 "act" => once(&mut act, &mut members)?,
-                // One of another shape than this service writes is an extra claim.
+                // A value that this service would not write is an extra claim.
                 "sid" => {
                     let value = members.next_value()?;
                     let id = session_id(&value);
                     let is_second = session.is_some() || id.is_some() && extra.iter().any(|(name, _)| name == "sid");
                     if is_second {
-                        return Err(de::Error::custom("a claim twice"));
+                        return Err(de::Error::custom("a duplicate claim"));
                     }
                     match id {
                         Some(id) => session = Some(id),
@@ -304,7 +304,7 @@ fn session_id(value: &ClaimValue) -> Option<SessionId> {
 
 fn once<'de, A: MapAccess<'de>, T: Deserialize<'de>>(slot: &mut Option<T>, members: &mut A) -> Result<(), A::Error> {
     if slot.replace(members.next_value()?).is_some() {
-        return Err(de::Error::custom("a claim twice"));
+        return Err(de::Error::custom("a duplicate claim"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Confirmation: the key that the bearer of a token must prove to hold (RFC 7800 §3.1).
+//! Confirmation: the key that the sender of a token must prove to hold (RFC 7800 §3.1).
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ impl Thumbprint {
         Self(digest)
     }
 
-    /// Reads 43 base64url characters.
+    /// Parses 43 base64url characters.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
 
-    /// The digest.
+    /// Returns the digest.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0
@@ -43,7 +43,7 @@ impl fmt::Debug for Thumbprint {
     }
 }
 
-/// How tokens are bound to their sender.
+/// How a token is bound to its sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sender {
     /// By a key that signs a proof for each request (RFC 9449).
@@ -53,10 +53,10 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// Every way.
+    /// Every method.
     pub const ALL: [Self; 2] = [Self::Dpop, Self::Mtls];
 
-    /// Its name, in the configuration and in a refresh token.
+    /// Returns its name, as in the configuration and in refresh tokens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -65,13 +65,13 @@ impl Sender {
         }
     }
 
-    /// The way of this name.
+    /// Returns the method with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|sender| sender.name() == name)
     }
 
-    /// What holds the thumbprint in `cnf`.
+    /// Returns the member of `cnf` that holds the thumbprint.
     const fn member(self) -> &'static str {
         match self {
             Self::Dpop => "jkt",
@@ -93,12 +93,13 @@ impl<'de> Deserialize<'de> for Sender {
     }
 }
 
-/// The claim `cnf`: whose token it is. It has exactly one member, `jkt` (RFC 9449 §6.1) or `x5t#S256` (RFC 8705 §3.1).
+/// The claim `cnf`: whose token it is. Exactly one member, `jkt` (RFC 9449 §6.1) or `x5t#S256` (RFC
+/// 8705 §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confirmation {
-    /// How the sender proves it.
+    /// How the sender proves to hold the key.
     pub sender: Sender,
-    /// Of its key or its certificate.
+    /// The thumbprint of its key or certificate.
     pub thumbprint: Thumbprint,
 }
 

@@ -1,12 +1,12 @@
-//! Extra claims: what a client may add to its tokens.
+//! Extra claims: those that a client may add to its tokens.
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// Names that no extra claim may have: the service's own, and those by which
-/// other specifications give a token a power that is not checked here.
+/// Reserved names, which no extra claim may have: the service's own, and those to which other
+/// specifications give an effect that this service does not check.
 pub const RESERVED: [&str; 20] = [
     "iss",
     "sub",
@@ -30,11 +30,12 @@ pub const RESERVED: [&str; 20] = [
     "typ",
 ];
 
-/// Claims that say who may act (RFC 8693 §4.4), or that a token is something else (RFC 8417, `OpenID` Connect).
-/// A token with one of them is refused. (`act` and `cnf` never come here: their place is in the claims.)
+/// Claims that grant a power (RFC 8693 §4.4), or that make the token something else (RFC 8417,
+/// `OpenID` Connect). A token with one of them is refused. (`act` and `cnf` are among the claims,
+/// so they never come here.)
 const UNENFORCED: [&str; 3] = ["may_act", "nonce", "events"];
 
-/// The largest integer that every JSON reader keeps exactly (RFC 8259 §6).
+/// The largest integer that every JSON reader represents exactly (RFC 8259 §6).
 const MAX_INTEGER: i64 = (1 << 53) - 1;
 const MAX_TEXT: usize = 255;
 const MAX_LIST: usize = 32;
@@ -61,39 +62,39 @@ pub enum ClaimValue {
     Many(Vec<Scalar>),
 }
 
-/// Up to 16 extra claims, in the order given, none of them twice.
+/// Up to 16 extra claims with distinct names, in the order given.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtraClaims(Vec<(Box<str>, ClaimValue)>);
 
 impl ExtraClaims {
-    /// The most extra claims that a token may have.
+    /// Maximum extra claims per token.
     pub const MAX: usize = 16;
-    /// What a right value looks like, to end a sentence with.
+    /// The form of a valid value, to complete a sentence.
     pub const EXPECTED: &'static str = "an object of at most 16 members with unreserved names; a value is a string of \
                                         at most 255 characters, a boolean, an integer within ±(2^53-1), or an array \
                                         of at most 32 of these";
 
-    /// Whether there is none.
+    /// Whether there are no claims.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Names and values.
+    /// Iterates over names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &ClaimValue)> {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
-    /// Those whose name `allowed` accepts.
+    /// Returns the claims whose names `allowed` accepts.
     #[must_use]
     pub fn filtered(&self, allowed: impl Fn(&str) -> bool) -> Self {
         Self(self.0.iter().filter(|(name, _)| allowed(name)).cloned().collect())
     }
 
-    /// Adds a claim that was found at top level of a token.
+    /// Adds a top-level claim of a token.
     pub(super) fn read_from_token(&mut self, name: &str, value: ClaimValue) -> Result<(), &'static str> {
         if UNENFORCED.contains(&name) {
-            return Err("a claim that is not enforced");
+            return Err("a claim that this service does not enforce");
         }
         self.push(name, value)
     }
@@ -106,7 +107,7 @@ impl ExtraClaims {
             return Err("at most 16 extra claims");
         }
         if self.0.iter().any(|(other, _)| &**other == name) {
-            return Err("different names");
+            return Err("distinct names");
         }
         self.0.push((name.into(), value));
         Ok(())
@@ -123,7 +124,7 @@ impl Serialize for ExtraClaims {
     }
 }
 
-/// Reads the `claims` member of a request or of a refresh token.
+/// Reads the member `claims` of a request or a refresh token.
 impl<'de> Deserialize<'de> for ExtraClaims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Claims;
@@ -164,7 +165,7 @@ fn scalar_integer<E: de::Error>(number: i64) -> Result<Scalar, E> {
     Ok(Scalar::Integer(number))
 }
 
-/// The visits that a scalar and a claim's value share.
+/// The visitor methods that scalars and claim values share.
 macro_rules! scalar_visits {
     ($wrap:expr) => {
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {

@@ -1,6 +1,6 @@
-//! The hard limits of the domain, which no configuration exceeds.
+//! The domain's hard limits, which no configuration can exceed.
 
-/// The longest token that is issued or read, in bytes.
+/// Maximum length of a token that is issued or read, in bytes.
 pub const MAX_TOKEN: usize = 8_192;
 /// Maximum lifetime of an access token, in seconds: 24 hours.
 pub const ACCESS_CAP: i64 = 86_400;

@@ -1,4 +1,4 @@
-//! Issuing: claims, one buffer, one signature.
+//! Minting: claims, one buffer, one signature.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub struct Access {
     pub kid: Kid,
 }
 
-/// An access token and the refresh token beside it.
+/// An access token and its refresh token.
 pub struct Pair {
     /// The access token.
     pub access: String,
@@ -38,7 +38,7 @@ pub struct Pair {
     pub kid: Kid,
 }
 
-/// Not the token: it is a credential.
+/// Without the token: it is a credential.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { expires, id, kid, .. } = self;
@@ -46,7 +46,7 @@ impl fmt::Debug for Access {
     }
 }
 
-/// Not the tokens: they are credentials.
+/// Without the tokens: they are credentials.
 impl fmt::Debug for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { expires, id, kid, .. } = self;
@@ -61,7 +61,7 @@ pub enum MintError {
     NoKey,
     /// A token would be longer than [`MAX_TOKEN`].
     TooLarge,
-    /// The system has no random bytes to give.
+    /// The system's random number generator failed.
     NoRandomness,
 }
 
@@ -71,7 +71,7 @@ impl From<NoRandomness> for MintError {
     }
 }
 
-/// Issues what `grant` allows of `session`, which must not have ended: an access token and a
+/// Mints an access token with what `grant` allows of `session`, which must not have ended, and a
 /// refresh token.
 ///
 /// # Errors
@@ -94,7 +94,7 @@ pub fn mint(
     Ok(Pair { access, refresh, expires, id, kid })
 }
 
-/// Issues what `grant` allows of `session`, which must not have ended: an access token alone.
+/// Mints an access token with what `grant` allows of `session`, which must not have ended.
 ///
 /// # Errors
 /// See [`MintError`].
@@ -124,7 +124,7 @@ fn access(
     Ok(Access { token, expires, id, kid: key.kid().clone() })
 }
 
-/// Header, claims and signature in one buffer (RFC 7515 §7.1).
+/// Writes header, claims and signature into one buffer (RFC 7515 §7.1).
 fn compact(key: &Key, purpose: Purpose, claims: &impl Serialize) -> Result<String, MintError> {
     let mut json = Vec::with_capacity(512);
     #[expect(clippy::expect_used, reason = "strings and numbers, into memory")]

@@ -1,11 +1,11 @@
-//! The domain: what tokens say, how they are made, read and renewed.
+//! The domain: what tokens contain, how they are minted, verified and renewed.
 //!
-//! This room owns the claims and their limits, the two kinds of token and the
-//! order in which a token is checked. No poem, no files and no clock may enter;
-//! `now` is a parameter. What a client may have is decided in `clients`.
+//! This room owns the claims and their limits, the two kinds of token, and the order of checks. No
+//! poem, no files and no clock may enter; `now` is a parameter. What a client may request is
+//! decided in `clients`.
 //!
-//! A string from a request is a [`Compact`] until [`verify`] has made it a
-//! [`Verified`]; nothing else can, and only that type gives the claims away.
+//! A string from a request is a [`Compact`] until [`verify`] has made it a [`Verified`]. Nothing
+//! else can make one, and only that type gives access to the claims.
 
 mod actor;
 mod cache;

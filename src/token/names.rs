@@ -1,11 +1,11 @@
-//! Who: client, subject, audience.
+//! Names: client, subject, audience.
 
 use std::borrow::Borrow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A string with a grammar, made only by a constructor that checks it.
+/// Declares a string type with a grammar, whose only constructor checks it.
 macro_rules! checked_string {
     ($(#[$doc:meta])* $name:ident, 1 to $max:literal $of:literal, $check:expr) => {
         $(#[$doc])*
@@ -15,17 +15,17 @@ macro_rules! checked_string {
         impl $name {
             /// Maximum length, in characters.
             pub const MAX_LENGTH: usize = $max;
-            /// What a right value looks like, to end a sentence with.
+            /// The form of a valid value, to complete a sentence.
             pub const EXPECTED: &'static str = concat!("1 to ", $max, " ", $of);
 
-            /// Checks `text`.
+            /// Parses `text`; None if it is malformed.
             #[must_use]
             pub fn parse(text: &str) -> Option<Self> {
                 let check: fn(&str) -> bool = $check;
                 check(text).then(|| Self(text.into()))
             }
 
-            /// The text.
+            /// Returns the text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -77,16 +77,16 @@ checked_string!(
 );
 
 checked_string!(
-    /// Whom a token is about (RFC 7519 §4.1.2).
+    /// The subject of a token (RFC 7519 §4.1.2).
     Subject,
     1 to 255 "visible ASCII characters",
     |text| (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 );
 
 checked_string!(
-    /// Who may accept a token (RFC 7519 §4.1.3).
+    /// A recipient that may accept a token (RFC 7519 §4.1.3).
     Audience,
-    1 to 255 "characters, none of them a control character",
+    1 to 255 "characters, without control characters",
     |text| {
         // A character takes four bytes at most.
         let is_short = text.len() <= 4 * Self::MAX_LENGTH && text.chars().count() <= Self::MAX_LENGTH;
@@ -95,10 +95,10 @@ checked_string!(
 );
 
 impl ClientId {
-    /// The client of tokens that were given without credentials.
+    /// The id of the client of tokens without credentials.
     pub const ANONYMOUS: &'static str = "anonymous";
 
-    /// The client of tokens that were given without credentials.
+    /// Returns the client of tokens without credentials.
     #[must_use]
     pub fn anonymous() -> Self {
         Self(Self::ANONYMOUS.into())
@@ -111,22 +111,22 @@ impl ClientId {
     }
 }
 
-/// A client is a subject too: the one of its own tokens.
+/// A client is also a subject: that of its own tokens.
 impl From<&ClientId> for Subject {
     fn from(client: &ClientId) -> Self {
         Self(client.0.clone())
     }
 }
 
-/// One to eight audiences, none of them twice, in the order given.
+/// One to eight distinct audiences, in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audiences(Box<[Audience]>);
 
 impl Audiences {
-    /// The most audiences that a token may name.
+    /// Maximum audiences per token.
     pub const MAX: usize = 8;
 
-    /// Duplicates collapse. None for no audience and for more than eight.
+    /// Collapses duplicates. None for no audience or more than eight.
     #[must_use]
     pub fn collect(audiences: impl IntoIterator<Item = Audience>) -> Option<Self> {
         let mut all: Vec<Audience> = Vec::new();
@@ -138,25 +138,25 @@ impl Audiences {
         (1..=Self::MAX).contains(&all.len()).then(|| Self(all.into()))
     }
 
-    /// Whether `audience` is among them.
+    /// Whether it has `audience`.
     #[must_use]
     pub fn contains(&self, audience: &str) -> bool {
         self.0.iter().any(|one| one.as_str() == audience)
     }
 
-    /// Those that are also in `other`; None if there is none.
+    /// Returns the audiences that are also in `other`; None if there are none.
     #[must_use]
-    pub fn within(&self, other: &Self) -> Option<Self> {
+    pub fn intersect(&self, other: &Self) -> Option<Self> {
         Self::collect(self.0.iter().filter(|one| other.contains(one.as_str())).cloned())
     }
 
-    /// Each of them.
+    /// Iterates over the audiences.
     pub fn iter(&self) -> impl Iterator<Item = &Audience> {
         self.0.iter()
     }
 }
 
-/// A string when there is one, else an array (RFC 7519 §4.1.3).
+/// A string for one audience, otherwise an array (RFC 7519 §4.1.3).
 impl Serialize for Audiences {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &*self.0 {
@@ -190,7 +190,7 @@ impl<'de> Deserialize<'de> for Audiences {
                 }
                 let length = all.len();
                 let unique = Audiences::collect(all).filter(|unique| unique.0.len() == length);
-                let expected = format_args!("expected 1 to {} different audiences", Audiences::MAX);
+                let expected = format_args!("expected 1 to {} distinct audiences", Audiences::MAX);
                 unique.ok_or_else(|| serde::de::Error::custom(expected))
             }
         }

@@ -18,16 +18,16 @@ checked_string!(
     }
 );
 
-/// Up to 64 scope tokens, sorted by bytes, none of them twice. Kept as it is
-/// written: joined by single spaces.
+/// Up to 64 distinct scope tokens, sorted by bytes. Stored as written in a token: separated by
+/// single spaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope(Box<str>);
 
 impl Scope {
-    /// The most scope tokens that a request or a token may name.
+    /// Maximum scope tokens in a request or a token.
     pub const MAX: usize = 64;
 
-    /// Sorts; duplicates collapse. None for more than 64.
+    /// Sorts and collapses duplicates. None for more than 64.
     #[must_use]
     pub fn collect(tokens: impl IntoIterator<Item = ScopeToken>) -> Option<Self> {
         let mut all: Vec<ScopeToken> = tokens.into_iter().collect();
@@ -37,14 +37,14 @@ impl Scope {
         (texts.len() <= Self::MAX).then(|| Self(texts.join(" ").into()))
     }
 
-    /// Reads the text of a `scope` claim: scope tokens with one space between.
+    /// Parses a `scope` claim: scope tokens separated by single spaces.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let tokens: Option<Vec<_>> = text.split(' ').map(ScopeToken::parse).collect();
         Self::collect(tokens?)
     }
 
-    /// The text of a `scope` claim; empty for no scope.
+    /// Returns the text of a `scope` claim; empty for no scope.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -56,18 +56,18 @@ impl Scope {
         self.0.is_empty()
     }
 
-    /// Each scope token's text, in order.
+    /// Iterates over the scope tokens, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split(' ').filter(|token| !token.is_empty())
     }
 
-    /// Whether `token` is among them.
+    /// Whether it has `token`.
     #[must_use]
     pub fn contains(&self, token: &str) -> bool {
         self.iter().any(|one| one == token)
     }
 
-    /// The scope tokens that are in both.
+    /// Returns the scope tokens that are in both.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Self {
         let mut joined = String::with_capacity(self.0.len().min(other.0.len()));
@@ -104,7 +104,7 @@ impl Serialize for Scope {
 impl<'de> Deserialize<'de> for Scope {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("expected scope tokens with one space between"))
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom("expected scope tokens separated by single spaces"))
     }
 }
 

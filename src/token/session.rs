@@ -1,4 +1,4 @@
-//! What a refresh token carries and what an access token is given.
+//! Sessions, which refresh tokens carry, and grants, which access tokens are minted from.
 
 use std::borrow::Cow;
 
@@ -6,7 +6,7 @@ use super::{Actor, Audiences, ClientId, Confirmation, ExtraClaims, Scope, Sender
 use crate::clock::Timestamp;
 use crate::keys::Alg;
 
-/// The API through which a session began. Its refresh tokens are good for no other.
+/// The API through which a session began. Its refresh tokens work in no other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `/token`.
@@ -16,10 +16,10 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Every dialect, in the order of their places in an array.
+    /// Every dialect, in the order of array indices.
     pub const ALL: [Self; 2] = [Self::Native, Self::OAuth2];
 
-    /// Its name, as a refresh token says it.
+    /// Returns its name, as in refresh tokens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -28,64 +28,64 @@ impl Dialect {
         }
     }
 
-    /// The dialect of this name.
+    /// Returns the dialect with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|dialect| dialect.name() == name)
     }
 }
 
-/// A session: all that is needed to issue again. A refresh token carries it,
-/// and a refresh never widens it.
+/// A session: everything needed to issue again. A refresh token carries it, and a refresh never
+/// widens it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// Its id, by which it can be ended. None where sessions have none, and in one that began without.
+    /// The id by which it can be ended; None for sessions that began without ids.
     pub id: Option<SessionId>,
-    /// Through which API it began.
+    /// The API through which it began.
     pub dialect: Dialect,
-    /// Who asked.
+    /// The client that requested it.
     pub client: ClientId,
-    /// Whom the tokens are about.
+    /// The tokens' subject.
     pub subject: Subject,
-    /// What was granted at the start.
+    /// The scope granted at the start.
     pub scope: Scope,
-    /// Who was to accept the tokens at the start.
+    /// The audiences granted at the start.
     pub audience: Audiences,
-    /// The extra claims that were granted at the start.
+    /// The extra claims granted at the start.
     pub claims: ExtraClaims,
-    /// The access lifetime that was asked for, in seconds, if one was.
+    /// The requested lifetime of access tokens, in seconds, if any.
     pub lifetime: Option<i64>,
-    /// How its tokens are bound to their sender, if they are. By which key each access token says.
+    /// How its tokens are bound to their sender, if at all. The key is named in each access token.
     pub sender: Option<Sender>,
-    /// When the session began.
+    /// When it began.
     pub start: Timestamp,
     /// When it ends, without leeway.
     pub end: Timestamp,
-    /// Who acts for the subject. Only a session without a refresh token has one.
+    /// The actors, if any. Only sessions without a refresh token have them.
     pub actor: Option<Actor>,
 }
 
-/// What one access token of a session is given: the session's, or less.
+/// What one access token of a session gets: all that the session has, or less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant<'s> {
-    /// What the token allows.
+    /// The scope.
     pub scope: Cow<'s, Scope>,
-    /// Who may accept it.
+    /// The audiences.
     pub audience: Cow<'s, Audiences>,
-    /// Its extra claims.
+    /// The extra claims.
     pub claims: Cow<'s, ExtraClaims>,
-    /// What it is bound to.
+    /// The sender's key that the token is bound to, if any.
     pub confirmation: Option<Confirmation>,
-    /// What it is signed with.
+    /// The algorithm that signs it.
     pub algorithm: Alg,
-    /// Seconds that it lives, at most.
+    /// Maximum lifetime of the access token, in seconds.
     pub access_lifetime: i64,
-    /// Seconds that the refresh token beside it lives, at most.
+    /// Maximum lifetime of the refresh token, in seconds.
     pub refresh_lifetime: i64,
 }
 
 impl<'s> Grant<'s> {
-    /// All of `session`.
+    /// Grants all that `session` has.
     #[must_use]
     pub fn whole(session: &'s Session, algorithm: Alg, access_lifetime: i64, refresh_lifetime: i64) -> Self {
         Self {

@@ -17,19 +17,19 @@ pub struct SessionId {
 }
 
 impl SessionId {
-    /// How an id is written, to end a sentence with.
+    /// The form of an id, to complete a sentence.
     pub const EXPECTED: &'static str = "a session's id: its start in seconds, a dot, and 22 base64url characters";
 
-    /// A new id of a session that begins at `start`.
+    /// Generates an id for a session that begins at `start`.
     ///
     /// # Errors
-    /// Only if the system has no random bytes to give.
+    /// The system's random number generator fails.
     pub fn new(start: Timestamp) -> Result<Self, NoRandomness> {
         let text = format!("{}.{}", start.unix(), URL_SAFE_NO_PAD.encode(unique::<16>()?));
         Ok(Self { start, text: text.into() })
     }
 
-    /// Reads an id as [`SessionId::new`] writes it.
+    /// Parses an id as [`SessionId::new`] writes it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (seconds, random) = text.split_once('.')?;
@@ -38,20 +38,20 @@ impl SessionId {
         is_random_id(random).then(|| Self { start, text: text.into() })
     }
 
-    /// When the session began.
+    /// Returns the start of the session.
     #[must_use]
     pub fn start(&self) -> Timestamp {
         self.start
     }
 
-    /// The id.
+    /// Returns the id's text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// Whether `text` is 128 bits in base64url, as a token's `jti` is.
+/// Whether `text` is 128 bits in base64url, like a token's `jti`.
 #[must_use]
 pub fn is_random_id(text: &str) -> bool {
     text.len() == 22 && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 16)

@@ -1,7 +1,7 @@
-//! Checking: the header is looked up, then the signature, then the claims.
+//! Verification: look up the header, then check the signature, then the claims.
 //!
-//! The first failure speaks, and nothing after it is done: no claim is parsed
-//! before its signature is good.
+//! The first failure is reported and stops the rest: no claim is parsed before its signature is
+//! verified.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,7 +10,7 @@ use super::{AccessClaims, MAX_TOKEN, RefreshClaims};
 use crate::clock::Timestamp;
 use crate::keys::{KeyRing, MAX_SIGNATURE, Purpose};
 
-/// Three segments with dots between, not yet believed.
+/// Three segments separated by dots, unverified.
 #[derive(Clone, Copy)]
 pub struct Compact<'t> {
     message: &'t str,
@@ -20,8 +20,8 @@ pub struct Compact<'t> {
 }
 
 impl<'t> Compact<'t> {
-    /// Cuts a token (RFC 7515 §7.1). None if it has not three segments or is
-    /// longer than [`MAX_TOKEN`].
+    /// Splits a compact JWS (RFC 7515 §7.1). None if it does not have three segments or is longer
+    /// than [`MAX_TOKEN`].
     #[must_use]
     pub fn parse(token: &'t str) -> Option<Self> {
         if token.len() > MAX_TOKEN {
@@ -32,7 +32,7 @@ impl<'t> Compact<'t> {
         (!payload.contains('.')).then_some(Self { message, header, payload, signature })
     }
 
-    /// How many bytes its claims take as JSON.
+    /// Returns the length of its claims as JSON, in bytes.
     #[must_use]
     pub fn claims_len(&self) -> usize {
         self.payload.len() * 3 / 4
@@ -42,9 +42,9 @@ impl<'t> Compact<'t> {
 /// What a token must agree with.
 #[derive(Debug, Clone, Copy)]
 pub struct Verifying<'a> {
-    /// Whose tokens are accepted.
+    /// The issuer whose tokens are accepted.
     pub issuer: &'a str,
-    /// Seconds by which clocks may differ.
+    /// Maximum difference between clocks, in seconds.
     pub leeway: i64,
     /// The current second.
     pub now: Timestamp,
@@ -53,17 +53,17 @@ pub struct Verifying<'a> {
 /// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejection {
-    /// Its header is none that a key here would write.
+    /// Its header is not one that a key here would write.
     UnknownHeader,
     /// It is of the other kind.
     WrongKind,
     /// Its key no longer verifies.
     RetiredKey,
-    /// Its key is revoked.
+    /// Its key has been revoked.
     RevokedKey,
-    /// Its signature is not its key's.
+    /// Its signature does not match its key.
     BadSignature,
-    /// Its claims have another shape or issuer.
+    /// Its claims are malformed, or of another issuer.
     BadClaims,
     /// It has expired.
     Expired,
@@ -72,7 +72,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// One word for the log.
+    /// Returns the log's word for it.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -88,7 +88,7 @@ impl Rejection {
     }
 }
 
-/// The claims of a token that was checked. Only [`verify`] makes one.
+/// The claims of a verified token. Only [`verify`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified<K> {
     claims: K,
@@ -97,19 +97,19 @@ pub struct Verified<K> {
 }
 
 impl<K> Verified<K> {
-    /// The claims.
+    /// Returns the claims.
     #[must_use]
     pub fn claims(&self) -> &K {
         &self.claims
     }
 
-    /// The claims, taken.
+    /// Returns the claims by value.
     #[must_use]
     pub fn into_claims(self) -> K {
         self.claims
     }
 
-    /// Whether it would be found good at `now`, too, with the same keys, issuer and leeway.
+    /// Whether it is still valid at `now`, with the same keys, issuer and leeway.
     #[must_use]
     pub fn holds_at(&self, now: Timestamp) -> bool {
         self.from <= now && now < self.until
@@ -118,7 +118,7 @@ impl<K> Verified<K> {
 
 #[cfg(test)]
 impl Verified<AccessClaims> {
-    /// One that is good at `now` and for a minute.
+    /// Makes one that is valid at `now` and for a minute.
     pub(super) fn sample(now: Timestamp) -> Self {
         let payload = format!(
             r#"{{"iss":"i","sub":"s","aud":"a","exp":{},"iat":{},"jti":"j","client_id":"c"}}"#,
@@ -142,7 +142,7 @@ mod sealed {
     pub trait Read: Sized {
         const PURPOSE: Purpose;
         fn read_claims(payload: &[u8], issuer: &str) -> Option<Self>;
-        /// When it ends, and from when on it is valid.
+        /// Returns when it expires, and when it becomes valid.
         fn validity(&self) -> (Timestamp, Timestamp);
     }
 }
@@ -171,7 +171,7 @@ impl sealed::Read for RefreshClaims {
     }
 }
 
-/// Checks `token` with `keys`.
+/// Verifies `token` with `keys`.
 ///
 /// # Errors
 /// The first check that failed.
@@ -186,7 +186,7 @@ pub fn verify<K: Kind>(token: Compact<'_>, keys: &KeyRing, with: Verifying<'_>) 
     if !key.accepts(with.now) {
         return Err(Rejection::RetiredKey);
     }
-    // The decoder asks for room in whole groups of three bytes.
+    // The decoder needs room for whole groups of three bytes.
     let mut signature = [0; MAX_SIGNATURE + 2];
     let length = URL_SAFE_NO_PAD.decode_slice(token.signature, &mut signature).map_err(|_| Rejection::BadSignature)?;
     let signature = signature.get(..length).ok_or(Rejection::BadSignature)?;
@@ -201,8 +201,8 @@ pub fn verify<K: Kind>(token: Compact<'_>, keys: &KeyRing, with: Verifying<'_>) 
     Ok(Verified { claims, from: valid_from.plus(-with.leeway), until })
 }
 
-/// Checks the claims of a token whose signature somebody else has checked: their
-/// shape and issuer, then their times.
+/// Checks the claims of a token whose signature was checked elsewhere: first their shape and
+/// issuer, then their times.
 ///
 /// # Errors
 /// The first check that failed.

@@ -83,7 +83,7 @@ fn keys_are_fetched_when_a_token_needs_them() {
     assert_eq!(issuer.asked(), 0);
     let token = issuer.token(&issuer.forge.kid, START + 600);
     let down = present(&app, &token);
-    assert_eq!(down.assert_oauth(503, "temporarily_unavailable"), "the issuer's keys cannot be had at the moment");
+    assert_eq!(down.assert_oauth(503, "temporarily_unavailable"), "the issuer's keys are unavailable at the moment");
     assert_eq!((down.header("retry-after"), issuer.asked()), (Some("5"), 1));
     let warned = app.operator("/readyz").json()["warnings"].to_string();
     assert!(warned.contains(&format!("there are no keys of http://{}", issuer.address)), "{warned}");

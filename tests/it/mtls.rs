@@ -267,7 +267,7 @@ fn settings_are_checked() {
             "tls_san_dns or tls_san_uri",
         ),
         ("[[clients]]\nid = \"x\"\ntls_san_dns = \"a\"\n", "[mtls] ca"),
-        ("[[clients]]\nid = \"x\"\ntls_san_dns = \"\"\n[mtls]\nca = \"ca.crt\"\n", "expected a name of a host"),
+        ("[[clients]]\nid = \"x\"\ntls_san_dns = \"\"\n[mtls]\nca = \"ca.crt\"\n", "expected a host name"),
         ("[[clients]]\nid = \"x\"\ntls_san_uri = \"x\"\n[mtls]\nca = \"ca.crt\"\n", "expected a URI"),
         ("[[clients]]\nid = \"x\"\njwks = \"own.json\"\n", "x5c"),
         ("[mtls]\nca = \"nothing.crt\"\n", "nothing.crt"),

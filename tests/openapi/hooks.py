@@ -30,8 +30,8 @@ for operation, (name, _) in WRITTEN.items():
 # Valid data that is answered with 400 all the same, because OpenAPI 3.0 has no words for the rule.
 UNSAID = re.compile(
     # One member depends on another, or on a header.
-    r"client_secret must be there beside client_id|client_id must be there beside client_secret"
-    r"|client_id and client_secret must not be in the body beside an Authorization header"
+    r"client_secret is required with client_id|client_id is required with client_secret"
+    r"|client_id and client_secret must not be in the body together with an Authorization header"
     # It depends on the client.
     r"|lifetime must be at most \d+ seconds"
     # Names of members: some are reserved, and none is empty or longer than 255.
@@ -39,8 +39,8 @@ UNSAID = re.compile(
     # A form: a parameter without a value is absent, and the rest depends on other parameters.
     r"|(grant_type|refresh_token|token|client_assertion|client_assertion_type) is missing"
     r"|(grant_type|client_assertion_type|scope) must be .*|audience and resource must name .*"
-    r"|client_id is missing beside client_secret|use one method of client authentication"
-    r"|client_id is not the client that authenticates"
+    r"|client_id is missing; client_secret needs it|use one method of client authentication"
+    r"|client_id must be the client that authenticates"
     # They come together, and are said in words: a pattern would give each generated client types of its own for them.
     r"|htm must be .*|htu must be .*|htm and htu .*"
     # What a schema may not say of parameters without a name in it: an array is sent as one that is repeated.

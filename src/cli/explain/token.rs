@@ -1,4 +1,5 @@
-//! `lingpai explain --token`: which rule speaks for a token of a trusted issuer, and why each other does not.
+//! `lingpai explain --token`: which rule decides about a trusted issuer's token, and why the others
+//! do not match.
 
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::StartError;
 use crate::cli::{Answer, Settings, complain, read, say, say_json, visible};
-use crate::clients::{Order, Registry, decide};
+use crate::clients::{GrantRequest, Registry, decide};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::federation::{Issuer, Issuers, Rule, Untrusted, Verdict};
@@ -21,7 +22,7 @@ const MAX_SHOWN: usize = 200;
 /// What stands before a line about a rule.
 const INDENT: &str = "           ";
 
-/// What the configuration says to a token, and what else there is to know.
+/// A token and the configuration that judges it.
 struct Case {
     registry: Registry,
     issuers: Issuers,
@@ -29,7 +30,7 @@ struct Case {
     now: Timestamp,
 }
 
-/// Whether the token gets one of ours.
+/// Whether the token would get one of ours.
 pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answer {
     let config = settings.load()?;
     let case = Case::of(&config)?;
@@ -37,12 +38,12 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
     let text = String::from_utf8_lossy(&text);
     let text = text.trim();
     let Some(claims) = claims(text) else {
-        complain("this is not a token: expected three base64url segments with dots between");
+        complain("this is not a token: expected three base64url segments separated by dots");
         return Ok(false);
     };
     let Some((issuer, _)) = case.issuers.unverified_issuer(text) else {
         let named = |name| claims.get(name).map_or("none".to_owned(), shown);
-        let problem = format!("no [[issuers]] entry is for it: its iss is {}, its sub {}", named("iss"), named("sub"));
+        let problem = format!("no entry of [[issuers]] fits: its iss is {}, its sub {}", named("iss"), named("sub"));
         complain(&visible(&problem));
         return Ok(false);
     };
@@ -82,7 +83,7 @@ impl Case {
         };
         match verdict {
             Verdict::Later(rule) => {
-                Said { why: "it matches too, but an earlier rule speaks".into(), ..base(rule, "later") }
+                Said { why: "it matches too, but an earlier rule decides".into(), ..base(rule, "later") }
             }
             Verdict::Differs(rule, difference) => {
                 let found = difference.found.as_ref().map_or("nothing".to_owned(), shown);
@@ -99,15 +100,15 @@ impl Case {
         }
     }
 
-    /// Whether the client's policy allows what the rule makes, why, and the subject.
+    /// Returns whether the client's policy grants the rule's outcome, why, and the subject.
     fn outcome(&self, rule: &Rule, subject: Result<Option<String>, Untrusted>) -> (bool, String, Option<String>) {
         let Ok(subject) = subject else {
             return (false, "REFUSED: the claims do not fill the rule's subject".to_owned(), None);
         };
-        let order = Order {
+        let order = GrantRequest {
             subject: subject.as_deref().and_then(crate::token::Subject::parse),
             limit: rule.scope().cloned(),
-            ..Order::default()
+            ..GrantRequest::default()
         };
         let Some(client) = self.registry.named(rule.client().as_str()) else {
             return (false, "REFUSED: there is no such client".to_owned(), subject);
@@ -125,7 +126,7 @@ impl Case {
     }
 }
 
-/// What a rule says.
+/// A rule's verdict, for printing.
 struct Said {
     place: String,
     client: String,
@@ -170,7 +171,7 @@ fn shown(value: &Value) -> String {
 
 fn in_words(issuer: &Issuer, itself: Option<Result<(), Rejected>>, said: &[Said]) -> String {
     let verdict = match itself {
-        None => "not verified: its keys are not fetched here; --jwks FILE verifies it".to_owned(),
+        None => "not verified, because nothing is fetched here; --jwks FILE verifies it".to_owned(),
         Some(Ok(())) => "verified".to_owned(),
         Some(Err(rejected)) => format!("NOT VALID: {}", rejected.word()),
     };

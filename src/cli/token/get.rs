@@ -30,7 +30,7 @@ pub(in crate::cli) struct Arguments {
     /// `LINGPAI_CLIENT_SECRET`, or from standard input.
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// A scope token to ask for. May be repeated [default: all that the client may have].
+    /// A scope token to request. May be repeated [default: all that the client may request].
     #[arg(long, value_name = "SCOPE")]
     scope: Vec<String>,
     /// The server, without /token [default: the issuer].

@@ -1,4 +1,4 @@
-//! How a refusal is said natively: status, challenge, message.
+//! Refusals in the native dialect: status, challenge, message.
 
 use crate::clients::{Ended, Refusal};
 use crate::http::problem::{Challenge, Failure, Problem, whole_seconds};
@@ -14,7 +14,8 @@ impl From<Denied> for Problem {
                 Self::Unauthorized(Challenge::Basic, word)
             }
             Denied::Limited(wait) => Self::TooManyRequests(whole_seconds(wait)),
-            Denied::Policy(refusal) => refused(refusal),
+            Denied::Policy(refusal @ Refusal::Lifetime(_)) => Self::bad(refusal.to_string()),
+            Denied::Policy(refusal) => Self::Forbidden(refusal.to_string(), None),
             Denied::Token(Rejection::Expired) => invalid_token(Some("the token has expired")),
             Denied::Token(Rejection::NotYetValid) | Denied::Session(Ended::NotBegun(_)) => {
                 invalid_token(Some("the token is not yet valid"))
@@ -34,13 +35,13 @@ impl From<Denied> for Problem {
                 let message = "this client's tokens are bound to their sender; get them at /oauth2/token";
                 Self::Forbidden(message.to_owned(), None)
             }
-            // Nothing of this dialect exchanges a token.
+            // The native dialect has no token exchange.
             Denied::Assertion(_)
             | Denied::SubjectToken(_)
             | Denied::ActorToken(_)
-            | Denied::NothingLeft
+            | Denied::NoLifetime
             | Denied::TooManyActors => Self::bad("the token cannot be exchanged"),
-            // No grant of this dialect needs to be allowed.
+            // Native grants need no permission.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {
                 let message = format!("the token does not have the scope {scope}");
@@ -49,7 +50,7 @@ impl From<Denied> for Problem {
             Denied::Mint(MintError::TooLarge) => Self::bad(format!(
                 "the token would be longer than {MAX_TOKEN} bytes; ask for less scope, audience or claims"
             )),
-            // No caller of this dialect is vouched for.
+            // No trusted issuer vouches for callers of the native dialect.
             Denied::Client(_) | Denied::Mint(MintError::NoKey) => Self::Unavailable(word),
             Denied::Mint(MintError::NoRandomness) => Self::Internal(word),
         }
@@ -60,16 +61,4 @@ impl<Of> From<Denied> for Failure<Of> {
     fn from(denied: Denied) -> Self {
         Problem::from(denied).into()
     }
-}
-
-fn refused(refusal: Refusal) -> Problem {
-    let message = match refusal {
-        Refusal::Scope(token) => format!("the scope {token} is not allowed"),
-        Refusal::Audience(audience) => format!("the audience {audience} is not allowed"),
-        Refusal::Subject(subject) => format!("the subject {subject} is not allowed"),
-        Refusal::Claim(name) => format!("the claim {name} is not allowed"),
-        Refusal::Anonymous(member) => format!("{member} is not allowed without credentials"),
-        Refusal::Lifetime(most) => return Problem::bad(format!("lifetime must be at most {most} seconds")),
-    };
-    Problem::Forbidden(message, None)
 }

@@ -30,7 +30,7 @@ impl Kind for Text {
     }
 }
 
-/// A string that is wiped when it is dropped.
+/// A string that is wiped on drop.
 pub(super) struct Secret;
 
 impl Kind for Secret {
@@ -131,16 +131,16 @@ impl Kind for Audiences {
     }
 }
 
-/// Elements in the order given, at least one; duplicates collapse, and count.
+/// A non-empty list in the order given. Duplicates collapse, but count towards the limit.
 pub(super) struct List<T>(PhantomData<fn() -> T>);
 
-/// What stands in a list: a string with a grammar.
+/// An element of a list: a string with a grammar.
 pub(super) trait Element: Sized + PartialEq {
-    /// What several of them are called.
+    /// The plural of its name.
     const PLURAL: &'static str;
-    /// What a right one looks like.
+    /// The form of a valid element.
     const EXPECTED: &'static str;
-    /// How many a list may have.
+    /// Maximum elements in a list.
     const MAX: usize;
 
     fn parse(text: &str) -> Option<Self>;

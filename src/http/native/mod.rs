@@ -49,8 +49,9 @@ impl Native {
 impl Native {
     /// Create a token
     ///
-    /// Issues an access token and a refresh token to a client, which presents its id and secret as HTTP Basic or as
-    /// members of the body; without either, an anonymous token where the service gives such tokens.
+    /// Issues an access token and a refresh token to a client. The client sends its id and secret
+    /// as HTTP Basic or as members of the body; without either it gets an anonymous token, if the
+    /// service issues such tokens.
     #[oai(path = "/token", method = "post", operation_id = "createToken")]
     async fn create(
         &self,
@@ -68,20 +69,23 @@ impl Native {
 
     /// Inspect a token
     ///
-    /// Describes the access token in the `Authorization` header, if it is valid; with `scope` and `audience` also
-    /// answers whether it allows that and is for them. Without `audience`, tokens meant for others are accepted too. A
-    /// token that is bound to a key comes as `Authorization: DPoP`, beside a proof in `DPoP` (RFC 9449) for this very
-    /// request, or for the one that `htm` and `htu` name.
+    /// Describes the access token in the `Authorization` header, if it is valid. With `scope` and
+    /// `audience` it also checks that the token allows that and is for that API. Without
+    /// `audience`, tokens meant for other APIs are accepted too. Send a token that is bound to a
+    /// key as `Authorization: DPoP`, with a proof in `DPoP` (RFC 9449) for this request, or for the
+    /// one that `htm` and `htu` name.
     #[oai(path = "/token", method = "get", operation_id = "inspectToken")]
     async fn inspect(
         &self,
-        /// A scope token that the access token must have, else 403; repeat it for more.
+        /// A scope token that the access token must have, otherwise 403. May be repeated.
         scope: AskedScope,
-        /// Whom the access token must be for, else 401.
+        /// The API that the access token must be for, otherwise 401.
         audience: AskedAudience,
-        /// The method of the request that a proof must be for, for a proxy that asks; beside `htu`.
+        /// The method of the request that a proof must be for, if a proxy asks; together with
+        /// `htu`.
         htm: AskedMethod,
-        /// The URL of the request that a proof must be for, as the proxy received it; beside `htm`.
+        /// The URL of the request that a proof must be for, as the proxy received it; together with
+        /// `htm`.
         htu: AskedUrl,
         presented: Presented<'_>,
         context: Data<&RequestContext>,
@@ -99,8 +103,9 @@ impl Native {
 
     /// Refresh a token
     ///
-    /// Exchanges the refresh token in the `Authorization` header for a new pair. The client is looked up again: what
-    /// it may no longer have is left out. The old refresh token stays good until it ends.
+    /// Exchanges the refresh token in the `Authorization` header for a new pair. The client is
+    /// looked up again: whatever it may no longer request is left out. The old refresh token stays
+    /// valid until it expires.
     #[oai(path = "/token", method = "put", operation_id = "refreshToken")]
     async fn refresh(
         &self,
@@ -115,7 +120,7 @@ impl Native {
     }
 }
 
-/// The answer about an access token, which is the same each time.
+/// The answer about an access token, which never changes.
 #[derive(Debug)]
 struct Inspected {
     body: Bytes,

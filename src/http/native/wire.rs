@@ -1,4 +1,4 @@
-//! Wire types: what stands in bodies.
+//! Wire types: the content of bodies.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::kinds::{List, Seconds, Secret, Text};
-use crate::clients::{ClientAuth, Order};
+use crate::clients::{ClientAuth, GrantRequest};
 use crate::http::body::json_object;
 use crate::http::credentials::BasicAuth;
 use crate::http::problem::Problem;
@@ -15,7 +15,7 @@ use crate::http::reply::Answer;
 use crate::service::Issued;
 use crate::token::{AccessClaims, Actor, Audiences, ExtraClaims, ScopeToken, Subject};
 
-/// An access token and what continues it.
+/// An access token and its refresh token.
 // No `Debug`, so that nothing can print it.
 #[derive(Object)]
 pub(super) struct TokenPair {
@@ -23,12 +23,12 @@ pub(super) struct TokenPair {
     pub(super) value: String,
     /// The refresh token. Only this service can read it.
     pub(super) refresh: String,
-    /// When `value` ends: `YYYY-MM-DDTHH:MM:SS.000Z`.
+    /// When `value` expires: `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub(super) expire: String,
 }
 
 impl TokenPair {
-    /// Base64url, dots and an instant: JSON escapes none of these, so nobody needs to look at each byte.
+    /// Base64url, dots and an instant need no escapes in JSON, so bytes are copied unchecked.
     pub(super) fn json(&self) -> String {
         let Self { value, refresh, expire } = self;
         format!(r#"{{"value":"{value}","refresh":"{refresh}","expire":"{expire}"}}"#)
@@ -47,19 +47,19 @@ impl Answer for TokenPair {
     const MEANING: &'static str = "The token was issued.";
 }
 
-/// What a token says.
+/// The content of a token.
 #[derive(Debug, Object, Serialize)]
 #[oai(skip_serializing_if_is_none)]
 pub(super) struct TokenInfo {
-    /// When the token ends: `YYYY-MM-DDTHH:MM:SS.000Z`.
+    /// When the token expires: `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub(super) expire: String,
     /// What the token allows, sorted.
     pub(super) scope: Vec<String>,
-    /// Whom the token is about.
+    /// The token's subject.
     pub(super) subject: String,
-    /// The client that asked for it.
+    /// The client that requested it.
     pub(super) client: String,
-    /// Who may accept it.
+    /// The APIs that may accept it.
     pub(super) audience: Vec<String>,
     /// When it was issued: `YYYY-MM-DDTHH:MM:SS.000Z`.
     pub(super) issued: String,
@@ -67,13 +67,14 @@ pub(super) struct TokenInfo {
     pub(super) id: String,
     /// Its extra claims.
     pub(super) claims: BTreeMap<String, serde_json::Value>,
-    /// Who acts for the subject, where somebody does: `sub`, and `act` of the actor before (RFC 8693 §4.1).
+    /// The actors, if the subject does not act itself: `sub`, and `act` of the previous one (RFC
+    /// 8693 §4.1).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) act: Option<serde_json::Value>,
 }
 
 impl TokenInfo {
-    /// What these claims say.
+    /// Returns the content of these claims.
     pub(super) fn of(claims: &AccessClaims) -> Self {
         #[expect(clippy::expect_used, reason = "a claim's value is a string, a boolean, an integer or a list of these")]
         let value = |value| serde_json::to_value(value).expect("JSON");
@@ -99,30 +100,31 @@ impl TokenInfo {
 }
 
 impl Answer for TokenInfo {
-    const MEANING: &'static str = "The token is valid, is for the audience and has every scope that was asked about.";
+    const MEANING: &'static str =
+        "The token is valid, is for the requested audience and has every requested scope token.";
     const HEADERS: &'static [(&'static str, &'static str)] = &[
-        ("X-Token-Subject", "Whom the token is about."),
-        ("X-Token-Client", "The client that asked for it."),
-        ("X-Token-Scope", "What it allows: scope tokens with one space between, maybe none."),
-        ("X-Token-Actor", "Who acts for the subject now, maybe empty (RFC 8693 §4.1)."),
+        ("X-Token-Subject", "The token's subject."),
+        ("X-Token-Client", "The client that requested it."),
+        ("X-Token-Scope", "What it allows: scope tokens separated by single spaces; may be empty."),
+        ("X-Token-Actor", "The current actor; empty if the subject acts itself (RFC 8693 §4.1)."),
     ];
 }
 
 json_object! {
     /// What to issue. Every member is optional; so is the body.
-    #[purpose = "What to issue; leave it out to get all that the client may have."]
+    #[purpose = "What to issue; without it, everything that the client may request."]
     pub(super) struct CreateToken {
-        /// The client's id, where it is not in the `Authorization` header.
+        /// The client's id, unless it is in the `Authorization` header.
         client_id: Text,
-        /// The client's secret, where it is not in the `Authorization` header.
+        /// The client's secret, unless it is in the `Authorization` header.
         client_secret: Secret,
-        /// What the token is to allow; default: all that the client may have.
+        /// What the token should allow; default: all that the client may request.
         scope: List<ScopeToken>,
-        /// Who may accept it; default: the client's audience, else the service's.
+        /// The APIs that may accept it; default: the client's audience, otherwise the service's.
         audience: Audiences,
-        /// Whom it is about; default: the client's id.
+        /// Its subject; default: the client's id.
         subject: Subject,
-        /// Seconds that it lives; default and most: the client's access lifetime.
+        /// Its lifetime in seconds; default and maximum: the client's access lifetime.
         lifetime: Seconds,
         /// Extra claims: strings, booleans, integers, or arrays of these.
         claims: ExtraClaims,
@@ -130,19 +132,19 @@ json_object! {
 }
 
 json_object! {
-    /// What to narrow the new access token to. The body is optional.
-    #[purpose = "What to narrow the new access token to; leave it out to keep all."]
+    /// How to narrow the new access token. The body is optional.
+    #[purpose = "How to narrow the new access token; without it, everything stays."]
     pub(super) struct RefreshToken {
-        /// What the new access token is to allow; default: all that it may.
+        /// What the new access token should allow; default: everything that the session still may.
         scope: List<ScopeToken>,
     }
 }
 
 impl CreateToken {
-    /// The credentials, which stand in the header or in members, and the order.
-    pub(super) fn authenticated_by(self, header: BasicAuth) -> Result<(ClientAuth, Order), Problem> {
+    /// Returns the credentials, from the header or from members, and the rest of the request.
+    pub(super) fn authenticated_by(self, header: BasicAuth) -> Result<(ClientAuth, GrantRequest), Problem> {
         let Self { client_id, client_secret, scope, audience, subject, lifetime, claims } = self;
-        let missing = |missing, there| Err(Problem::bad(format!("{missing} must be there beside {there}")));
+        let missing = |missing, there| Err(Problem::bad(format!("{missing} is required with {there}")));
         let auth = match (header, client_id, client_secret) {
             (BasicAuth::Absent, None, None) => ClientAuth::None,
             (BasicAuth::Absent, Some(id), Some(secret)) => {
@@ -153,11 +155,12 @@ impl CreateToken {
             (BasicAuth::Basic(id, secret), None, None) => ClientAuth::Secret(id, secret),
             (BasicAuth::Malformed, None, None) => ClientAuth::nobody(),
             _ => {
-                let message = "client_id and client_secret must not be in the body beside an Authorization header";
+                let message =
+                    "client_id and client_secret must not be in the body together with an Authorization header";
                 return Err(Problem::bad(message));
             }
         };
-        Ok((auth, Order { scope, audience, subject, lifetime, claims, limit: None }))
+        Ok((auth, GrantRequest { scope, audience, subject, lifetime, claims, limit: None }))
     }
 }
 
@@ -215,12 +218,12 @@ mod tests {
         );
         assert_eq!(
             said("{\"audience\":0}"),
-            "audience must be an array of 1 to 8 audiences, each 1 to 255 characters, none of them a control character"
+            "audience must be an array of 1 to 8 audiences, each 1 to 255 characters, without control characters"
         );
         assert_eq!(said("{\"client_secret\":0}"), "client_secret must be a string");
     }
 
-    /// A member that is declared is read, refused the second time, and described.
+    /// Each declared member is parsed, refused when it occurs twice, and described.
     #[test]
     fn each_member_is_read_and_described() {
         let values = [

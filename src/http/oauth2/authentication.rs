@@ -1,4 +1,4 @@
-//! How a client authenticates in a request of this dialect (contract: one method, RFC 6749 §2.3).
+//! Client authentication in this dialect: exactly one method (RFC 6749 §2.3).
 
 use zeroize::Zeroizing;
 
@@ -10,24 +10,24 @@ use crate::http::credentials::BasicAuth;
 use crate::http::query::decode;
 use crate::service::{Call, Caller, Denied, Unauthenticated};
 
-/// The kinds of assertion: any (RFC 7523 §2.2), and one that is a JWT-SVID (draft-ietf-oauth-spiffe-client-auth §4.1).
-/// What it is, the assertion itself says.
+/// The accepted assertion types: any JWT (RFC 7523 §2.2), and a JWT-SVID
+/// (draft-ietf-oauth-spiffe-client-auth §4.1). Which one it is follows from the assertion itself.
 const ASSERTION_TYPES: [&str; 2] = [
     "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
     "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe",
 ];
 
-/// What a request presents.
+/// The credentials in a request.
 pub(super) struct Presented {
     auth: ClientAuth,
-    /// `client_id` in the body, which must agree with the method beside it.
+    /// `client_id` in the body, which must agree with the method next to it.
     client_id: Option<Zeroizing<String>>,
-    /// Whether there was an `Authorization` header, so that a refusal needs a challenge.
+    /// Whether there was an `Authorization` header: then a refusal needs a challenge.
     pub(super) in_header: bool,
 }
 
 impl Presented {
-    /// Takes the method out of the header and the form. There may be one.
+    /// Takes the credentials out of the header and the form. There may be one method.
     pub(super) fn take(header: BasicAuth, form: &mut Form) -> Result<Self, OAuthFailure> {
         let (client_id, secret) = (form.take("client_id"), form.take("client_secret"));
         let assertion = (form.take("client_assertion"), form.take("client_assertion_type"));
@@ -37,7 +37,7 @@ impl Presented {
             (BasicAuth::Absent, None, (None, None)) => ClientAuth::None,
             (BasicAuth::Absent, Some(secret), (None, None)) => match client_id.clone() {
                 Some(id) => ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec())),
-                None => return invalid("client_id is missing beside client_secret"),
+                None => return invalid("client_id is missing; client_secret needs it"),
             },
             (BasicAuth::Absent, None, (Some(assertion), Some(kind))) if ASSERTION_TYPES.contains(&kind.as_str()) => {
                 ClientAuth::Assertion(assertion)
@@ -51,7 +51,7 @@ impl Presented {
             (BasicAuth::Absent, None, (None, Some(_))) => return invalid("client_assertion is missing"),
             (BasicAuth::Basic(id, secret), None, (None, None)) => match (decoded(id.as_bytes()), decoded(&secret)) {
                 (Some(id), _) if client_id.as_ref().is_some_and(|named| *named != id) => {
-                    return invalid("client_id is not the client that authenticates");
+                    return invalid("client_id must be the client that authenticates");
                 }
                 (Some(id), Some(secret)) => ClientAuth::Secret(id, Zeroizing::new(secret.as_bytes().to_vec())),
                 _ => ClientAuth::nobody(),
@@ -62,12 +62,12 @@ impl Presented {
         Ok(Self { auth, client_id, in_header })
     }
 
-    /// The same, and the trusted issuer that its assertion names, whose keys are then there if they can be.
+    /// Adds the trusted issuer that the assertion names, and fetches its keys if they are missing.
     pub(super) async fn prepare<'p, 's>(&'p self, call: &Call<'s>) -> Prepared<'p, 's> {
         Prepared { presented: self, named: call.prepare(self.assertion()).await }
     }
 
-    /// The assertion, if that is the method.
+    /// Returns the assertion, if that is the method.
     fn assertion(&self) -> Option<&str> {
         match &self.auth {
             ClientAuth::Assertion(text) => Some(text),
@@ -75,25 +75,27 @@ impl Presented {
         }
     }
 
-    /// Whether no method was used. `client_id` alone is none.
+    /// Whether no method was used. `client_id` alone is not a method.
     fn is_absent(&self) -> bool {
         matches!(self.auth, ClientAuth::None)
     }
 }
 
-/// What a request presents, ready to be believed or not.
+/// What a request presents, ready to be verified.
 pub(super) struct Prepared<'p, 's> {
     presented: &'p Presented,
     named: Option<Named<'s, 'p>>,
 }
 
 impl<'s> Prepared<'_, 's> {
-    /// The client that has proved who it is, or that a trusted issuer vouches for.
+    /// Returns the client that authenticated, by its own credential or by a trusted issuer's
+    /// statement.
     pub(super) fn client(self, call: &Call<'s>) -> Result<&'s Client, OAuthFailure> {
         self.caller(call).map(|caller| caller.client())
     }
 
-    /// Whether all that the request says of its client agrees with `client`: `client_id`, and a method if one was used.
+    /// Whether everything in the request agrees with `client`: `client_id`, and the method if one
+    /// was used.
     pub(super) fn agrees(self, call: &Call<'s>, client: &Client) -> Result<bool, OAuthFailure> {
         let Presented { client_id, .. } = self.presented;
         let is_named = client_id.as_ref().is_none_or(|id| id.as_str() == client.id.as_str());
@@ -121,7 +123,7 @@ impl<'s> Prepared<'_, 's> {
     }
 }
 
-/// Form-decodes what stands in HTTP Basic (RFC 6749 §2.3.1).
+/// Form-decodes a part of HTTP Basic (RFC 6749 §2.3.1).
 fn decoded(bytes: &[u8]) -> Option<Zeroizing<String>> {
     decode(std::str::from_utf8(bytes).ok()?).map(|text| Zeroizing::new(text.into_owned()))
 }

@@ -1,10 +1,10 @@
-//! How an error is said in OAuth 2.0: the one table (RFC 6749 §5.2, RFC 8707 §2).
+//! Errors in OAuth 2.0: the one table (RFC 6749 §5.2, RFC 8707 §2).
 
 use std::borrow::Cow;
 
 use poem::Response;
+use poem::http::StatusCode;
 use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use poem::http::{HeaderValue, StatusCode};
 use poem_openapi::registry::{MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
@@ -13,12 +13,10 @@ use serde_json::{Value, json};
 
 use crate::clients::Refusal;
 use crate::http::problem::{
-    Cause, JSON, NO_STORE, Problem, content, described, retry_after, server_failed, whole_seconds,
+    BASIC, Cause, JSON, NO_STORE, Problem, content, described, retry_after, server_failed, whole_seconds,
 };
 use crate::service::{Denied, Unauthenticated, Unproven};
 use crate::token::{Actor, MAX_TOKEN, MintError};
-
-const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"lingpai\", charset=\"UTF-8\"");
 
 /// What went wrong (RFC 6749 §5.2).
 #[derive(Debug, Object, Serialize)]
@@ -27,7 +25,7 @@ pub(super) struct OAuthError {
     /// `unauthorized_client`, `unsupported_grant_type`, `use_dpop_nonce`, `invalid_dpop_proof`,
     /// `temporarily_unavailable` or `server_error`.
     error: String,
-    /// What is wrong and what would be right. It never says why a credential failed.
+    /// What is wrong and what would be right. Never says why a credential failed.
     error_description: String,
 }
 
@@ -37,16 +35,16 @@ pub(super) struct OAuthFailure {
     status: StatusCode,
     error: &'static str,
     description: Cow<'static, str>,
-    /// Why, for the log.
+    /// The cause, for the log.
     cause: &'static str,
-    /// `WWW-Authenticate: Basic …`.
+    /// Whether to add `WWW-Authenticate: Basic …`.
     is_challenge: bool,
-    /// Seconds until it may be tried again.
+    /// Seconds until a retry may succeed.
     retry_after: Option<u64>,
 }
 
 impl OAuthFailure {
-    /// 400, with the kind of error as the cause.
+    /// Returns a 400 whose cause is the error code.
     fn new(error: &'static str, description: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status: StatusCode::BAD_REQUEST,
@@ -58,28 +56,28 @@ impl OAuthFailure {
         }
     }
 
-    /// A request of another form than the dialect's.
+    /// A malformed request.
     pub(super) fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
         Self::new("invalid_request", description)
     }
 
-    /// A grant that there is not.
+    /// An unknown grant.
     pub(super) fn unsupported_grant_type(description: String) -> Self {
         Self::new("unsupported_grant_type", description)
     }
 
-    /// A scope of another form.
+    /// A malformed scope.
     pub(super) fn invalid_scope(description: impl Into<Cow<'static, str>>) -> Self {
         Self::new("invalid_scope", description)
     }
 
-    /// An audience or a resource of another form.
+    /// A malformed audience or resource.
     pub(super) fn invalid_target(description: impl Into<Cow<'static, str>>) -> Self {
         Self::new("invalid_target", description)
     }
 
-    /// No client authenticated: the same for every cause. The challenge answers an `Authorization` header only, for
-    /// clients hide the error behind any challenge.
+    /// No client authenticated: the same for every cause. Only an `Authorization` header is
+    /// answered with a challenge, because client libraries hide the error code behind one.
     pub(super) fn invalid_client(in_header: bool, why: Unauthenticated) -> Self {
         Self {
             status: StatusCode::UNAUTHORIZED,
@@ -89,7 +87,7 @@ impl OAuthFailure {
         }
     }
 
-    /// What the service refused; `in_header` if the client authenticated by an `Authorization` header.
+    /// Translates a refusal; `in_header` if the client authenticated by an `Authorization` header.
     pub(super) fn of(denied: Denied, in_header: bool) -> Self {
         Self { cause: denied.word(), ..Self::said_of(denied, in_header) }
     }
@@ -99,7 +97,7 @@ impl OAuthFailure {
             Denied::Client(Unauthenticated::IssuerUnavailable) => Self {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 retry_after: Some(5),
-                ..Self::new("temporarily_unavailable", "the issuer's keys cannot be had at the moment")
+                ..Self::new("temporarily_unavailable", "the issuer's keys are unavailable at the moment")
             },
             Denied::Client(why) => Self::invalid_client(in_header, why),
             Denied::Limited(wait) => Self {
@@ -108,9 +106,9 @@ impl OAuthFailure {
                 ..Self::new("temporarily_unavailable", "too many requests; try again later")
             },
             Denied::Policy(refusal) => Self::refused(&refusal),
-            Denied::MissingScope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
+            Denied::MissingScope(scope) => Self::refused(&Refusal::Scope(scope)),
             Denied::GrantType => {
-                let description = "this client may not use this grant; see its `grants` in the configuration";
+                let description = "the client may not use this grant; its setting grants must list it";
                 Self::new("unauthorized_client", description)
             }
             Denied::Unproven(why) => Self::unproven(why),
@@ -130,7 +128,7 @@ impl OAuthFailure {
             Denied::Assertion(_) => Self::new("invalid_grant", "the assertion is not accepted"),
             Denied::SubjectToken(_) => Self::new("invalid_request", "the subject_token is not accepted"),
             Denied::ActorToken(_) => Self::new("invalid_request", "the actor_token is not accepted"),
-            Denied::NothingLeft => Self::new("invalid_request", "nothing is left of the tokens' lifetime"),
+            Denied::NoLifetime => Self::new("invalid_request", "nothing is left of the tokens' lifetime"),
             Denied::TooManyActors => {
                 let description = format!("the token would name more than {} actors", Actor::MAX);
                 Self::new("invalid_request", description)
@@ -149,7 +147,7 @@ impl OAuthFailure {
         }
     }
 
-    /// The sender is not proved (RFC 9449 §5 and §8).
+    /// The sender's proof or certificate is not accepted (RFC 9449 §5 and §8).
     fn unproven(why: Unproven) -> Self {
         let (error, description) = match why {
             Unproven::Nonce => ("use_dpop_nonce", "the proof must have the nonce of the header DPoP-Nonce"),
@@ -159,9 +157,7 @@ impl OAuthFailure {
             Unproven::Malformed | Unproven::Rejected(_) | Unproven::Replayed => {
                 ("invalid_dpop_proof", "DPoP must be one proof, made for this request and not used before")
             }
-            Unproven::NotByProof => {
-                ("invalid_request", "the client's tokens are bound to its certificate; leave DPoP out")
-            }
+            Unproven::NotByProof => ("invalid_request", "the client's tokens are bound to its certificate; omit DPoP"),
             Unproven::NoCertificate => {
                 ("invalid_request", "the client's tokens are bound to its certificate, which the connection lacks")
             }
@@ -170,14 +166,13 @@ impl OAuthFailure {
     }
 
     fn refused(refusal: &Refusal) -> Self {
-        match refusal {
-            Refusal::Scope(scope) => Self::invalid_scope(format!("the scope {scope} is not allowed")),
-            Refusal::Audience(audience) => Self::invalid_target(format!("the audience {audience} is not allowed")),
-            Refusal::Subject(subject) => Self::new("invalid_grant", format!("the subject {subject} is not allowed")),
-            Refusal::Claim(name) => Self::invalid_request(format!("the claim {name} is not allowed")),
-            Refusal::Anonymous(member) => Self::invalid_request(format!("{member} is not allowed without credentials")),
-            Refusal::Lifetime(most) => Self::invalid_request(format!("lifetime must be at most {most} seconds")),
-        }
+        let error = match refusal {
+            Refusal::Scope(_) => "invalid_scope",
+            Refusal::Audience(_) => "invalid_target",
+            Refusal::Subject(_) => "invalid_grant",
+            Refusal::Claim(_) | Refusal::Anonymous(_) | Refusal::Lifetime(_) => "invalid_request",
+        };
+        Self::new(error, refusal.to_string())
     }
 
     fn respond(self) -> Response {
@@ -196,7 +191,8 @@ impl OAuthFailure {
     }
 }
 
-/// The RFC's characters: no quotation mark, no backslash, nothing but visible ASCII and spaces.
+/// Replaces characters that the RFC excludes: quotation marks, backslashes, anything but visible
+/// ASCII and spaces.
 fn in_the_set(text: &str) -> String {
     text.chars().map(|c| if matches!(c, ' ' | '!' | '#'..='[' | ']'..='~') { c } else { '?' }).collect()
 }
@@ -209,7 +205,8 @@ fn write(response: &mut Response, error: &str, description: &str) {
     response.set_body(serde_json::to_vec(&body).expect("JSON"));
 }
 
-/// What the layers around the handlers refuse, in this dialect's words. Status and headers are those of every dialect.
+/// Translates what the layers around the handlers refuse. Status and headers are as in every
+/// dialect.
 pub(in crate::http) fn shape(problem: Problem) -> Response {
     let (error, description) = words(problem.status(), problem.message());
     let mut response = problem.head();
@@ -239,7 +236,7 @@ impl From<OAuthFailure> for poem::Error {
     fn from(failure: OAuthFailure) -> Self {
         let cause = Cause(failure.cause);
         let mut error = Self::from_response(failure.respond());
-        // What rides on the response itself is lost on the way.
+        // Data on the response itself is lost on the way.
         error.set_data(cause);
         error
     }

@@ -1,23 +1,23 @@
-//! Token exchange's words: which tokens a form presents, and of what type (RFC 8693 §2.1, §3).
+//! Token exchange: the tokens in a form, and their types (RFC 8693 §2.1, §3).
 
 use zeroize::Zeroizing;
 
 use super::errors::OAuthFailure;
 use super::form::Form;
 
-/// The type of every token that is issued.
+/// The type of every issued token.
 pub(super) const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 const ID_TOKEN: &str = "urn:ietf:params:oauth:token-type:id_token";
 
-/// The tokens of an exchange, as they were presented.
+/// The tokens of an exchange, as presented.
 pub(super) struct Exchange {
     pub(super) subject_token: Zeroizing<String>,
     pub(super) actor_token: Option<Zeroizing<String>>,
 }
 
 impl Exchange {
-    /// Takes them out of `form`, with their types.
+    /// Takes the tokens and their types out of `form`.
     pub(super) fn take(form: &mut Form) -> Result<Self, OAuthFailure> {
         let missing = || OAuthFailure::invalid_request("subject_token is missing");
         let subject_token = token(form, "subject_token", &[ACCESS_TOKEN, JWT, ID_TOKEN])?.ok_or_else(missing)?;
@@ -29,7 +29,7 @@ impl Exchange {
     }
 }
 
-/// The token `name`, if it is there; its type is one of `types`.
+/// Takes the token `name` out of `form`, if present; its type must be one of `types`.
 fn token(form: &mut Form, name: &str, types: &[&str]) -> Result<Option<Zeroizing<String>>, OAuthFailure> {
     let missing = |what: String| Err(OAuthFailure::invalid_request(format!("{what} is missing")));
     let type_name = format!("{name}_type");

@@ -1,4 +1,5 @@
-//! Forms: `application/x-www-form-urlencoded` in UTF-8, read once, strictly (RFC 6749 §3.2, appendix B).
+//! Forms: `application/x-www-form-urlencoded` in UTF-8, parsed once, strictly (RFC 6749 §3.2,
+//! appendix B).
 
 use std::borrow::Cow;
 
@@ -13,13 +14,13 @@ use crate::http::body::{is_media_type, receive};
 use crate::http::problem::Problem;
 use crate::http::query::{decode, pairs};
 
-/// Parameters that may be there more than once (RFC 8707 §2, RFC 8693 §2.1).
+/// Parameters that may occur more than once (RFC 8707 §2, RFC 8693 §2.1).
 const REPEATABLE: [&str; 2] = ["audience", "resource"];
 
 /// The media type, as the specification names it.
 pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// The parameters of a form. Those without a value count as absent. It has no `Debug`: it may hold credentials.
+/// The parameters of a form. Empty ones count as absent. Without `Debug`: it may hold credentials.
 #[derive(Default)]
 pub(super) struct Form {
     parameters: Vec<(String, Zeroizing<String>)>,
@@ -29,10 +30,10 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Reads `text`.
+    /// Parses `text`.
     pub(super) fn parse(text: &str) -> Result<Self, OAuthFailure> {
         let (mut form, mut names) = (Self::default(), Vec::new());
-        // Nothing between two ampersands is no parameter (WHATWG URL §5.1).
+        // An empty sequence between ampersands is skipped (WHATWG URL §5.1).
         for (name, value) in pairs(text).filter(|pair| *pair != ("", None)) {
             let malformed = || OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8");
             let name = decode(name).ok_or_else(malformed)?;
@@ -51,7 +52,7 @@ impl Form {
         Ok(form)
     }
 
-    /// The value of `name`, taken.
+    /// Takes the value of `name`.
     pub(super) fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
         #[cfg(test)]
         self.asked.borrow_mut().insert(name.to_owned());
@@ -59,7 +60,7 @@ impl Form {
         Some(std::mem::take(value)).filter(|value| !value.is_empty())
     }
 
-    /// Every value of `name`, in order.
+    /// Iterates over the values of `name`, in order.
     pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
         #[cfg(test)]
         self.asked.borrow_mut().insert(name.to_owned());
@@ -67,7 +68,7 @@ impl Form {
     }
 }
 
-/// The body of a request that is a form. It is described as `T`.
+/// A form as the body of a request, described as `T`.
 pub(super) struct FormBody<T> {
     pub(super) form: Form,
     described: std::marker::PhantomData<fn() -> T>,
@@ -101,7 +102,7 @@ impl<'a, T: Type> ApiExtractor<'a> for FormBody<T> {
             return Err(Problem::UnsupportedMediaType.into());
         }
         if request.uri().query().is_some_and(|query| !query.is_empty()) {
-            return Err(OAuthFailure::invalid_request("parameters belong into the body, not into the query").into());
+            return Err(OAuthFailure::invalid_request("parameters belong in the body, not in the query").into());
         }
         let text = std::str::from_utf8(&bytes);
         let text = text.map_err(|_| OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8"))?;

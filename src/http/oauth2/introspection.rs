@@ -1,4 +1,4 @@
-//! Introspection's words (RFC 7662).
+//! Introspection: the form and the answer (RFC 7662).
 
 use hyper::body::Bytes;
 use poem_openapi::Object;
@@ -10,40 +10,40 @@ use crate::http::reply::Answer;
 use crate::service::Rendered;
 use crate::token::{AccessClaims, Audiences, Dialect, Scope};
 
-/// A token that others presented (RFC 7662 §2.1).
+/// A token to introspect (RFC 7662 §2.1).
 #[derive(Object)]
 #[oai(rename = "IntrospectionRequest")]
 pub(super) struct IntrospectionRequest {
     /// The token.
     token: String,
-    /// Ignored: a token says itself what it is.
+    /// Ignored: a token shows its own type.
     token_type_hint: Option<String>,
-    /// The client's id, where it is not in the `Authorization` header.
+    /// The client's id, unless it is in the `Authorization` header.
     client_id: Option<String>,
-    /// The client's secret, where it is not in the `Authorization` header.
+    /// The client's secret, unless it is in the `Authorization` header.
     client_secret: Option<String>,
     /// A JWT that the client signed with a key of its `jwks` (RFC 7523 §2.2).
     client_assertion: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, beside `client_assertion`.
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer`, with `client_assertion`.
     client_assertion_type: Option<String>,
 }
 
-/// What the token says (RFC 7662 §2.2). Of a token that is not active there is `active` alone; of one that is, extra
-/// claims stand beside these members.
+/// The content of the token (RFC 7662 §2.2). A token that is not active has `active` alone; an
+/// active one has its extra claims next to these members.
 #[derive(Debug, Object)]
 #[oai(rename = "Introspection")]
 pub(super) struct IntrospectionSchema {
-    /// Whether the token is good, and the caller may know.
+    /// Whether the token is valid, and the caller may know.
     active: bool,
-    /// What it allows: scope tokens with spaces between.
+    /// What it allows: scope tokens separated by spaces.
     scope: Option<String>,
-    /// The client that asked for it.
+    /// The client that requested it.
     client_id: Option<String>,
-    /// Whom it is about.
+    /// Its subject.
     sub: Option<String>,
-    /// Who may accept it.
+    /// The APIs that may accept it.
     aud: Option<serde_json::Value>,
-    /// Who issued it.
+    /// Its issuer.
     iss: Option<String>,
     /// When it expires, in seconds since 1970.
     exp: Option<i64>,
@@ -55,18 +55,19 @@ pub(super) struct IntrospectionSchema {
     token_type: Option<String>,
     /// What it is bound to (RFC 7800 §3.1): a key, by `jkt`, or a certificate, by `x5t#S256`.
     cnf: Option<serde_json::Value>,
-    /// Who acts for the subject: `sub`, and `act` of the actor before (RFC 8693 §4.1).
+    /// The actors, if the subject does not act itself: `sub`, and `act` of the previous one (RFC
+    /// 8693 §4.1).
     act: Option<serde_json::Value>,
 }
 
 impl Answer for IntrospectionSchema {
-    const MEANING: &'static str = "Whether the token is active, and what it says.";
+    const MEANING: &'static str = "Whether the token is active, and its content.";
 }
 
-/// Everything else is exactly this.
+/// The answer for everything else.
 pub(super) const INACTIVE: &str = r#"{"active":false}"#;
 
-/// The answer about an active token, which is the same each time.
+/// The answer about an active token, which never changes.
 pub(super) struct Introspected(pub(super) Bytes);
 
 impl Rendered for Introspected {
@@ -83,7 +84,7 @@ struct Active<'a> {
     issuer: &'a str,
 }
 
-/// Members that are introspection's own, so that no extra claim may stand in their place.
+/// Members of introspection's own, which no extra claim may replace.
 const OWN: [&str; 3] = ["active", "token_type", "username"];
 
 impl Serialize for Active<'_> {

@@ -16,7 +16,7 @@ use crate::http::routes::Routes;
 use crate::service::{Snapshot, TOKEN_ENDPOINT};
 use crate::token::Sender;
 
-/// Where the document is; the issuer's path may come after it (RFC 8414 §3.1).
+/// The document's path; the issuer's path may follow it (RFC 8414 §3.1).
 const PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// Which members the document has.
@@ -24,7 +24,7 @@ const PATH: &str = "/.well-known/oauth-authorization-server";
 pub(super) enum Kind {
     /// RFC 8414's.
     OAuth,
-    /// Also those without which readers of `OpenID` Connect Discovery refuse it.
+    /// Those, and the ones that `OpenID` Connect Discovery requires.
     OpenId,
 }
 
@@ -32,7 +32,7 @@ pub(super) enum Kind {
 #[derive(Debug, Object)]
 #[oai(rename = "Metadata")]
 pub(super) struct Metadata {
-    /// What tokens say in `iss`.
+    /// The value of `iss` in tokens.
     issuer: String,
     /// Where to get tokens.
     token_endpoint: String,
@@ -40,30 +40,30 @@ pub(super) struct Metadata {
     jwks_uri: String,
     /// Where to introspect tokens.
     introspection_endpoint: String,
-    /// Empty: nothing is authorized in a browser.
+    /// Empty: there is no authorization endpoint.
     response_types_supported: Vec<String>,
     /// The grants that some client may use.
     grant_types_supported: Vec<String>,
     /// How clients authenticate.
     token_endpoint_auth_methods_supported: Vec<String>,
-    /// What they may sign assertions with.
+    /// The algorithms for their assertions.
     token_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
     /// How clients authenticate.
     introspection_endpoint_auth_methods_supported: Vec<String>,
-    /// What they may sign assertions with.
+    /// The algorithms for their assertions.
     introspection_endpoint_auth_signing_alg_values_supported: Option<Vec<String>>,
-    /// What clients may sign proofs with (RFC 9449 §5.1).
+    /// The algorithms for proofs (RFC 9449 §5.1).
     dpop_signing_alg_values_supported: Vec<String>,
     /// Whether tokens can be bound to a certificate (RFC 8705 §3.3).
     tls_client_certificate_bound_access_tokens: Option<bool>,
     /// Where clients are asked for a certificate: other URLs of `token_endpoint` and `introspection_endpoint`
     /// (RFC 8705 §5).
     mtls_endpoint_aliases: Option<Value>,
-    /// A page for people.
+    /// The documentation, for people.
     service_documentation: String,
     /// `public`; at `/.well-known/openid-configuration` only.
     subject_types_supported: Option<Vec<String>>,
-    /// What access tokens are signed with; at `/.well-known/openid-configuration` only.
+    /// The algorithms that sign access tokens; at `/.well-known/openid-configuration` only.
     id_token_signing_alg_values_supported: Option<Vec<String>>,
 }
 
@@ -76,7 +76,7 @@ impl Answer for Metadata {
     const CACHEABLE: bool = true;
 }
 
-/// Adds the route with the issuer's path inserted, where the issuer has one.
+/// Adds the route with the issuer's path, if the issuer has one.
 pub(in crate::http) fn add_to(routes: Routes, issuer: &str) -> Routes {
     match issuer.splitn(4, '/').nth(3).filter(|path| !path.is_empty()) {
         None => routes,
@@ -84,7 +84,7 @@ pub(in crate::http) fn add_to(routes: Routes, issuer: &str) -> Routes {
     }
 }
 
-/// The document at the path that ends with the issuer's.
+/// The document at the path that ends with the issuer's path.
 struct Inserted;
 
 impl Endpoint for Inserted {
@@ -96,7 +96,7 @@ impl Endpoint for Inserted {
     }
 }
 
-/// The document, made once, or 304 for a copy that is current.
+/// Returns the document, built once, or 304 if `request` names a current copy.
 pub(super) fn reply(kind: Kind, snapshot: &Snapshot, request: &HeaderMap) -> Result<Reply<Metadata>, Problem> {
     let kept = match kind {
         Kind::OAuth => &snapshot.documents.metadata,
@@ -153,7 +153,7 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
     document
 }
 
-/// The endpoints at which a client authenticates, where it is asked for a certificate (RFC 8705 §5).
+/// Returns the endpoints at `url`, where clients are asked for a certificate (RFC 8705 §5).
 fn aliases(url: &str) -> Value {
     json!({
         "token_endpoint": format!("{url}{TOKEN_ENDPOINT}"),

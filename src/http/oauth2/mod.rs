@@ -1,5 +1,5 @@
-//! The OAuth 2.0 dialect: `/oauth2/…` and its metadata. The same tokens, by the same policy, in the words that client
-//! libraries already speak (RFC 6749, 7662, 8414, 8707).
+//! The OAuth 2.0 dialect: `/oauth2/…` and its metadata. The same tokens and the same policy, in the
+//! protocol that client libraries already speak (RFC 6749, 7662, 8414, 8707).
 
 mod authentication;
 mod errors;
@@ -25,7 +25,7 @@ use errors::OAuthFailure;
 use form::FormBody;
 use introspection::{INACTIVE, Introspected, IntrospectionRequest, IntrospectionSchema};
 use metadata::{Kind, Metadata};
-use token::{Asked, TokenRequest, TokenResponse};
+use token::{RequestedGrant, TokenRequest, TokenResponse};
 
 pub(super) use errors::{example, shape};
 pub(super) use metadata::add_to as add_metadata_to;
@@ -67,11 +67,11 @@ impl OAuth2 {
         let call = context.call(&self.state);
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
-        let asked = Asked::read(&mut form)?;
+        let grant = RequestedGrant::read(&mut form)?;
         let prepared = presented.prepare(&call).await;
-        let named = call.prepare(asked.foreign_token()).await;
-        let issued = asked.issue(&call, prepared, named)?;
-        Ok(Reply::no_store(TokenResponse::new(issued, call.now, asked.is_exchange()).json().into()))
+        let named = call.prepare(grant.foreign_token()).await;
+        let issued = grant.issue(&call, prepared, named)?;
+        Ok(Reply::no_store(TokenResponse::new(issued, call.now, grant.is_exchange()).json().into()))
     }
 
     /// Introspect a token
@@ -147,7 +147,7 @@ mod tests {
         let mut asked = BTreeSet::new();
         for grant in GrantType::ALL {
             let mut form = Form::parse(&format!("grant_type={}&{given}", grant.name())).unwrap();
-            assert!(Presented::take(BasicAuth::Absent, &mut form).is_ok() && Asked::read(&mut form).is_ok());
+            assert!(Presented::take(BasicAuth::Absent, &mut form).is_ok() && RequestedGrant::read(&mut form).is_ok());
             asked.append(&mut form.asked.borrow_mut());
         }
         assert_eq!(asked, described::<TokenRequest>());

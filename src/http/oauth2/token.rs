@@ -1,4 +1,4 @@
-//! The token endpoint's words: what a form asks for, what an answer says.
+//! The token endpoint: the form and the answer.
 
 use poem_openapi::Object;
 use zeroize::Zeroizing;
@@ -7,7 +7,7 @@ use super::authentication::Prepared;
 use super::errors::OAuthFailure;
 use super::exchange::{self, Exchange};
 use super::form::Form;
-use crate::clients::{GrantType, Order};
+use crate::clients::{GrantRequest, GrantType};
 use crate::clock::Timestamp;
 use crate::federation::Named;
 use crate::grants::{self, ClientCredentials, JwtBearer, RefreshToken, TokenExchange};
@@ -22,36 +22,40 @@ pub(super) struct TokenRequest {
     /// `client_credentials`, `refresh_token`, `urn:ietf:params:oauth:grant-type:token-exchange` or
     /// `urn:ietf:params:oauth:grant-type:jwt-bearer`.
     grant_type: String,
-    /// Scope tokens with spaces between; default: all that the client may have, or that the session has.
+    /// Scope tokens separated by spaces; default: all that the client may request, or that the
+    /// session has.
     scope: Option<String>,
-    /// Who may accept the token; default: the client's audience, or that of the session. With `refresh_token` it
-    /// narrows the new access token. It may be repeated.
+    /// The API that may accept the token; default: the client's audience, or the session's. With
+    /// `refresh_token` it narrows the new access token. It may be repeated.
     audience: Option<String>,
     /// The same, as a URI (RFC 8707 §2). It may be repeated.
     resource: Option<String>,
     /// The refresh token, with `grant_type=refresh_token`.
     refresh_token: Option<String>,
-    /// With `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`: a JWT that the client signed about any of its
-    /// subjects, or that a trusted issuer signed (RFC 7523 §2.1).
+    /// With `grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer`: a JWT about any of the
+    /// client's subjects, signed by the client, or one signed by a trusted issuer (RFC 7523 §2.1).
     assertion: Option<String>,
-    /// With `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`: the token to exchange, an access token of this
-    /// service or a trusted issuer's token (RFC 8693 §2.1).
+    /// With `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`: the token to exchange, an
+    /// access token of this service or a trusted issuer's token (RFC 8693 §2.1).
     subject_token: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token`, `…:jwt` or `…:id_token`, beside `subject_token`.
+    /// `urn:ietf:params:oauth:token-type:access_token`, `…:jwt` or `…:id_token`, with
+    /// `subject_token`.
     subject_token_type: Option<String>,
-    /// An access token of the client, whose subject acts for that of `subject_token`; default: the client acts.
+    /// An access token of the client, whose subject acts; default: the client acts.
     actor_token: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`, beside `actor_token`.
+    /// `urn:ietf:params:oauth:token-type:access_token` or `…:jwt`, with `actor_token`.
     actor_token_type: Option<String>,
     /// `urn:ietf:params:oauth:token-type:access_token` (the default) or `…:jwt`.
     requested_token_type: Option<String>,
-    /// The client's id, where it is not in the `Authorization` header.
+    /// The client's id, unless it is in the `Authorization` header.
     client_id: Option<String>,
-    /// The client's secret, where it is not in the `Authorization` header.
+    /// The client's secret, unless it is in the `Authorization` header.
     client_secret: Option<String>,
-    /// A JWT that the client signed with a key of its `jwks`, or that a trusted issuer signed (RFC 7523 §2.2).
+    /// A JWT that the client signed with a key of its `jwks`, or that a trusted issuer signed (RFC
+    /// 7523 §2.2).
     client_assertion: Option<String>,
-    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` or `…:jwt-spiffe`, beside `client_assertion`.
+    /// `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` or `…:jwt-spiffe`, with
+    /// `client_assertion`.
     client_assertion_type: Option<String>,
 }
 
@@ -65,11 +69,11 @@ pub(super) struct TokenResponse {
     token_type: String,
     /// Seconds until it expires.
     expires_in: i64,
-    /// What it allows: scope tokens with spaces between.
+    /// What it allows: scope tokens separated by spaces.
     scope: String,
-    /// The refresh token, where the client's `grants` have `refresh_token`.
+    /// The refresh token, if the client's `grants` list `refresh_token`.
     refresh_token: Option<String>,
-    /// `urn:ietf:params:oauth:token-type:access_token`, where a token was exchanged (RFC 8693 §2.2.1).
+    /// `urn:ietf:params:oauth:token-type:access_token`, after an exchange (RFC 8693 §2.2.1).
     issued_token_type: Option<String>,
 }
 
@@ -78,7 +82,8 @@ impl Answer for TokenResponse {
 }
 
 impl TokenResponse {
-    /// Base64url, dots, scope tokens and fixed words: JSON escapes none of these, so nobody needs to look at each byte.
+    /// Base64url, dots, scope tokens and constants need no escapes in JSON, so bytes are copied
+    /// unchecked.
     pub(super) fn json(&self) -> String {
         let Self { access_token, token_type, expires_in, scope, refresh_token, issued_token_type } = self;
         let more = |name: &str, value: &Option<String>| {
@@ -90,7 +95,7 @@ impl TokenResponse {
         )
     }
 
-    /// What was issued at `now`, with `issued_token_type` where a token was exchanged.
+    /// Builds the answer at `now`, with `issued_token_type` after an exchange.
     pub(super) fn new(issued: Issued<'_>, now: Timestamp, is_exchange: bool) -> Self {
         Self {
             expires_in: issued.access.expires.since(now),
@@ -103,8 +108,8 @@ impl TokenResponse {
     }
 }
 
-/// How a token is presented that is bound in this way (RFC 6749 §7.1, RFC 9449 §5): one that is bound to a certificate
-/// is a bearer's (RFC 8705 §3).
+/// Returns how a token with this binding is presented (RFC 6749 §7.1, RFC 9449 §5): a
+/// certificate-bound one is a bearer token (RFC 8705 §3).
 pub(super) fn token_type(sender: Option<Sender>) -> &'static str {
     match sender {
         Some(Sender::Dpop) => "DPoP",
@@ -112,16 +117,16 @@ pub(super) fn token_type(sender: Option<Sender>) -> &'static str {
     }
 }
 
-/// What a request asks for.
-pub(super) enum Asked {
-    ClientCredentials(Order),
+/// The grant in a request.
+pub(super) enum RequestedGrant {
+    ClientCredentials(GrantRequest),
     RefreshToken(Zeroizing<String>, Option<Vec<ScopeToken>>, Option<Audiences>),
-    Exchange(Exchange, Order),
-    JwtBearer(Zeroizing<String>, Order),
+    Exchange(Exchange, GrantRequest),
+    JwtBearer(Zeroizing<String>, GrantRequest),
 }
 
-impl Asked {
-    /// Reads `form`, whoever sends it.
+impl RequestedGrant {
+    /// Parses `form`, before the client is known.
     pub(super) fn read(form: &mut Form) -> Result<Self, OAuthFailure> {
         let asked = form.take("grant_type").ok_or_else(|| OAuthFailure::invalid_request("grant_type is missing"))?;
         match GrantType::from_name(&asked) {
@@ -143,7 +148,7 @@ impl Asked {
         }
     }
 
-    /// The token of others that is the grant, if there is one.
+    /// Returns the foreign token used as a grant, if any.
     pub(super) fn foreign_token(&self) -> Option<&str> {
         match self {
             Self::JwtBearer(assertion, _) => Some(assertion),
@@ -152,12 +157,13 @@ impl Asked {
         }
     }
 
-    /// Whether a token is exchanged, which the answer says.
+    /// Whether it is an exchange, which the answer must say.
     pub(super) fn is_exchange(&self) -> bool {
         matches!(self, Self::Exchange(..))
     }
 
-    /// Issues it to who presents what the request has. `named` is the trusted issuer that [`Self::foreign_token`] names.
+    /// Issues it to the client that authenticates. `named` is the trusted issuer that
+    /// [`Self::foreign_token`] names.
     pub(super) fn issue<'s>(
         &self,
         call: &Call<'s>,
@@ -176,7 +182,7 @@ impl Asked {
                     let (scope, audience) = (scope.clone(), audience.clone());
                     grants::issue(call, RefreshToken { client, token, scope, audience })
                 }
-                // Nobody who was vouched for got a refresh token.
+                // Vouched callers never get a refresh token.
                 Caller::Vouched(_) => Err(call.note(Denied::GrantType)),
             },
             Self::JwtBearer(assertion, order) => {
@@ -201,7 +207,7 @@ fn own_exchange<'s>(
     call: &Call<'s>,
     presented: Prepared<'_, 's>,
     exchange: &Exchange,
-    order: Order,
+    order: GrantRequest,
 ) -> Result<Issued<'s>, OAuthFailure> {
     let (client, limit) = match presented.caller(call)? {
         Caller::Own(client) => (client, None),
@@ -209,18 +215,18 @@ fn own_exchange<'s>(
     };
     let Exchange { subject_token, actor_token } = exchange;
     let actor_token = actor_token.as_ref().map(|token| token.as_str());
-    let order = Order { limit, ..order };
+    let order = GrantRequest { limit, ..order };
     let issued = grants::issue(call, TokenExchange { client, subject_token, actor_token, order });
     issued.map_err(|denied| OAuthFailure::of(denied, false))
 }
 
-/// Exchanges a trusted issuer's token, which is also what the client authenticates by.
+/// Exchanges a trusted issuer's token, which also authenticates the client.
 fn foreign_exchange<'s>(
     call: &Call<'s>,
     presented: Prepared<'_, 's>,
     exchange: &Exchange,
     named: Option<Named<'s, '_>>,
-    order: Order,
+    order: GrantRequest,
 ) -> Result<Issued<'s>, OAuthFailure> {
     if exchange.actor_token.is_some() {
         return Err(OAuthFailure::invalid_request("actor_token is only for a subject_token that this service issued"));
@@ -234,19 +240,20 @@ fn foreign_exchange<'s>(
     issued.map_err(|denied| OAuthFailure::of(denied, false))
 }
 
-/// What a new token is to have.
-fn order(form: &mut Form) -> Result<Order, OAuthFailure> {
-    Ok(Order { scope: scope(form)?, audience: audience(form)?, ..Order::default() })
+/// Takes what the new token should have out of `form`.
+fn order(form: &mut Form) -> Result<GrantRequest, OAuthFailure> {
+    Ok(GrantRequest { scope: scope(form)?, audience: audience(form)?, ..GrantRequest::default() })
 }
 
-/// `scope`: scope tokens with one space between (RFC 6749 §3.3). Duplicates collapse.
+/// Takes `scope` out of `form`: scope tokens separated by single spaces. Duplicates collapse (RFC
+/// 6749 §3.3).
 fn scope(form: &mut Form) -> Result<Option<Vec<ScopeToken>>, OAuthFailure> {
     let Some(text) = form.take("scope") else { return Ok(None) };
     let mut all = Vec::new();
     for (index, token) in text.split(' ').enumerate() {
         let token = ScopeToken::parse(token).filter(|_| index < Scope::MAX).ok_or_else(|| {
             OAuthFailure::invalid_scope(format!(
-                "scope must be 1 to {} scope tokens with one space between, each {}",
+                "scope must be 1 to {} scope tokens separated by single spaces, each {}",
                 Scope::MAX,
                 ScopeToken::EXPECTED
             ))
@@ -258,7 +265,7 @@ fn scope(form: &mut Form) -> Result<Option<Vec<ScopeToken>>, OAuthFailure> {
     Ok(Some(all))
 }
 
-/// `audience` and `resource`, which name the same: who may accept the token.
+/// Returns the audiences in `audience` and `resource`, which mean the same.
 fn audience(form: &Form) -> Result<Option<Audiences>, OAuthFailure> {
     let mut all = Vec::new();
     for text in form.all("audience").chain(form.all("resource")) {

@@ -12,8 +12,8 @@ fn what_is_granted_and_which_line_says_so() {
     let explain = |arguments: &[&str]| home.run(&[&["explain"], arguments].concat());
     let ran = explain(&["orders"]);
     for line in [
-        "granted scope    orders:read: all that it may have, by default (lingpai.toml:10:10)",
-        "granted audience https://stock.example.com: all that it may name, by default (lingpai.toml:11:43)",
+        "granted scope    orders:read: all that it may request, by default (lingpai.toml:10:10)",
+        "granted audience https://stock.example.com: all that it may request, by default (lingpai.toml:11:43)",
         "granted subject  orders: its own id, by default (lingpai.toml:8:6)",
     ] {
         assert!(ran.assert(0).out.contains(line), "{line} is not in\n{}", ran.out);
@@ -37,9 +37,9 @@ fn what_is_granted_and_which_line_says_so() {
     for line in [
         "granted scope    orders:write: in its scope (lingpai.toml:10:25)",
         "REFUSED scope    bills: not in its scope (lingpai.toml:10:10)",
-        "REFUSED audience https://x.example: not in its audience (lingpai.toml:11:13)",
+        "REFUSED audience https://x.example: not in its audiences (lingpai.toml:11:13)",
         "granted subject  user:7: the pattern \"user:*\" allows it (lingpai.toml:12:13)",
-        "REFUSED subject  billing: the id of another client, which no pattern allows (lingpai.toml:15:6)",
+        "REFUSED subject  billing: the id of another client, which patterns never allow (lingpai.toml:15:6)",
         "REFUSED subject  root: no pattern of its subjects allows it (lingpai.toml:12:13)",
         "403 names the first part",
     ] {
@@ -53,7 +53,7 @@ fn what_is_granted_and_which_line_says_so() {
     );
     // The service's audience, where the client has none of its own.
     let ran = explain(&["billing", "--audience", "https://api.example.com", "--subject", "anything"]);
-    assert!(ran.assert(0).out.contains("api.example.com: in its audience (lingpai.toml:4:13)"), "{}", ran.out);
+    assert!(ran.assert(0).out.contains("api.example.com: in its audiences (lingpai.toml:4:13)"), "{}", ran.out);
     assert!(explain(&["billing", "--scope", "a b"]).assert(1).out.contains("expected"));
     let ran = explain(&["anonymous", "--subject", "x"]);
     assert!(

@@ -20,8 +20,8 @@ fn credentials_stand_in_the_header_or_in_the_body() {
     assert_eq!(claims(&bare(&app, &members))["client_id"], "orders");
 
     let only = |name: &str| json!({name: "orders"}).to_string();
-    bare(&app, &only("client_id")).assert_says(400, "BadRequest", "client_secret must");
-    bare(&app, &only("client_secret")).assert_says(400, "BadRequest", "client_id must");
+    bare(&app, &only("client_id")).assert_says(400, "BadRequest", "client_secret is required");
+    bare(&app, &only("client_secret")).assert_says(400, "BadRequest", "client_id is required");
 
     // Together they are 400, whichever is good, and even if the header is malformed.
     for header in [&basic("orders", SECRET), &basic("orders", "wrong"), "Authorization: Basic ?", "Authorization: x"] {

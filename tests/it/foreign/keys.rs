@@ -246,7 +246,7 @@ fn a_clients_set_names_each_key_once() {
         let refusal = parse(&keys, Owner::Client).unwrap_err();
         assert_eq!(refusal, KeySetError::RepeatedKey { index, first });
         let said = format!(
-            "keys[{index}] is the same key as keys[{first}]; expected each key once, or a kid of its own for each"
+            "keys[{index}] is the same key as keys[{first}]; expected each key once, or a distinct kid for each"
         );
         assert_eq!(refusal.to_string(), said);
         assert!(parse(&keys, Owner::Issuer).is_ok(), "an issuer's is not ours to mend");
@@ -260,7 +260,7 @@ fn a_clients_set_names_each_key_once() {
         assert_eq!(parse(&keys, Owner::Client).unwrap().len(), 2);
     }
     let repeated = parse(&[named(es256, "a"), named(eddsa, "a")], Owner::Client).unwrap_err();
-    assert_eq!(repeated.to_string(), "two keys have the kid \"a\"; expected another kid for each key");
+    assert_eq!(repeated.to_string(), "two keys have the kid \"a\"; expected a distinct kid for each key");
 
     for member in ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"] {
         for keys in [json!([named(es256, "a")]), json!([]), Value::Null] {
@@ -268,7 +268,7 @@ fn a_clients_set_names_each_key_once() {
             let refusal = KeySet::parse(text.as_bytes(), Owner::Client).unwrap_err();
             assert_eq!(
                 refusal.to_string(),
-                format!("the key set has the private member \"{member}\" beside \"keys\"; expected public keys only")
+                format!("the key set has the private member \"{member}\" next to \"keys\"; expected public keys only")
             );
         }
     }

@@ -78,7 +78,7 @@ fn a_list_that_vanished() {
     fs::remove_file(app.folder.path().join("revoked")).unwrap();
     app.at(10).look();
     assert!(!is_good(&app, &access));
-    assert!(warnings(&app).contains("there is no such list of revocations any more"), "{}", warnings(&app));
+    assert!(warnings(&app).contains("the revocation list is gone"), "{}", warnings(&app));
     app.at(69).look();
     assert!(!is_good(&app, &access));
     assert_eq!(failures(&app), 1);
@@ -89,7 +89,7 @@ fn a_list_that_vanished() {
     app.at(100).look();
     app.at(160).look();
     assert!(is_good(&app, &access));
-    assert!(refusal(&app).contains("there is no such list of revocations; an empty file is an empty list"));
+    assert!(refusal(&app).contains("there is no such revocation list; an empty file is an empty list"));
     app.at(170).look();
     assert_eq!(failures(&app), 3);
     list(&app, &line);
@@ -232,7 +232,7 @@ fn the_start_is_strict() {
         home.run(&["serve", "--listen", "127.0.0.1:0"]).assert_refused(2, &["revoked", says]);
         home.run(&["check"]).assert_refused(2, &["revoked", says]);
     };
-    refused("there is no such list of revocations; an empty file is an empty list");
+    refused("there is no such revocation list; an empty file is an empty list");
     home.write("revoked", "# fine\nx\n");
     refused("line 2: expected a line that begins with jti, session, client or subject");
     fs::remove_file(home.path("revoked")).unwrap();

@@ -108,8 +108,8 @@ fn a_proxy_asks_about_the_request_that_it_received() {
     assert_eq!(app.inspect(&unbound, query).status, 200);
     app.inspect(&token, query).assert_invalid_token(None);
     for (wrong, says) in [
-        ("?htm=GET", "htm and htu must be there together"),
-        ("?htu=https://a.example/", "htm and htu must be there together"),
+        ("?htm=GET", "htm and htu must be sent together"),
+        ("?htu=https://a.example/", "htm and htu must be sent together"),
         ("?htm=GET&htm=GET&htu=https://a.example/", "at most once"),
         ("?htm=GET&htu=https://a.example/&htu=https://a.example/", "at most once"),
         ("?htm=&htu=https://a.example/", "htm must be the method"),

@@ -125,7 +125,7 @@ fn a_client_with_a_sender_gets_no_other_tokens() {
     }
     ask(&app, "certified", CLIENT_CREDENTIALS, &[]).assert_refused("invalid_request");
     let answer = ask_proved(&app, "certified", CLIENT_CREDENTIALS, &prover);
-    assert!(answer.assert_refused("invalid_request").text("error_description").contains("leave DPoP out"));
+    assert!(answer.assert_refused("invalid_request").text("error_description").contains("omit DPoP"));
 
     // Sessions that began before the setting.
     let native = app.create("").text("refresh");
