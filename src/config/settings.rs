@@ -33,7 +33,7 @@ settings! {
         proxy_protocol: bool | false | local | restart
             | "Whether every connection to an IP address of `listen` begins with a PROXY protocol header (version 1 or 2). The header is trusted, so only the load balancer may reach the port.";
         trusted_proxies: Vec<Peer> | [] | replicated | reload
-            | "Proxies whose forwarding header is trusted for the caller's address: networks such as `\"10.0.0.0/8\"`, addresses, or `\"unix\"`.";
+            | "Proxies whose forwarding header is trusted for the caller's address, and whose `Client-Cert` and `Client-Cert-Chain` (RFC 9440) are trusted for its certificate: networks such as `\"10.0.0.0/8\"`, addresses, or `\"unix\"`. They must overwrite or remove what the caller sent under these names.";
         forwarded_header: ForwardedHeader | "X-Forwarded-For" | replicated | reload
             | "The header that trusted proxies write: this, or `\"Forwarded\"` (RFC 7239, including quoted strings). It is read from the end. Empty elements are skipped; a malformed one ends the list.";
         include: Vec<Text> | [] | local | reload
