@@ -1,15 +1,14 @@
 //! Answers `GET /token` about one known token, for `benches/revocations` to count instructions: revocations CONFIG COUNT.
 #![expect(clippy::unwrap_used, reason = "a measurement may fail so")]
 
+mod first;
+
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use futures_util::FutureExt as _;
-use lingpai::clients::{GrantRequest, decide};
 use lingpai::clock::Clock;
-use lingpai::config::{Config, Overrides};
-use lingpai::token::{Grant, SessionId, mint};
+use lingpai::token::SessionId;
 use lingpai::{app, http};
 use poem::endpoint::{BoxEndpoint, EndpointExt as _};
 use poem::http::header::{AUTHORIZATION, HOST};
@@ -19,19 +18,15 @@ use poem::{Body, Endpoint as _, Request};
 use tokio::runtime::{Builder, Runtime};
 
 fn main() {
-    let mut arguments = std::env::args().skip(1);
-    let (path, count) = (arguments.next().unwrap(), arguments.next().unwrap().parse().unwrap());
-    let config = Config::load(Some(Path::new(&path)), Overrides::default()).unwrap();
+    let (config, count) = first::arguments();
     let now = Clock::system().now();
     let loaded = app::load(&config, now).unwrap();
     let state = app::state(loaded.snapshot, Clock::manual(now));
     state.revoke(loaded.revocations.unwrap());
     let snapshot = state.snapshot();
-    let client = snapshot.registry.named("first").unwrap();
-    let mut session = decide(&snapshot.registry, client, GrantRequest::default(), now).unwrap();
+    let (client, mut session) = first::session(&snapshot, now);
     session.id = Some(SessionId::new(now).unwrap());
-    let grant = Grant::whole(&session, client.algorithm, client.lifetimes.access, client.lifetimes.refresh);
-    let pair = mint(&snapshot.keys, &snapshot.issuer, &session, &grant, now).unwrap();
+    let pair = first::pair(&snapshot, client, &session, now);
     let authorization = HeaderValue::try_from(format!("Bearer {}", pair.access)).unwrap();
     let routes = http::routes(&state, http::RequestIds::new().unwrap()).boxed();
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();

@@ -130,8 +130,8 @@ async fn send(
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, FetchError> {
     let (mut head, body) = request.into_parts();
-    let authority = head.uri.authority().map(ToString::to_string).unwrap_or_default();
-    head.headers.insert(HOST, HeaderValue::try_from(authority).map_err(|_| FetchError::Url)?);
+    let authority = head.uri.authority().ok_or(FetchError::Url)?;
+    head.headers.insert(HOST, HeaderValue::try_from(authority.as_str()).map_err(|_| FetchError::Url)?);
     head.headers.insert(CONNECTION, HeaderValue::from_static("close"));
     let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
     head.uri = target.parse::<Uri>().map_err(|_| FetchError::Url)?;

@@ -10,6 +10,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 /// The prefix of temporary names, under which files are written before they are renamed.
@@ -45,7 +47,7 @@ pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
     let (file, metadata) = open(path)?;
     // One byte more than expected: the reader then sees the end without growing the buffer, which
     // would leave an unwiped copy behind.
-    let expected = usize::try_from(metadata.len().min(limit)).unwrap_or_default();
+    let expected = usize::try_from(metadata.len().min(limit)).map_err(|_| ReadError::TooLarge(limit))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(expected + 1));
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit { Err(ReadError::TooLarge(limit)) } else { Ok(Contents { bytes, metadata }) }
@@ -57,10 +59,10 @@ pub fn read(path: &Path, limit: u64) -> Result<Contents, ReadError> {
 /// # Errors
 /// [`ReadError::NotRegular`], [`ReadError::Io`].
 pub fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = opened.map_err(|error| match error.raw_os_error() {
+    let opened = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path);
+    let file = opened.map_err(|error| match Errno::from_io_error(&error) {
         // A socket, or a FIFO without a writer.
-        Some(libc::ENXIO) => ReadError::NotRegular,
+        Some(Errno::NXIO) => ReadError::NotRegular,
         _ => ReadError::Io(error),
     })?;
     let metadata = file.metadata()?;

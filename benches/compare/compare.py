@@ -10,12 +10,12 @@ import platform
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from servers import (
-    AWS_LC, BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts
+    AWS_LC, BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts,
+    running,
 )
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
@@ -29,13 +29,8 @@ SHARE = "CPU", lambda ours, theirs: theirs["cpu_us"] / ours["cpu_us"]
 
 
 def main(out):
-    with tempfile.TemporaryDirectory() as name:
-        folder, servers = Path(name), []
-        try:
-            result = measured(folder, servers)
-        finally:
-            for server in servers:
-                server.stop()
+    with running() as (folder, servers):
+        result = measured(folder, servers)
     (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
     table(result)
 

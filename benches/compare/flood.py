@@ -10,24 +10,18 @@ import re
 import secrets
 import statistics
 import subprocess
-import tempfile
-from pathlib import Path
 
-from servers import BINARY, CACHE, CONNECTIONS, HERE, Lingpai, Server, die, take_turns
+from servers import BINARY, CACHE, CONNECTIONS, HERE, Lingpai, Server, die, running, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 3))
 
 
 def main():
-    with tempfile.TemporaryDirectory() as name:
-        lingpai, started = Lingpai(Path(name)), []
-        try:
-            every_token_new(lingpai, started)
-            floods(lingpai, started)
-        finally:
-            for server in started:
-                server.stop()
+    with running() as (folder, started):
+        lingpai = Lingpai(folder)
+        every_token_new(lingpai, started)
+        floods(lingpai, started)
 
 
 def every_token_new(lingpai, started):

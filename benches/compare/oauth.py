@@ -9,11 +9,9 @@ import json
 import os
 import statistics
 import subprocess
-import tempfile
 import time
-from pathlib import Path
 
-from servers import CLIENT, ISSUER, Lingpai, Server, take_turns
+from servers import CLIENT, ISSUER, Lingpai, Server, running, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 5))
@@ -22,13 +20,8 @@ JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def main():
-    with tempfile.TemporaryDirectory() as name:
-        folder, servers = Path(name), []
-        try:
-            rows = measured(folder, servers)
-        finally:
-            for server in servers:
-                server.stop()
+    with running() as (folder, servers):
+        rows = measured(folder, servers)
     others = max(figures["others"] for pair in rows for load in pair[1:3] for figures in load.rounds)
     print(f"{ROUNDS} rounds of {SECONDS} s a side; others used {others:.0%} of the machine at most")
     print(f"{'request':34}{'req/s':>9}{'CPU µs':>8}   {'beside':26}{'req/s':>9}{'CPU µs':>8}{'ratio':>7}  goal")

@@ -1,6 +1,7 @@
 """What compare.py and memory.py share: a lingpai with its tokens, servers on cores, and one round of wrk."""
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import resource
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,18 @@ DISTINCT = 60_000
 
 def die(text):
     sys.exit(f"benches/compare: {text}")
+
+
+@contextlib.contextmanager
+def running():
+    """A folder, and a list of servers, which are stopped when it is left."""
+    with tempfile.TemporaryDirectory() as name:
+        started = []
+        try:
+            yield Path(name), started
+        finally:
+            for server in started:
+                server.stop()
 
 
 class Server:

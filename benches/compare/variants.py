@@ -8,11 +8,10 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import servers
-from servers import Lingpai, Server, die, take_turns
+from servers import Lingpai, Server, die, running, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 2))
@@ -31,13 +30,8 @@ ALLOCATORS = {"jemalloc": "libjemalloc.so.2", "mimalloc": "libmimalloc.so.2", "t
 
 
 def main(what):
-    with tempfile.TemporaryDirectory() as name:
-        folder, started = Path(name), []
-        try:
-            {"runtime": runtime, "builds": builds}[what](folder, started)
-        finally:
-            for server in started:
-                server.stop()
+    with running() as (folder, started):
+        {"runtime": runtime, "builds": builds}[what](folder, started)
 
 
 def compare(title, loads):

@@ -37,7 +37,7 @@ pub fn development(mut config: Config, issuer: Option<Issuer>, now: Timestamp) -
     } else {
         None
     };
-    let secret = NewSecret::generate().map_err(|_| StartError::new("the system has no random bytes to give"))?;
+    let secret = NewSecret::generate()?;
     let digest = secret.digest().written();
     let config = config.with_client(CLIENT, &digest, &["demo:read", "demo:write"], "user:*", "tenant");
     Ok(Development { config, client: CLIENT, secret, folder, made })

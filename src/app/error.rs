@@ -40,12 +40,6 @@ impl From<io::Error> for StartError {
     }
 }
 
-impl From<NoRandomness> for StartError {
-    fn from(_: NoRandomness) -> Self {
-        Self::new("the system has no randomness")
-    }
-}
-
 macro_rules! from {
     ($($of:ty),*) => {$(
         impl From<$of> for StartError {
@@ -56,4 +50,4 @@ macro_rules! from {
     )*};
 }
 
-from!(ConfigError, TlsError, KeyError);
+from!(ConfigError, TlsError, KeyError, NoRandomness);

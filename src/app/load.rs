@@ -24,8 +24,7 @@ use crate::token::Cache;
 /// A malformed thumbprint.
 pub fn plan(config: &Config, registry: &Registry) -> Result<Plan, ConfigError> {
     let kid = |text: &Text| {
-        let expected = "expected a key's id: 43 characters, as `lingpai keys list` shows it";
-        Kid::parse(text.get_ref()).ok_or_else(|| config.source.error(text, expected))
+        Kid::parse(text.get_ref()).ok_or_else(|| config.source.error(text, format!("expected {}", Kid::EXPECTED)))
     };
     let longest = registry.longest();
     Ok(Plan {
@@ -127,25 +126,16 @@ pub(super) fn compile(
     now: Timestamp,
 ) -> Result<Snapshot, StartError> {
     let mut used = BTreeMap::new();
-    let registry = Registry::compile_with(config, |path| {
+    let mut read = |path: &Path| -> Result<_, ReadError> {
         let bytes = key_sets.get(path)?;
         used.insert(path.to_owned(), bytes.clone());
         Ok(bytes)
-    });
-    let client_roots = client_roots(config, |path| {
-        let bytes = key_sets.get(path)?;
-        used.insert(path.to_owned(), bytes.clone());
-        Ok(bytes)
-    });
-    let client_roots = client_roots.map_err(|error| StartError::from(error).passing())?;
+    };
     // A file that was just named for the first time is not compared yet, so retry its errors each time.
-    let registry = registry.map_err(|error| StartError::from(error).passing())?;
-    let issuers = Issuers::compile_with(config, &registry, |path| {
-        let bytes = key_sets.get(path)?;
-        used.insert(path.to_owned(), bytes.clone());
-        Ok(bytes)
-    });
-    let issuers = issuers.map_err(|error| StartError::from(error).passing())?;
+    let passing = |error: ConfigError| StartError::from(error).passing();
+    let client_roots = client_roots(config, &mut read).map_err(passing)?;
+    let registry = Registry::compile_with(config, &mut read).map_err(passing)?;
+    let issuers = Issuers::compile_with(config, &registry, &mut read).map_err(passing)?;
     let key_sets = KeySets(used);
     let plan = plan(config, &registry)?;
     let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);

@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Answer, Settings, complain, say, say_json};
-use crate::app;
+use crate::app::{self, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 use crate::crypto::hex;
@@ -60,7 +60,7 @@ fn judge(settings: &Settings, arguments: &Arguments) -> Answer {
         warnings.push("there is no lingpai.toml here: these are development defaults");
     }
     let signer = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.name().to_string());
-    let signer = signer.unwrap_or_default();
+    let signer = signer.ok_or_else(|| StartError::new("no key signs"))?;
     let count = snapshot.keys.len();
     if settings.json {
         say_json(&json!({

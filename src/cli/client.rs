@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::table::{Column, Table};
-use super::{Answer, Settings, complain, edited, no_randomness, say, say_json, say_once};
+use super::{Answer, Settings, complain, edited, say, say_json, say_once};
 use crate::app::StartError;
 use crate::clients::{Client, NewSecret, Registry};
 use crate::config::edit::{self, EditError, NewClient};
@@ -168,7 +168,7 @@ impl<'a> Place<'a> {
         }
         let file = self.file_for(arguments.file.as_deref())?;
         let is_secret = arguments.secret || arguments.jwks.is_none();
-        let secret = is_secret.then(NewSecret::generate).transpose().map_err(no_randomness)?;
+        let secret = is_secret.then(NewSecret::generate).transpose()?;
         let digest = secret.as_ref().map(|secret| secret.digest().written());
         let jwks = arguments.jwks.as_deref().map(|jwks| beside(&file, jwks)).transpose()?;
         let client = NewClient {
@@ -187,21 +187,17 @@ impl<'a> Place<'a> {
         if !self.append(&file, &client)? {
             return Ok(false);
         }
-        self.tell_added(&file, id, secret.as_ref(), jwks)
-    }
-
-    fn tell_added(&self, file: &Path, id: &str, secret: Option<&NewSecret>, jwks: Option<String>) -> Answer {
         let added = format!("added {id} to {}", file.display());
-        match secret {
-            Some(secret) => self.tell(&added, id, secret),
-            None if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks})).map(|()| true),
-            None => say(&format!(
-                "{added}; it authenticates by assertions that a key of {} signed\na running server knows it within \
-                 reload.interval",
-                jwks.unwrap_or_default()
-            ))
-            .map(|()| true),
+        match (secret, jwks) {
+            (Some(secret), _) => return self.tell(&added, id, &secret),
+            (None, jwks) if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks}))?,
+            (None, Some(jwks)) => say(&format!(
+                "{added}; it authenticates by assertions that a key of {jwks} signed\na running server knows it within \
+                 reload.interval"
+            ))?,
+            (None, None) => say(&added)?,
         }
+        Ok(true)
     }
 
     /// Prints a new secret.
@@ -278,7 +274,7 @@ impl<'a> Place<'a> {
 
     fn rotate(&self, id: &str) -> Answer {
         let file = self.file_of(id)?;
-        let secret = NewSecret::generate().map_err(no_randomness)?;
+        let secret = NewSecret::generate()?;
         let digest = secret.digest().written();
         if !self.edit(&file, |text| edit::with_secret(text, id, &digest))? {
             return Ok(false);
@@ -313,7 +309,7 @@ fn compiles(config: &Config) -> Result<(), String> {
 
 /// Returns `file`, a path relative to the current folder, as the configuration at `path` must name it.
 pub(super) fn beside(path: &Path, file: &Path) -> Result<String, StartError> {
-    let failed = |error: std::io::Error| StartError::new(format!("{}: {error}", file.display()));
+    let failed = |error: std::io::Error| StartError::with_source(format!("{}: {error}", file.display()), error);
     let absolute = std::path::absolute(file).map_err(failed)?;
     let folder = std::path::absolute(path).map_err(failed)?;
     let relative = folder.parent().and_then(|folder| absolute.strip_prefix(folder).ok());

@@ -104,7 +104,8 @@ fn exchange(mut stream: impl Read + Write) -> io::Result<String> {
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
         _ => {}
     }
-    let head = String::from_utf8_lossy(answer.get(..12).unwrap_or_default()).into_owned();
-    let status = head.strip_prefix("HTTP/1.1 ").filter(|status| status.bytes().all(|digit| digit.is_ascii_digit()));
+    let head = answer.first_chunk::<12>().and_then(|head| std::str::from_utf8(head).ok());
+    let status = head.and_then(|head| head.strip_prefix("HTTP/1.1 "));
+    let status = status.filter(|status| status.bytes().all(|digit| digit.is_ascii_digit()));
     status.map(str::to_owned).ok_or_else(|| io::Error::other("the answer is not HTTP"))
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::client::beside;
-use super::{Answer, Settings, complain, no_randomness, say, say_once};
+use super::{Answer, Settings, complain, say, say_once};
 use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
@@ -43,35 +43,36 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         complain(&format!("{} is already there; nothing was written", file.display()));
         return Ok(false);
     }
-    let failed = |error: std::io::Error| StartError::new(format!("{}: cannot be written: {error}", file.display()));
+    let failed = |error: std::io::Error| {
+        StartError::with_source(format!("{}: cannot be written: {error}", file.display()), error)
+    };
     if !dir.as_os_str().is_empty() {
         DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
     }
     let now = Clock::system().now();
     let ring = KeyRing::lenient(keys::load(&folder)?, Plan::default());
-    let found = ring.signer(Alg::default(), now).map(|key| key.name().to_string());
-    let made = match &found {
-        Some(_) => None,
-        None => Some(keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name().to_string()),
+    let (key, is_new) = match ring.signer(Alg::default(), now) {
+        Some(found) => (found.name(), false),
+        None => (keys::generate(&folder, Alg::default(), now.plus(-FIRST_KEY_BACKDATE))?.name(), true),
     };
-    let secret = NewSecret::generate().map_err(no_randomness)?;
+    let key = folder.join(key.to_string());
+    let secret = NewSecret::generate()?;
     let content = configuration(settings, &beside(&file, &folder)?, &secret.digest().written());
     files::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 
     if settings.json {
-        let key = made.map(|name| folder.join(name).to_string_lossy().into_owned());
+        let key = is_new.then(|| key.to_string_lossy());
         let answer = json!({"config": file.to_string_lossy(), "key": key, "client_id": CLIENT, "client_secret": secret.reveal()});
         say_once(&format!("{answer:#}"))?;
         return Ok(true);
     }
     say(&format!("wrote {}", file.display()))?;
-    match made {
-        Some(name) => say(&format!("wrote {}", folder.join(name).display()))?,
-        None => say(&format!(
-            "uses the existing key {}; if a development server made it, delete it and start over",
-            folder.join(found.unwrap_or_default()).display()
-        ))?,
-    }
+    let key = key.display();
+    say(&if is_new {
+        format!("wrote {key}")
+    } else {
+        format!("uses the existing key {key}; if a development server made it, delete it and start over")
+    })?;
     say_once(&format!("the client {CLIENT} has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     let is_found = file == Path::new(DEFAULT_FILE);
     let config = if is_found { String::new() } else { format!(" --config {}", file.display()) };

@@ -33,7 +33,6 @@ use serde_json::json;
 use crate::app::StartError;
 use crate::config::edit::EditError;
 use crate::config::{Config, DEFAULT_FILE, Issuer, Listen, Overrides};
-use crate::crypto::NoRandomness;
 
 /// A stateless signed-token service: issues, checks and refreshes JWTs without storage.
 #[derive(Parser)]
@@ -233,7 +232,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     if !is_help && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();
-        let problem = text.split("\n\nUsage:").next().unwrap_or_default();
+        let problem = text.split_once("\n\nUsage:").map_or(text.as_str(), |(problem, _)| problem);
         let lines = problem.lines().map(str::trim).filter(|line| !line.is_empty());
         IN_JSON.store(true, Ordering::Relaxed);
         complain(lines.collect::<Vec<_>>().join("; ").trim_start_matches("error: "));
@@ -251,12 +250,8 @@ fn edited(result: Result<(), EditError>) -> Answer {
             complain(&format!("{why}; nothing was written"));
             Ok(false)
         }
-        Err(error) => Err(StartError::new(error.to_string())),
+        Err(error) => Err(StartError::with_source(error.to_string(), error)),
     }
-}
-
-fn no_randomness(_: NoRandomness) -> StartError {
-    StartError::new("the system has no random bytes to give")
 }
 
 /// Protects the private keys in this process's memory and in the files that it writes: no core dumps, no
@@ -275,7 +270,7 @@ fn keep_private() {
 fn say(text: &str) -> Result<(), StartError> {
     match print(text) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(StartError::new(format!("standard output cannot be written: {error}")))
+            Err(StartError::with_source(format!("standard output cannot be written: {error}"), error))
         }
         _ => Ok(()),
     }
@@ -283,7 +278,9 @@ fn say(text: &str) -> Result<(), StartError> {
 
 /// Prints a secret that is shown only once, so a failure to print it is an error.
 fn say_once(text: &str) -> Result<(), StartError> {
-    print(text).map_err(|error| StartError::new(format!("the new secret could not be printed ({error}): replace it")))
+    print(text).map_err(|error| {
+        StartError::with_source(format!("the new secret could not be printed ({error}): replace it"), error)
+    })
 }
 
 fn print(text: &str) -> std::io::Result<()> {
@@ -324,7 +321,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
         Err(_) if path.to_string_lossy().matches('.').count() == 2 && path.to_string_lossy().starts_with("eyJ") => {
             Err(StartError::new("that looks like a token: pass it on standard input, where no process list shows it"))
         }
-        Err(error) => Err(StartError::new(format!("{}: cannot be read: {error}", path.display()))),
+        Err(error) => Err(StartError::with_source(format!("{}: cannot be read: {error}", path.display()), error)),
     }
 }
 

@@ -76,7 +76,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let named = |kind, id: &Option<String>| id.clone().map(|id| (kind, id));
     let (kind, id, at) = if let Some(file) = token {
         let text = read(file, super::token::MAX_INPUT)?;
-        let text = super::token::presented(std::str::from_utf8(&text).unwrap_or_default().trim());
+        let text = super::token::presented(&text);
         let found = match service.verified(&text)? {
             Ok(found) => found,
             Err(why) => {

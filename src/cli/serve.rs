@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Answer, Settings, complain, say};
 use crate::app::{self, Development, Listeners, Loaded, Reloader, StartError};
 use crate::clock::{Clock, Timestamp};
-use crate::config::Issuer;
+use crate::config::{Config, Issuer};
 use crate::http::RequestIds;
 use crate::server::{Listener, Tls, manager};
 use crate::service::Snapshot;
@@ -16,44 +16,17 @@ use crate::telemetry;
 pub(super) fn run(settings: &Settings) -> Answer {
     // Workers look at the shared queue first: under overload, what has waited longest is next.
     let runtime = tokio::runtime::Builder::new_multi_thread().global_queue_interval(1).enable_all().build();
-    let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| StartError::with_source(format!("cannot start: {error}"), error))?;
     runtime.block_on(serve(settings))
 }
 
 async fn serve(settings: &Settings) -> Answer {
     // Before any file is read, which may take a while: a signal must not kill the process meanwhile.
     let (stop, hangup) = (stop_signal()?, on_signal(SignalKind::hangup())?);
-    let mut config = settings.load()?;
     let clock = Clock::system();
-    // Problems of the settings are reported whether or not the address is free.
-    let checked = if config.is_development() {
-        app::refuse_public_address(&config)?;
-        None
-    } else {
-        Some(app::load(&config, clock.now())?)
-    };
-    let ids = RequestIds::new().map_err(StartError::from)?;
-    let listeners = Listeners::open(&config)?;
-    let addresses: Vec<_> = listeners.public.iter().map(Listener::to_string).collect();
-    let first = addresses.first().cloned().unwrap_or_default();
-    let everywhere = addresses.join(" and ");
-    let everywhere = if config.tls.is_some() { everywhere.replace("http://", "https://") } else { everywhere };
-    let welcome = if config.is_development() {
-        let here = || Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
-        let issuer = settings.issuer.is_none().then(here);
-        let development = app::development(config, issuer, clock.now())?;
-        let welcome = welcome(&development, &first);
-        config = development.config;
-        welcome
-    } else {
-        let ops = listeners.ops.iter().map(Listener::to_string).collect::<Vec<_>>().join(" and ");
-        let ops = if ops.is_empty() { ops } else { format!(", for its operator at {ops}") };
-        format!("lingpai {} at {everywhere}{ops}", env!("CARGO_PKG_VERSION"))
-    };
-    let Loaded { snapshot, identity, revocations } = match checked {
-        Some(loaded) => loaded,
-        None => app::load(&config, clock.now())?,
-    };
+    let Begun { config, listeners, addresses, welcome, loaded } = begin(settings, clock.now())?;
+    let ids = RequestIds::new()?;
+    let Loaded { snapshot, identity, revocations } = loaded;
     let tls = identity.map(|identity| Arc::new(Tls::new(identity)));
     for warning in snapshot.warnings(clock.now()) {
         complain(&format!("warning: {warning}"));
@@ -88,9 +61,50 @@ async fn serve(settings: &Settings) -> Answer {
     app::watch(reloader, hangup).await
 }
 
+/// What there is before the first request: everything is read, and every address is open.
+struct Begun {
+    config: Config,
+    listeners: Listeners,
+    addresses: Vec<String>,
+    welcome: String,
+    loaded: Loaded,
+}
+
+fn begin(settings: &Settings, now: Timestamp) -> Result<Begun, StartError> {
+    let config = settings.load()?;
+    if config.is_development() {
+        return begin_development(settings, config, now);
+    }
+    // Problems of the settings are reported whether or not the address is free.
+    let loaded = app::load(&config, now)?;
+    let listeners = Listeners::open(&config)?;
+    let (addresses, ops) = (names(&listeners.public), names(&listeners.ops).join(" and "));
+    let everywhere = addresses.join(" and ");
+    let everywhere = if config.tls.is_some() { everywhere.replace("http://", "https://") } else { everywhere };
+    let ops = if ops.is_empty() { ops } else { format!(", for its operator at {ops}") };
+    let welcome = format!("lingpai {} at {everywhere}{ops}", env!("CARGO_PKG_VERSION"));
+    Ok(Begun { config, listeners, addresses, welcome, loaded })
+}
+
+/// The issuer of a development server is where it listens, so that comes first.
+fn begin_development(settings: &Settings, config: Config, now: Timestamp) -> Result<Begun, StartError> {
+    app::refuse_public_address(&config)?;
+    let listeners = Listeners::open(&config)?;
+    let addresses = names(&listeners.public);
+    let first = addresses.first().ok_or_else(|| StartError::new("there is no address to listen on; set `listen`"))?;
+    let here = || Issuer::local(first.strip_prefix("http://").unwrap_or("127.0.0.1"));
+    let development = app::development(config, settings.issuer.is_none().then(here), now)?;
+    let welcome = welcome(&development, first);
+    let loaded = app::load(&development.config, now)?;
+    Ok(Begun { config: development.config, listeners, addresses, welcome, loaded })
+}
+
+fn names(listeners: &[Listener]) -> Vec<String> {
+    listeners.iter().map(Listener::to_string).collect()
+}
+
 fn announce(snapshot: &Snapshot, addresses: &[String], now: Timestamp) {
-    let signing =
-        snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string()).unwrap_or_default();
+    let signing = snapshot.keys.signer(snapshot.registry.algorithm(), now).map(|key| key.kid().to_string());
     let clients = snapshot.registry.len();
     tracing::info!(listen = addresses.join(" "), issuer = snapshot.issuer, clients, signing, "serving");
 }
@@ -116,7 +130,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, StartError> {
 }
 
 fn on_signal(kind: SignalKind) -> Result<Signal, StartError> {
-    signal(kind).map_err(|error| StartError::new(format!("cannot listen for signals: {error}")))
+    signal(kind).map_err(|error| StartError::with_source(format!("cannot listen for signals: {error}"), error))
 }
 
 /// Prints what a development server offers: its page, a first call, and where to read on.

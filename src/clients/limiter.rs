@@ -212,7 +212,8 @@ impl FailureLimiter {
             IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
             IpAddr::V6(address) => address.to_bits() | 1,
         });
-        let set = usize::try_from(self.hasher.hash_one(prefix) % SETS as u64).unwrap_or_default();
+        #[expect(clippy::expect_used, reason = "it is less than SETS")]
+        let set = usize::try_from(self.hasher.hash_one(prefix) % SETS as u64).expect("the number of a set");
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let ways = places.iter_mut().skip(set * WAYS).take(WAYS);
         // Its own place, otherwise the one with the least debt.

@@ -5,6 +5,8 @@
 //! nor how a token is.
 
 mod certificate;
+mod client;
+mod compile;
 mod credentials;
 mod delegation;
 mod explain;
@@ -17,6 +19,7 @@ mod replay;
 mod secret;
 
 pub use certificate::ClientRoots;
+pub use client::{Client, Lifetimes};
 pub use credentials::ClientAuth;
 pub use delegation::{DelegationError, delegate};
 pub use explain::{Finding, Question, explain};
@@ -24,6 +27,6 @@ pub use grant_type::{GrantType, GrantTypes};
 pub use limiter::{FailureLimiter, Rate, RateLimiter};
 pub use offered::AuthMethods;
 pub use policy::{Ended, GrantRequest, Refusal, Renewal, admit, decide, renew};
-pub use registry::{Client, Lifetimes, Registry};
+pub use registry::Registry;
 pub use replay::{Entry, ReplayTable, Unentered};
 pub use secret::{NewSecret, SecretDigest};

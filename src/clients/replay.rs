@@ -92,7 +92,8 @@ impl Entry<'_> {
         for part in [client.as_str().as_bytes(), self.thumbprint.bytes(), self.id.as_bytes()] {
             digester.add(part);
         }
-        digester.finish().first_chunk().copied().unwrap_or_default()
+        #[expect(clippy::expect_used, reason = "a digest has 32 bytes")]
+        *digester.finish().first_chunk().expect("a shorter digest")
     }
 }
 
@@ -128,7 +129,7 @@ impl Seen {
     /// Returns the time until an entry expires, at least one second.
     fn until_next(&self, now: Timestamp) -> Duration {
         let seconds = self.ending.keys().next().map_or(1, |first| first.since(now));
-        Duration::from_secs(u64::try_from(seconds).unwrap_or_default().max(1))
+        Duration::from_secs(seconds.max(1).unsigned_abs())
     }
 
     /// Drops up to `most` entries that have expired at `now`.

@@ -141,7 +141,10 @@ fn trusted(mut table: IssuerTable) -> TrustedIssuer {
 }
 
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
-    toml::from_str(text).map_err(|error| source.error_at(error.span().unwrap_or_default(), in_words(error.message())))
+    toml::from_str(text).map_err(|error| match error.span() {
+        Some(span) => source.error_at(span, in_words(error.message())),
+        None => source.error_in_file(in_words(error.message())),
+    })
 }
 
 /// Rewrites the parser's message about a wrong type in plain words, on one line and without the value: a misplaced

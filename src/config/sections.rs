@@ -21,14 +21,14 @@ pub(super) fn table(content: &str, name: &str) -> Option<Range<usize>> {
     tables(content, &["[", name, "]"]).into_iter().next()
 }
 
-/// The bytes before the first table.
-pub(super) fn head(content: &str) -> Range<usize> {
+/// The text before the first table.
+pub(super) fn head(content: &str) -> &str {
     let mut end = content.len();
     each_header(content, |start, _| {
         end = start;
         ControlFlow::Break(())
     });
-    0..end
+    content.split_at(end).0
 }
 
 /// Returns the range of every table whose header begins with these tokens.
@@ -86,7 +86,6 @@ fn header(line: &[Token]) -> Option<usize> {
 mod tests {
     #[test]
     fn the_head() {
-        let head = |content: &'static str| &content[super::head(content)];
         for (content, expected) in [
             ("", ""),
             ("a = 1", "a = 1"),
@@ -94,7 +93,7 @@ mod tests {
             ("[[clients]]\na = 1", ""),
             ("a = \"\"\"\n[b]\n\"\"\"\n", "a = \"\"\"\n[b]\n\"\"\"\n"),
         ] {
-            assert_eq!(head(content), expected, "{content:?}");
+            assert_eq!(super::head(content), expected, "{content:?}");
         }
     }
 

@@ -136,8 +136,7 @@ fn include(main: &Source) -> Vec<Text> {
         #[serde(default)]
         include: Vec<Text>,
     }
-    let head = main.content().get(sections::head(main.content())).unwrap_or_default();
-    toml::from_str(head).map_or_else(|_| Vec::new(), |head: Head| head.include)
+    toml::from_str(sections::head(main.content())).map_or_else(|_| Vec::new(), |head: Head| head.include)
 }
 
 /// The files that one path of `include` names.
@@ -153,7 +152,7 @@ impl<'p> Pattern<'p> {
         let text = path.to_str().filter(|text| !text.ends_with(['/', '.']))?;
         let (name, folder) = (path.file_name()?.to_str()?, path.parent()?);
         let is_hidden = name.contains('*') && name.starts_with('.');
-        let is_good = !is_hidden && !text.contains("**") && !text.contains('\0') && !text_of(folder).contains('*');
+        let is_good = !is_hidden && !text.contains("**") && !text.contains('\0') && !folder.to_str()?.contains('*');
         is_good.then_some(Self { path, folder, name })
     }
 
@@ -216,10 +215,6 @@ pub(super) fn would_include(main: &Source, include: &[Text], path: &Path) -> Opt
         let same = fs::canonicalize(files::folder(&whole)).is_ok_and(|one| one == folder);
         same.then(|| pattern.folder.join(name))
     })
-}
-
-fn text_of(path: &Path) -> &str {
-    path.to_str().unwrap_or_default()
 }
 
 fn in_file(path: &Path, what: &str) -> String {
@@ -295,7 +290,8 @@ mod tests {
     fn read(folder: &Path, include: &str) -> (Vec<String>, Vec<String>) {
         let texts = Texts::with(&folder.join("main.toml"), format!("include = {include}\n[x]\nnot TOML"));
         let name = |path: &Path| path.strip_prefix(folder).unwrap().to_str().unwrap().to_owned();
-        let problems = texts.problems.iter().map(|problem| problem.to_string().replace(text_of(folder), "")).collect();
+        let problems =
+            texts.problems.iter().map(|problem| problem.to_string().replace(folder.to_str().unwrap(), "")).collect();
         (texts.iter().skip(1).map(|(path, _)| name(path)).collect(), problems)
     }
 

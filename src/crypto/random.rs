@@ -8,7 +8,8 @@ use rand::{RngCore as _, SeedableRng as _};
 use super::rand::{SecureRandom as _, SystemRandom};
 
 /// The system's random number generator failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the system has no random bytes to give")]
 pub struct NoRandomness;
 
 /// Returns `N` bytes from the system's random number generator, or from AWS-LC's, which the system

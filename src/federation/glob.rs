@@ -1,5 +1,7 @@
 //! Globs over claims: `*` stays within a segment, `**` does not. Anchored at both ends.
 
+/// Maximum length of a glob, in bytes.
+const MAX_LENGTH: usize = 1_024;
 /// Maximum stars in a glob.
 const MAX_STARS: usize = 16;
 
@@ -25,7 +27,7 @@ impl Glob {
 
     /// Parses a pattern.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text.is_empty() || text.len() > 1_024 || text.contains("***") {
+        if text.is_empty() || text.len() > MAX_LENGTH || text.contains("***") {
             return None;
         }
         let mut parts = Vec::new();
@@ -37,7 +39,7 @@ impl Glob {
             }
             rest = stars.strip_prefix("**").inspect(|_| parts.push(Part::Any)).unwrap_or_else(|| {
                 parts.push(Part::Within);
-                stars.strip_prefix('*').unwrap_or_default()
+                stars.split_at(1).1
             });
         }
         if !rest.is_empty() {
@@ -67,7 +69,7 @@ impl Glob {
                 Part::Any => after_stars(text, &ends, |_| true),
             };
         }
-        ends.last().copied().unwrap_or_default()
+        ends.last() == Some(&true)
     }
 }
 
@@ -99,6 +101,12 @@ fn after_stars(text: &[u8], starts: &[bool], allowed: impl Fn(u8) -> bool) -> Ve
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sentence_names_the_limits() {
+        assert!(Glob::EXPECTED.replace(',', "").contains(&format!("1 to {MAX_LENGTH} bytes")));
+        assert!(Glob::EXPECTED.contains(&format!("at most {MAX_STARS} of them")));
+    }
 
     #[track_caller]
     fn assert_glob(pattern: &str, right: &[&str], wrong: &[&str]) {

@@ -70,9 +70,13 @@ impl Resolve for System {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unfetched {
     #[error("{url}: {error}")]
-    Exchange { url: String, error: FetchError },
+    Exchange {
+        url: String,
+        #[source]
+        error: FetchError,
+    },
     #[error("{0}: the name cannot be resolved: {1}")]
-    Name(String, io::Error),
+    Name(String, #[source] io::Error),
     #[error("{0}: every address of it is private, loopback or reserved; set allow_private if that is meant")]
     Address(String),
     #[error("{0}: expected https; http is only for loopback addresses")]
@@ -86,7 +90,7 @@ pub(super) enum Unfetched {
     #[error("{0}: the metadata are another issuer's")]
     OtherIssuer(String),
     #[error("{0}: {1}")]
-    Keys(String, KeySetError),
+    Keys(String, #[source] KeySetError),
     #[error("{0}: no key that can be used")]
     NoKeys(String),
     #[error("TLS cannot be used here")]
@@ -171,9 +175,9 @@ impl Source {
     fn token(&self) -> Result<Option<HeaderValue>, Unfetched> {
         let Some(path) = &self.token_file else { return Ok(None) };
         let bytes = read(path, MAX_TOKEN)?;
-        let text = std::str::from_utf8(&bytes).map(str::trim).unwrap_or_default();
-        let is_token = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic());
-        let value = HeaderValue::try_from(format!("Bearer {text}")).ok().filter(|_| is_token);
+        let text = bytes.trim_ascii();
+        let is_token = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+        let value = HeaderValue::from_bytes(&[b"Bearer ", text].concat()).ok().filter(|_| is_token);
         let problem = || Unfetched::File { path: path.clone(), error: "is not a token".to_owned() };
         let mut value = value.ok_or_else(problem)?;
         value.set_sensitive(true);

@@ -24,8 +24,10 @@
 mod decoy;
 mod json;
 mod keyset;
+mod keyset_error;
 mod proof;
 mod provider;
+mod public_key;
 mod rejected;
 mod target;
 mod unverified;
@@ -33,8 +35,10 @@ mod verify;
 #[cfg(test)]
 mod wycheproof;
 
-pub use keyset::{KeySet, KeySetError, MAX_KEY_SET, MAX_KEYS, Owner, Unusable};
+pub use keyset::KeySet;
+pub use keyset_error::{KeySetError, MAX_KEY_SET, MAX_KEYS, Unusable};
 pub use proof::{Proof, ProofRules, verify_proof};
+pub use public_key::Owner;
 pub use rejected::Rejected;
 pub use target::TargetUrl;
 pub use unverified::{CLIENT_ALGORITHMS, HeaderPolicy, Unverified};

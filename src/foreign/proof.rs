@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::keyset::PublicKey;
+use super::public_key::PublicKey;
 use super::unverified::Claims;
 use super::{HeaderPolicy, Rejected, TargetUrl, Unverified};
 use crate::clock::Timestamp;

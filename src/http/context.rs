@@ -65,6 +65,14 @@ impl RequestContext {
         context
     }
 
+    /// Returns the context of a request in progress.
+    ///
+    /// # Errors
+    /// Only if none has begun.
+    pub(super) fn of(request: &Request) -> poem::Result<&Self> {
+        Ok(request.data().ok_or(Problem::Internal("no_context"))?)
+    }
+
     /// Returns the call, for the rooms that know no HTTP.
     pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
         let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };

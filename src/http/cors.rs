@@ -17,7 +17,7 @@ const SENT: HeaderValue =
 const SENT_TO_PUBLIC: HeaderValue = HeaderValue::from_static("*, authorization");
 /// Headers that a page may read.
 const READ: HeaderValue = HeaderValue::from_static(
-    "www-authenticate, dpop-nonce, retry-after, x-request-id, x-token-subject, x-token-client, x-token-scope",
+    "www-authenticate, dpop-nonce, retry-after, x-request-id, x-token-subject, x-token-client, x-token-scope, x-token-actor",
 );
 /// Seconds for which a browser may cache a preflight's answer.
 const KEPT: HeaderValue = HeaderValue::from_static("600");

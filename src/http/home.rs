@@ -13,9 +13,8 @@ use poem::http::{HeaderMap, HeaderValue};
 use poem::{Endpoint, Request, Response};
 use serde::Serialize;
 
-use super::context::RequestContext;
 use super::docs;
-use super::problem::{JSON, NO_STORE, Problem};
+use super::problem::{JSON, NO_STORE};
 use super::routes::Routes;
 use crate::crypto::sha256;
 use crate::service::State;
@@ -75,7 +74,6 @@ impl Endpoint for Home {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        request.data::<RequestContext>().ok_or(Problem::Internal("no_context"))?;
         let mut response = Response::default();
         if wants_html(request.headers()) {
             let headers = response.headers_mut();

@@ -8,6 +8,7 @@ use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use poem::http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
+use super::context::RequestContext;
 use super::problem::{JSON, NO_STORE};
 use super::routes::Routes;
 use crate::clock::Timestamp;
@@ -20,12 +21,14 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4");
 
 /// Returns the operator's routes.
 pub(super) fn routes(state: &Arc<State>) -> Routes {
-    let ops = || Ops { state: Arc::clone(state) };
-    let (readiness, metrics) = (ops(), ops());
+    let page = |page: fn(&Ops, &RequestContext) -> Response| {
+        let ops = Ops { state: Arc::clone(state) };
+        make_sync(move |request| RequestContext::of(&request).map(|context| page(&ops, context)))
+    };
     Routes::default()
         .page("/healthz", make_sync(|_| reply(StatusCode::OK, JSON, json!({"status": "ok"}).to_string())))
-        .page("/readyz", make_sync(move |_| readiness.readiness()))
-        .page("/metrics", make_sync(move |_| metrics.metrics()))
+        .page("/readyz", page(Ops::readiness))
+        .page("/metrics", page(Ops::metrics))
 }
 
 struct Ops {
@@ -33,32 +36,36 @@ struct Ops {
 }
 
 impl Ops {
-    fn readiness(&self) -> Response {
-        let (snapshot, now) = (self.state.snapshot(), self.state.clock());
-        let unready = self.state.unready(&snapshot, now);
-        let body = json!({
-            "status": unready.unwrap_or("ok"),
+    fn readiness(&self, context: &RequestContext) -> Response {
+        let unready = self.state.unready(context.snapshot(), context.now());
+        let status = if unready.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        reply(status, JSON, self.known(context, unready.unwrap_or("ok")).to_string())
+    }
+
+    /// Returns the full state of the service, whose readiness is `status`.
+    fn known(&self, context: &RequestContext, status: &str) -> Value {
+        let (snapshot, now) = (context.snapshot(), context.now());
+        json!({
+            "status": status,
             "time": now.rfc3339(),
             "keys_digest": hex(&snapshot.keys.digest()),
             "configuration_digest": hex(&snapshot.configuration_digest),
             "revocations_digest": snapshot.has_session_ids.then(|| hex(&self.state.revocations().digest)),
             "reload_error": self.state.refused().as_deref(),
-            "warnings": self.state.warnings(&snapshot, now),
+            "warnings": self.state.warnings(snapshot, now),
             "clients": snapshot.registry.len(),
             "keys": snapshot.keys.schedule(now).iter().map(key).collect::<Vec<_>>(),
-        });
-        let status = if unready.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        reply(status, JSON, body.to_string())
+        })
     }
 
-    fn metrics(&self) -> Response {
-        let (snapshot, now) = (self.state.snapshot(), self.state.clock());
+    fn metrics(&self, context: &RequestContext) -> Response {
+        let (snapshot, now) = (context.snapshot(), context.now());
         let keys = snapshot.keys.schedule(now);
         let count = |state| keys.iter().filter(|key| key.state == state).count();
         let states = KeyState::ALL.map(|state| (state.word(), count(state)));
         let newest = Alg::ALL.map(|alg| (alg.name(), snapshot.keys.newest(alg).map(Timestamp::unix)));
         self.state.metrics.issuer_keys(snapshot.issuers.ages(now));
-        let warnings = self.state.warnings(&snapshot, now).len();
+        let warnings = self.state.warnings(snapshot, now).len();
         reply(StatusCode::OK, TEXT, self.state.metrics.text(&states, &newest, warnings))
     }
 }

@@ -31,7 +31,8 @@ pub(super) struct ApiError {
 }
 
 /// Why a request is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.message())]
 pub(super) enum Problem {
     /// The message names the invalid member and says what would be right.
     BadRequest(Cow<'static, str>),
@@ -273,14 +274,6 @@ impl Challenge {
     }
 }
 
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message())
-    }
-}
-
-impl std::error::Error for Problem {}
-
 /// A problem travels inside the framework's error until the shell, which knows the dialect,
 /// answers.
 impl From<Problem> for poem::Error {
@@ -363,45 +356,61 @@ impl<Of> From<Failure<Of>> for poem::Error {
     }
 }
 
+/// Returns the content of an error with a `T` as its body, for the specification.
+pub(super) fn content<T: Type>() -> Vec<MetaMediaType> {
+    vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }]
+}
+
+/// Returns an answer's header, for the specification.
+pub(super) fn described(name: &str, text: &str, required: bool) -> MetaHeader {
+    MetaHeader {
+        name: name.to_owned(),
+        description: Some(text.to_owned()),
+        required,
+        deprecated: false,
+        schema: String::schema_ref(),
+    }
+}
+
+/// Returns `Retry-After`, for the specification.
+pub(super) fn retry_after() -> MetaHeader {
+    described("Retry-After", "Seconds until it may be tried again (RFC 9110 §10.2.3).", true)
+}
+
+/// Returns the description of all failures of the server, for the specification.
+pub(super) fn server_failed<T: Type>() -> MetaResponse {
+    MetaResponse {
+        description: "The server failed, or cannot answer at the moment (503, with `Retry-After`).",
+        status: None,
+        status_range: Some("5XX".to_owned()),
+        content: content::<T>(),
+        headers: Vec::new(),
+    }
+}
+
 impl<Of: Fails> ApiResponse for Failure<Of> {
     fn meta() -> MetaResponses {
-        let content = || vec![MetaMediaType { content_type: "application/json", schema: ApiError::schema_ref() }];
-        let header = |name: &str, text: &str| MetaHeader {
-            name: name.to_owned(),
-            description: Some(text.to_owned()),
-            required: true,
-            deprecated: false,
-            schema: String::schema_ref(),
-        };
         let mut responses: Vec<_> = Of::PROBLEMS
             .iter()
             .map(|problem| {
                 let (status, _, _, description) = row(problem);
                 let headers = match problem {
                     Problem::Unauthorized(..) => {
-                        vec![header("WWW-Authenticate", "How to authenticate (RFC 9110 §11.6.1).")]
+                        vec![described("WWW-Authenticate", "How to authenticate (RFC 9110 §11.6.1).", true)]
                     }
-                    Problem::TooManyRequests(_) => {
-                        vec![header("Retry-After", "Seconds until it may be tried again (RFC 9110 §10.2.3).")]
-                    }
+                    Problem::TooManyRequests(_) => vec![retry_after()],
                     _ => Vec::new(),
                 };
                 MetaResponse {
                     description,
                     status: Some(status.as_u16()),
                     status_range: None,
-                    content: content(),
+                    content: content::<ApiError>(),
                     headers,
                 }
             })
             .collect();
-        responses.push(MetaResponse {
-            description: "The server failed, or cannot answer at the moment (503, with `Retry-After`).",
-            status: None,
-            status_range: Some("5XX".to_owned()),
-            content: content(),
-            headers: Vec::new(),
-        });
+        responses.push(server_failed::<ApiError>());
         MetaResponses { responses }
     }
 

@@ -62,7 +62,7 @@ enum PatchError {
     #[error("the patch is not what it must be: {0}")]
     Form(#[from] toml::de::Error),
     #[error("the example of {0} is not JSON: {1}")]
-    Example(String, serde_json::Error),
+    Example(String, #[source] serde_json::Error),
     #[error("the interface has no {0}")]
     NoMatch(String),
     #[error("{0} has an example already")]

@@ -4,8 +4,6 @@ use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
 
-use super::key::InvalidKey;
-
 /// What is wrong with a key file or the folder: `path: what is wrong; what would be right`.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
@@ -60,3 +58,24 @@ impl KeyError {
         matches!(&self.kind, Kind::System(_, error) if error.kind() == io::ErrorKind::NotFound)
     }
 }
+
+/// What is wrong with a private key, and what would be right. The file's path stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidKey(pub(super) &'static str);
+
+impl From<&'static str> for InvalidKey {
+    fn from(problem: &'static str) -> Self {
+        Self(problem)
+    }
+}
+
+pub(super) const ENCRYPTED: &str =
+    "is encrypted; decrypt it with `openssl pkey -in OLD -out NEW` and protect the file instead";
+pub(super) const NO_KEY: &str = "holds no private key; expected -----BEGIN PRIVATE KEY-----";
+pub(super) const NO_PEM: &str = "is not PEM; expected one block that begins with -----BEGIN PRIVATE KEY-----";
+pub(super) const NO_PKCS8: &str = "is not a PKCS#8 private key";
+pub(super) const NOT_P256: &str = "is not an EC key on P-256, the one curve of ES256; expected what \
+                        `openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256` writes";
+pub(super) const UNUSABLE_RSA: &str =
+    "is not a usable RSA key; expected 2048 to 4096 bits, two primes and an exponent of at least 65537";

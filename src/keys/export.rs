@@ -1,13 +1,15 @@
 //! Exports public keys as PEM files, for verifiers that cannot fetch the JWKS.
 
 use std::fs::{self, Permissions};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Key, KeyError, KeyName, Kid};
-use crate::files;
+use crate::files::{self, ReadError};
 
+/// Maximum size of a file that was exported, in bytes.
+const MAX_FILE: u64 = 16 << 10;
 /// Everybody may read what is public.
 const MODE: u32 = 0o644;
 
@@ -43,13 +45,14 @@ pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<
     for key in keys {
         let path = folder.join(format!("{}.pem", key.kid()));
         let pem = key.public_pem().map_err(|why| KeyError::invalid(&path, why))?;
-        let written = match fs::read(&path) {
-            Ok(there) if there == pem.as_bytes() => Ok(false),
-            Ok(_) => files::replace(&path, pem.as_bytes(), |_| Ok(())).map(|()| true),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+        let written = match files::read(&path, MAX_FILE) {
+            Ok(there) if there.bytes.as_slice() == pem.as_bytes() => Ok(false),
+            Ok(_) | Err(ReadError::TooLarge(_)) => files::replace(&path, pem.as_bytes(), |_| Ok(())).map(|()| true),
+            Err(ReadError::Io(error)) if error.kind() == ErrorKind::NotFound => {
                 files::create(&path, pem.as_bytes(), MODE).map(|()| true)
             }
-            Err(error) => Err(error),
+            Err(ReadError::Io(error)) => Err(error),
+            Err(error @ ReadError::NotRegular) => Err(io::Error::other(error)),
         };
         if written.map_err(|error| cannot_write(&path, error))? {
             exported.written.push(path.clone());
@@ -85,7 +88,7 @@ fn exports_in(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
         // A private key with such a name must not be deleted, and a FIFO must not block.
         let holds_public = || {
             fs::symlink_metadata(&path).is_ok_and(|file| file.is_file())
-                && fs::read(&path).is_ok_and(|text| text.starts_with(b"-----BEGIN PUBLIC KEY-----"))
+                && files::read(&path, MAX_FILE).is_ok_and(|file| file.bytes.starts_with(b"-----BEGIN PUBLIC KEY-----"))
         };
         if kid.and_then(Kid::parse).is_some() && holds_public() {
             found.push(path);
@@ -93,4 +96,28 @@ fn exports_in(folder: &Path) -> Result<Vec<PathBuf>, KeyError> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::keys::{Alg, generate};
+
+    /// A pipe that nobody writes to must not stop the export, and a file that only has the name is replaced.
+    #[test]
+    fn what_has_the_name_of_a_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let key = generate(&folder.path().join("keys"), Alg::EdDsa, Timestamp::default()).unwrap();
+        let path = out.join(format!("{}.pem", key.kid()));
+        let export = || export(&out, std::iter::once(&key)).map(|exported| exported.written.len());
+        assert_eq!((export().unwrap(), export().unwrap()), (1, 0));
+        fs::write(&path, vec![b' '; 1 << 20]).unwrap();
+        assert_eq!((export().unwrap(), export().unwrap()), (1, 0));
+        fs::remove_file(&path).unwrap();
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        assert!(export().unwrap_err().to_string().ends_with("is not a regular file"));
+    }
 }

@@ -10,8 +10,8 @@ use pkcs8::LineEnding;
 use pkcs8::der::SecretDocument;
 use zeroize::Zeroizing;
 
-use super::error::KeyError;
-use super::key::{InvalidKey, new_pkcs8, to_pkcs8};
+use super::encode::{new_pkcs8, to_pkcs8};
+use super::error::{InvalidKey, KeyError};
 use super::{Alg, Key, KeyName};
 use crate::clock::Timestamp;
 use crate::files::{self, Contents, ReadError};

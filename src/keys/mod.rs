@@ -10,28 +10,34 @@
 //! and a [`KeyRing`] never changes: a reload makes a new one and swaps it in.
 
 mod alg;
+mod decode;
+mod encode;
 mod error;
 mod export;
 mod files;
 mod jwks;
 mod key;
 mod keyring;
+mod kid;
 mod lint;
 mod name;
 mod nonce;
 pub(crate) mod pem;
+mod purpose;
 mod rotation;
 
 pub use alg::Alg;
-pub use error::KeyError;
+pub use error::{InvalidKey, KeyError};
 pub use export::{Exported, export};
 pub use files::{Folder, Import, Modes, delete, generate, load, load_with, lock};
 pub(crate) use files::{exposed, is_exposed};
 pub use jwks::Jwks;
-pub use key::{InvalidKey, Key, Kid, MAX_SIGNATURE, Purpose};
+pub use key::{Key, MAX_SIGNATURE};
 pub use keyring::{KeyRing, Plan, Scheduled, State, Verifier};
+pub use kid::Kid;
 pub use lint::{Finding, Gravity};
 pub use name::KeyName;
+pub use purpose::Purpose;
 pub use rotation::{Pace, Unwise, When, schedule};
 
 /// Seconds by which the first key of a folder is backdated, so that it signs at once

@@ -165,7 +165,8 @@ impl Builder {
 const BUCKETS: usize = 1 << 16;
 
 fn bucket(high: u64) -> usize {
-    usize::try_from(high >> 48).unwrap_or_default()
+    let [first, second, ..] = high.to_be_bytes();
+    u16::from_be_bytes([first, second]).into()
 }
 
 /// A list, ready for lookups.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::uri::Scheme;
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::{Buf, Bytes, Incoming};
@@ -17,7 +18,8 @@ use super::leftover::Unread;
 use super::shares::{Caller, Held};
 use super::slots::{One, Open};
 use super::turns::{Admission, Lane, Turn};
-use super::{BoxBody, Security, Serving, leftover};
+use super::{BoxBody, Serving, leftover};
+use crate::peer::ClientCertificate;
 
 /// Time limit from the head of an HTTP/2 request until its answer has been sent, for peers that give a stream no
 /// window. HTTP/1 has this limit where bytes are written.
@@ -35,6 +37,21 @@ pub(super) struct Connection<E> {
     /// Tells the connection about a body that was not read.
     pub(super) unread: Unread,
     pub(super) lane: Lane,
+}
+
+/// How a connection is secured.
+pub(super) enum Security {
+    None,
+    Tls(Option<ClientCertificate>),
+}
+
+impl Security {
+    fn scheme(&self) -> Scheme {
+        match self {
+            Self::None => Scheme::HTTP,
+            Self::Tls(_) => Scheme::HTTPS,
+        }
+    }
 }
 
 #[expect(clippy::large_enum_variant, reason = "a head is there for a moment, and a box would cost each request")]
@@ -228,9 +245,11 @@ impl Body for Answer {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = self.body.size_hint();
-        if let Some(last) = &self.last {
-            hint = SizeHint::with_exact(hint.exact().unwrap_or_default() + last.len() as u64);
+        let last = self.last.as_ref().map_or(0, Bytes::len) as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper + last);
         }
+        hint.set_lower(hint.lower() + last);
         hint
     }
 }

@@ -133,9 +133,9 @@ async fn what_is_there(mut body: BoxBody) -> bool {
 
 fn fits(frame: &io::Result<Frame<Bytes>>, room: &mut usize) -> bool {
     let length = frame.as_ref().ok().map(|frame| frame.data_ref().map_or(0, Bytes::len));
-    let left = length.and_then(|length| room.checked_sub(length));
-    *room = left.unwrap_or_default();
-    left.is_some()
+    let Some(left) = length.and_then(|length| room.checked_sub(length)) else { return false };
+    *room = left;
+    true
 }
 
 /// Whether bytes were left when a connection closed.

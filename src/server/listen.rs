@@ -217,7 +217,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 
 /// Sockets that the service manager opened (`sd_listen_fds(3)`), by name.
 pub struct Inherited {
-    names: Vec<String>,
+    names: io::Result<Vec<String>>,
     sockets: ListenFd,
 }
 
@@ -226,17 +226,18 @@ impl Inherited {
     #[must_use]
     pub fn from_environment() -> Self {
         let names = sd_notify::listen_fds_with_names().map(|all| all.map(|(_, name)| name).collect());
-        Self { names: names.unwrap_or_default(), sockets: ListenFd::from_env() }
+        Self { names, sockets: ListenFd::from_env() }
     }
 
     fn take(&mut self, name: &str) -> io::Result<Listener> {
+        let names = self.names.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
         let missing = || {
-            let there = if self.names.is_empty() { "none".to_owned() } else { self.names.join(", ") };
+            let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
             let message =
                 format!("the service manager passed no socket of this name (FileDescriptorName=); passed: {there}");
             io::Error::new(io::ErrorKind::NotFound, message)
         };
-        let at = self.names.iter().position(|known| known == name).ok_or_else(missing)?;
+        let at = names.iter().position(|known| known == name).ok_or_else(missing)?;
         if let Ok(Some(listener)) = self.sockets.take_tcp_listener(at) {
             listener.set_nonblocking(true)?;
             return TcpListener::from_std(listener).map(Listener::Tcp);

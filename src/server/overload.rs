@@ -115,7 +115,7 @@ fn watch(overload: &Weak<Overload>, runtime: &Handle) {
         waits.rotate_left(1);
         let [.., newest] = &mut waits;
         *newest = wait;
-        let least = waits.iter().min().copied().unwrap_or_default();
+        let least = waits.iter().copied().fold(Duration::MAX, Duration::min);
         for (asked, absent) in overload.asked.iter().zip(&mut absent) {
             *absent = if asked.load(Ordering::Relaxed) { 0 } else { absent.saturating_add(1) };
             asked.store(false, Ordering::Relaxed);

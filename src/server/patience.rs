@@ -208,7 +208,7 @@ impl<S> Patient<S> {
     fn look_at(&mut self, bytes: &[u8]) {
         match self.awaited {
             Awaited::Preface(matched) => {
-                let awaited = PREFACE.get(matched..).unwrap_or_default();
+                let (_, awaited) = PREFACE.split_at(matched);
                 if awaited.starts_with(bytes) && bytes.len() < awaited.len() {
                     self.awaited = Awaited::Preface(matched + bytes.len());
                 } else if bytes.starts_with(awaited) {
@@ -239,7 +239,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         this.look_at_answers();
         let before = buf.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
-        let arrived = buf.filled().get(before..).unwrap_or_default();
+        let (_, arrived) = buf.filled().split_at(before);
         if !arrived.is_empty() {
             this.look_at(arrived);
             if !this.has_room(arrived.len()) {

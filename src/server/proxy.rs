@@ -30,17 +30,17 @@ pub(super) async fn announced(stream: &mut TcpStream) -> io::Result<Option<Socke
     let mut buffer = vec![0; LONGEST];
     let mut taken = 0;
     loop {
-        let ahead = buffer.get_mut(taken..).unwrap_or_default();
+        let (_, ahead) = buffer.split_at_mut(taken);
         let seen = taken + stream.peek(ahead).await?;
         if seen == taken {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let end = end(buffer.get(..seen).unwrap_or_default())?;
+        let end = end(buffer.split_at(seen).0)?;
         let until = end.unwrap_or(seen).min(seen);
-        stream.read_exact(buffer.get_mut(taken..until).unwrap_or_default()).await?;
+        stream.read_exact(buffer.split_at_mut(until).0.split_at_mut(taken).1).await?;
         taken = until;
         if end == Some(taken) {
-            let header = HeaderResult::parse(buffer.get(..taken).unwrap_or_default());
+            let header = HeaderResult::parse(buffer.split_at(taken).0);
             return source(&header);
         }
     }

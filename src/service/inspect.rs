@@ -141,8 +141,7 @@ impl<'s> Call<'s> {
         );
         let signer = self.snapshot.keys.signer(self.snapshot.registry.algorithm(), self.now);
         if let (true, Some(key)) = (unchecked, signer) {
-            let length = text.len().min(MAX_TOKEN);
-            key.check_decoy(text.as_bytes().get(..length).unwrap_or_default());
+            key.check_decoy(text.as_bytes().split_at(text.len().min(MAX_TOKEN)).0);
         }
     }
 

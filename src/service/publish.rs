@@ -44,7 +44,7 @@ impl State {
         let head = Head { issuer: &snapshot.issuer, issued, expires: issued.plus(LIST_LIFETIME) };
         let jwt = list.entries.signed(key, head, longest).ok_or(PublishError::Absent)?;
         let jwt = jwt.map_err(|_| PublishError::NoRandomness)?;
-        let etag = format!("W/\"{}\"", hex(made_of.get(..16).unwrap_or_default()));
+        let etag = format!("W/\"{}\"", hex(made_of.split_at(16).0));
         let signed = Arc::new(SignedList { jwt, etag, key: made_of });
         self.signed.store(Some(Arc::clone(&signed)));
         Ok(signed)

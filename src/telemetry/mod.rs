@@ -73,7 +73,7 @@ const HANDSHAKES: u64 = 5;
 /// A TLS handshake with `address` failed for this reason, a word of a closed set. Of many in a second, a few have a line.
 pub fn handshake_failed(address: &str, reason: &'static str) {
     static SECOND: AtomicU64 = AtomicU64::new(0);
-    let second = u64::try_from(clock::instant().unix_timestamp()).unwrap_or_default() << 16;
+    let second = clock::instant().unix_timestamp().unsigned_abs() << 16;
     let next = |last: u64| {
         let last = last.max(second);
         (last - second < HANDSHAKES).then_some(last + 1)

@@ -238,6 +238,13 @@ mod tests {
     }
 
     #[test]
+    fn the_sentence_names_the_limits() {
+        for limit in [ExtraClaims::MAX, MAX_TEXT, MAX_LIST] {
+            assert!(ExtraClaims::EXPECTED.contains(&format!("at most {limit} ")), "{limit}");
+        }
+    }
+
+    #[test]
     fn what_may_be_said() {
         let text = r#"{"z":"x","a":true,"n":-9007199254740991,"list":["x",1,false],"none":[]}"#;
         let claims = read(text).unwrap();

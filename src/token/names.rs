@@ -7,14 +7,16 @@ use serde::{Deserialize, Serialize};
 
 /// Declares a string type with a grammar, whose only constructor checks it.
 macro_rules! checked_string {
-    ($(#[$doc:meta])* $name:ident, $expected:literal, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident, 1 to $max:literal $of:literal, $check:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Box<str>);
 
         impl $name {
+            /// Maximum length, in characters.
+            pub const MAX_LENGTH: usize = $max;
             /// The form of a valid value, to complete a sentence.
-            pub const EXPECTED: &'static str = $expected;
+            pub const EXPECTED: &'static str = concat!("1 to ", $max, " ", $of);
 
             /// Parses `text`; None if it is malformed.
             #[must_use]
@@ -67,25 +69,29 @@ pub(super) use checked_string;
 checked_string!(
     /// A client's id (RFC 6749 §2.2).
     ClientId,
-    "1 to 64 characters of A-Z a-z 0-9 . _ ~ -",
+    1 to 64 "characters of A-Z a-z 0-9 . _ ~ -",
     |text| {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'~' | b'-');
-        (1..=64).contains(&text.len()) && text.bytes().all(allowed)
+        (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed)
     }
 );
 
 checked_string!(
     /// The subject of a token (RFC 7519 §4.1.2).
     Subject,
-    "1 to 255 visible ASCII characters",
-    |text| (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
+    1 to 255 "visible ASCII characters",
+    |text| (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 );
 
 checked_string!(
     /// A recipient that may accept a token (RFC 7519 §4.1.3).
     Audience,
-    "1 to 255 characters, without control characters",
-    |text| !text.is_empty() && text.len() <= 1_020 && text.chars().count() <= 255 && !text.contains(char::is_control)
+    1 to 255 "characters without control characters",
+    |text| {
+        // A character takes at most four bytes.
+        let is_short = text.len() <= 4 * Self::MAX_LENGTH && text.chars().count() <= Self::MAX_LENGTH;
+        !text.is_empty() && is_short && !text.contains(char::is_control)
+    }
 );
 
 impl ClientId {
@@ -167,7 +173,7 @@ impl<'de> Deserialize<'de> for Audiences {
             type Value = Audiences;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an audience or an array of 1 to 8")
+                write!(f, "an audience or an array of 1 to {}", Audiences::MAX)
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Audiences, E> {
@@ -184,7 +190,8 @@ impl<'de> Deserialize<'de> for Audiences {
                 }
                 let length = all.len();
                 let unique = Audiences::collect(all).filter(|unique| unique.0.len() == length);
-                unique.ok_or_else(|| serde::de::Error::custom("expected 1 to 8 distinct audiences"))
+                let expected = format_args!("expected 1 to {} different audiences", Audiences::MAX);
+                unique.ok_or_else(|| serde::de::Error::custom(expected))
             }
         }
         deserializer.deserialize_any(OneOrMany)

@@ -11,9 +11,10 @@ use std::borrow::Borrow;
 checked_string!(
     /// One element of a scope.
     ScopeToken,
-    "1 to 128 visible ASCII characters without quotation mark and backslash",
+    1 to 128 "visible ASCII characters without quotation mark and backslash",
     |text| {
-        (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\')
+        let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+        (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed)
     }
 );
 

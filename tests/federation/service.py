@@ -25,6 +25,16 @@ JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 
+# How each cluster is asked, and the rule that all have.
+CHECKOUT = """ca_file       = "../ca.crt"
+token_file    = "../kubernetes-token"
+allow_private = true
+
+[[issuers.rules]]
+match  = { sub = "system:serviceaccount:shop:checkout" }
+client = "checkout"
+"""
+
 # Each {name} is a port or a file of the test's.
 CONFIGURATION = """
 [tls]
@@ -62,15 +72,8 @@ subjects = ["ci:*"]
 
 # A cluster whose keys are where its discovery document is.
 [[issuers]]
-issuer        = "{cluster.issuer}"
-ca_file       = "../ca.crt"
-token_file    = "../kubernetes-token"
-allow_private = true
-
-[[issuers.rules]]
-match  = {{ sub = "system:serviceaccount:shop:checkout" }}
-client = "checkout"
-
+issuer = "{cluster.issuer}"
+{checkout}
 [[issuers.rules]]
 match  = {{ sub = "system:serviceaccount:shop:renewing" }}
 client = "renewing"
@@ -82,27 +85,13 @@ subject = "{{sub}}"
 
 # One that advertises another address than the issuer's, so its keys are named here.
 [[issuers]]
-issuer        = "https://kubernetes.default.svc.cluster.local"
-jwks_uri      = "{named.site.url}/openid/v1/jwks"
-ca_file       = "../ca.crt"
-token_file    = "../kubernetes-token"
-allow_private = true
-
-[[issuers.rules]]
-match  = {{ sub = "system:serviceaccount:shop:checkout" }}
-client = "checkout"
-
+issuer   = "https://kubernetes.default.svc.cluster.local"
+jwks_uri = "{named.site.url}/openid/v1/jwks"
+{checkout}
 # The same, without.
 [[issuers]]
-issuer        = "{elsewhere.issuer}"
-ca_file       = "../ca.crt"
-token_file    = "../kubernetes-token"
-allow_private = true
-
-[[issuers.rules]]
-match  = {{ sub = "system:serviceaccount:shop:checkout" }}
-client = "checkout"
-
+issuer = "{elsewhere.issuer}"
+{checkout}
 [[issuers]]
 issuer        = "{github_issuer}"
 jwks_uri      = "{web.url}/github/jwks"
@@ -179,7 +168,7 @@ class Service:
         self.run("init", self.home, "--issuer", url)
         self.config = self.home / "lingpai.toml"
         grants = ", ".join(f'"{grant}"' for grant in ("client_credentials", JWT_BEARER, EXCHANGE))
-        names = {"grants": grants, "orders": ORDERS, "github_issuer": GITHUB, "gitlab_issuer": GITLAB}
+        names = {"grants": grants, "orders": ORDERS, "github_issuer": GITHUB, "gitlab_issuer": GITLAB, "checkout": CHECKOUT}
         written = CONFIGURATION.format(**names, **sites)
         self.config.write_text(self.config.read_text() + written)
         self.log = folder / "log"

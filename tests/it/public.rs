@@ -357,7 +357,14 @@ fn pages_of_other_origins() {
     let app = TestApp::with(&config, &["2026-01-01T00-00-00Z.es256.pem"]);
     let answer = app.send("POST", "/token", &[origin], "");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://app.example.com"));
-    assert!(answer.header("access-control-expose-headers").unwrap().contains("dpop-nonce, retry-after"));
+    let exposed = answer.header("access-control-expose-headers").unwrap();
+    for name in "www-authenticate dpop-nonce retry-after x-request-id".split(' ') {
+        assert!(exposed.split(", ").any(|one| one == name), "{name}");
+    }
+    // All that the answer to a good token has of its own.
+    for name in "x-token-subject x-token-client x-token-scope x-token-actor".split(' ') {
+        assert!(exposed.split(", ").any(|one| one == name), "{name}");
+    }
     assert_eq!((answer.header("vary"), answer.header("access-control-allow-credentials")), (Some("origin"), None));
     // Errors may be read, too.
     let refused = app.send("GET", "/token", &[origin], "");

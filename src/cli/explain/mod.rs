@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Answer, Settings, complain, say, say_json, visible};
+use crate::app::StartError;
 use crate::clients::{Client, Finding, Question, Registry, explain};
 use crate::clock::{Clock, Timestamp};
 use crate::token::ClientId;
@@ -37,12 +38,13 @@ pub(super) struct Arguments {
 
 /// Whether everything is granted.
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
-    if let Some(file) = &arguments.token {
-        return token::run(settings, file, arguments.jwks.as_deref());
-    }
+    let id = match (&arguments.token, &arguments.client) {
+        (Some(file), _) => return token::run(settings, file, arguments.jwks.as_deref()),
+        (None, Some(id)) => id.as_str(),
+        (None, None) => return Err(StartError::new("expected the id of a client, or --token")),
+    };
     let config = settings.load()?;
     let registry = Registry::compile(&config)?;
-    let id = arguments.client.as_deref().unwrap_or_default();
     let client = if id == ClientId::ANONYMOUS { registry.anonymous() } else { registry.named(id) };
     let Some(client) = client else {
         complain(&match id {

@@ -33,7 +33,8 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
     let config = settings.load()?;
     let case = Case::of(&config)?;
     let text = read(file, 2 * MAX_TOKEN as u64)?;
-    let text = std::str::from_utf8(&text).unwrap_or_default().trim();
+    let text = String::from_utf8_lossy(&text);
+    let text = text.trim();
     let Some(claims) = claims(text) else {
         complain("this is not a token: expected three base64url segments separated by dots");
         return Ok(false);
@@ -118,8 +119,8 @@ impl Case {
                 )
             }
             Err(refusal) => {
-                let value = refusal.value().unwrap_or_default();
-                (false, format!("REFUSED: {} ({value})", refusal.word()), subject)
+                let value = refusal.value().map_or_else(String::new, |value| format!(" ({value})"));
+                (false, format!("REFUSED: {}{value}", refusal.word()), subject)
             }
         }
     }
@@ -142,7 +143,8 @@ fn claims(token: &str) -> Option<Map<String, Value>> {
 
 fn key_set(path: &Path) -> Result<KeySet, StartError> {
     let bytes = read(path, MAX_KEY_SET as u64)?;
-    KeySet::parse(&bytes, Owner::Issuer).map_err(|error| StartError::new(format!("{}: {error}", path.display())))
+    KeySet::parse(&bytes, Owner::Issuer)
+        .map_err(|error| StartError::with_source(format!("{}: {error}", path.display()), error))
 }
 
 fn shown(value: &Value) -> String {

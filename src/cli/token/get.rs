@@ -65,11 +65,11 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     }
     let request = request(url, arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| StartError::new(format!("cannot start: {error}")))?;
+    let runtime = runtime.map_err(|error| StartError::with_source(format!("cannot start: {error}"), error))?;
     let token = runtime.block_on(fetch(request, LIMIT)).map_err(problem).and_then(|answer| token(&answer));
     match token {
-        Ok(token) if settings.json => say_json(&token).map(|()| true),
-        Ok(token) => say_once(token.get("value").and_then(Value::as_str).unwrap_or_default()).map(|()| true),
+        Ok((_, answer)) if settings.json => say_json(&answer).map(|()| true),
+        Ok((token, _)) => say_once(&token).map(|()| true),
         Err(why) => {
             complain(&format!("{base}: {why}"));
             Ok(false)
@@ -105,7 +105,9 @@ fn secret() -> Result<Zeroizing<String>, StartError> {
         }
         None => {
             let read = std::io::stdin().lock().take(MAX_SECRET).read_to_string(&mut text);
-            read.map_err(|error| StartError::new(format!("standard input: the secret cannot be read: {error}")))?;
+            read.map_err(|error| {
+                StartError::with_source(format!("standard input: the secret cannot be read: {error}"), error)
+            })?;
         }
     }
     let length = text.trim_end_matches(['\r', '\n']).len();
@@ -128,8 +130,8 @@ fn problem(error: FetchError) -> String {
     }
 }
 
-/// Returns the token of the answer, or what the answer is instead, in one line.
-fn token(answer: &Response<Bytes>) -> Result<Value, String> {
+/// Returns the token of the answer and the whole of it, or what the answer is instead, in one line.
+fn token(answer: &Response<Bytes>) -> Result<(String, Value), String> {
     let json = serde_json::from_slice::<Value>(answer.body()).ok().filter(Value::is_object);
     let said = json.as_ref().and_then(|json| json.get("message")).and_then(Value::as_str);
     // A secret that the server repeats is not shown.
@@ -157,8 +159,7 @@ fn token(answer: &Response<Bytes>) -> Result<Value, String> {
         _ => return Err(format!("answers {}{said}", status.as_u16())),
     }
     let is_token = |value: &str| !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-    match json {
-        Some(json) if json.get("value").and_then(Value::as_str).is_some_and(is_token) => Ok(json),
-        _ => Err("answers 200 without a token; is it a lingpai server?".to_owned()),
-    }
+    let token = json.as_ref().and_then(|json| json.get("value")?.as_str()).filter(|value| is_token(value));
+    let token = token.map(str::to_owned).zip(json);
+    token.ok_or_else(|| "answers 200 without a token; is it a lingpai server?".to_owned())
 }

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Arguments {
 
 pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let text = read(&arguments.file, MAX_INPUT)?;
-    let text = presented(std::str::from_utf8(&text).unwrap_or_default().trim());
+    let text = presented(&text);
     let text = text.as_str();
     let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
         complain("this is not a token: expected three base64url segments separated by dots, or an answer of POST");
@@ -71,7 +71,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 
 /// Finds the token in `text`: the token itself, a header's value, or an answer of POST, native or OAuth, of which it is
 /// the access token.
-pub(in crate::cli) fn presented(text: &str) -> String {
+pub(in crate::cli) fn presented(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    let text = text.trim();
     if let Ok(Value::Object(answer)) = serde_json::from_str::<Value>(text) {
         let members = ["value", "access_token", "refresh", "refresh_token"];
         let found = members.into_iter().find_map(|member| answer.get(member)?.as_str());
@@ -104,7 +106,7 @@ fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) ->
     let keys = keys::load_with(&config.keys.path, Modes::from(&config.keys))?;
     let ring = KeyRing::lenient(keys, app::plan(&config, &registry)?);
     let Some(compact) = Compact::parse(text) else {
-        return Ok(Err("it is longer than 8192 bytes or does not have three segments".to_owned()));
+        return Ok(Err(format!("it is longer than {MAX_TOKEN} bytes or does not have three segments")));
     };
     let with = verifying(&config, now);
     let checked = if kind(header) == "refresh" {
@@ -130,9 +132,10 @@ fn with_jwks(
     let signed =
         Unverified::parse(text, HeaderPolicy::ACCESS_TOKEN).and_then(|token| foreign::verify_signature(&token, &keys));
     if let Err(rejected) = signed {
-        return Ok(Err(explain_foreign(rejected).to_owned()));
+        return Ok(Err(explain_foreign(rejected)));
     }
-    let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok()).unwrap_or_default();
+    let payload = text.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    let payload = payload.ok_or_else(|| StartError::new("the token's claims are not base64url"))?;
     let mut with = verifying(&config, now);
     // Without a configured issuer, the token's own `iss` is believed.
     if config.is_development() && settings.issuer.is_none() {
@@ -163,9 +166,11 @@ pub(in crate::cli) fn explain(rejection: Rejection, issuer: &str) -> String {
     }
 }
 
-fn explain_foreign(rejected: Rejected) -> &'static str {
-    match rejected {
-        Rejected::Malformed => "it is longer than 8192 bytes or does not have three base64url segments",
+fn explain_foreign(rejected: Rejected) -> String {
+    let why = match rejected {
+        Rejected::Malformed => {
+            return format!("it is longer than {MAX_TOKEN} bytes or does not have three base64url segments");
+        }
         Rejected::BadHeader | Rejected::ForbiddenHeader => "the header is not exactly alg, kid and typ, each a string",
         Rejected::WrongType => "the header does not say that it is an access token (typ at+jwt)",
         Rejected::UnsupportedAlgorithm => "the header names an algorithm that is not accepted",
@@ -182,7 +187,8 @@ fn explain_foreign(rejected: Rejected) -> &'static str {
         | Rejected::WrongMethod
         | Rejected::WrongUrl
         | Rejected::WrongTokenHash => "its claims have another shape than this version reads",
-    }
+    };
+    why.to_owned()
 }
 
 pub(in crate::cli) fn segment(text: &str, index: usize) -> Option<Value> {

@@ -1,6 +1,7 @@
 //! The native dialect: `/token`.
 
 mod errors;
+mod kinds;
 mod wire;
 
 use std::sync::Arc;

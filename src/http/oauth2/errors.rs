@@ -5,14 +5,16 @@ use std::borrow::Cow;
 use poem::Response;
 use poem::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use poem::http::{HeaderValue, StatusCode};
-use poem_openapi::registry::{MetaHeader, MetaMediaType, MetaResponse, MetaResponses, Registry};
+use poem_openapi::registry::{MetaResponse, MetaResponses, Registry};
 use poem_openapi::types::Type as _;
 use poem_openapi::{ApiResponse, Object};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clients::Refusal;
-use crate::http::problem::{Cause, JSON, NO_STORE, Problem, whole_seconds};
+use crate::http::problem::{
+    Cause, JSON, NO_STORE, Problem, content, described, retry_after, server_failed, whole_seconds,
+};
 use crate::service::{Denied, Unauthenticated, Unproven};
 use crate::token::{Actor, MAX_TOKEN, MintError};
 
@@ -245,40 +247,26 @@ impl From<OAuthFailure> for poem::Error {
 
 impl ApiResponse for OAuthFailure {
     fn meta() -> MetaResponses {
-        let content = || vec![MetaMediaType { content_type: "application/json", schema: OAuthError::schema_ref() }];
-        let header = |name: &str, text: &str, required| MetaHeader {
-            name: name.to_owned(),
-            description: Some(text.to_owned()),
-            required,
-            deprecated: false,
-            schema: String::schema_ref(),
-        };
         let response = |status, description, headers| MetaResponse {
             description,
             status: Some(status),
             status_range: None,
-            content: content(),
+            content: content::<OAuthError>(),
             headers,
         };
-        let challenge = header("WWW-Authenticate", "Sent where an `Authorization` header was (RFC 6749 §5.2).", false);
-        let wait = header("Retry-After", "Seconds until it may be tried again (RFC 9110 §10.2.3).", true);
-        let mut responses = vec![
+        let challenge =
+            described("WWW-Authenticate", "Sent where an `Authorization` header was (RFC 6749 §5.2).", false);
+        let responses = vec![
             response(400, "The request is refused; `error` says how (RFC 6749 §5.2).", Vec::new()),
             response(401, "`invalid_client`: client authentication failed, whatever the cause.", vec![challenge]),
             response(408, "The request took too long to arrive.", Vec::new()),
             response(413, "The body is too large.", Vec::new()),
             response(414, "The request target is too long.", Vec::new()),
             response(415, "The body is not a form in UTF-8, or has a content encoding.", Vec::new()),
-            response(429, "Too many requests of this client, or too many failed attempts.", vec![wait]),
+            response(429, "Too many requests of this client, or too many failed attempts.", vec![retry_after()]),
             response(431, "The request head is too large.", Vec::new()),
+            server_failed::<OAuthError>(),
         ];
-        responses.push(MetaResponse {
-            description: "The server failed, or cannot answer at the moment (503, with `Retry-After`).",
-            status: None,
-            status_range: Some("5XX".to_owned()),
-            content: content(),
-            headers: Vec::new(),
-        });
         MetaResponses { responses }
     }
 

@@ -22,19 +22,24 @@ pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 
 /// The parameters of a form. Empty ones count as absent. Without `Debug`: it may hold credentials.
 #[derive(Default)]
-pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
+pub(super) struct Form {
+    parameters: Vec<(String, Zeroizing<String>)>,
+    /// The parameters that were read, so that a test can compare them with the specification.
+    #[cfg(test)]
+    pub(super) asked: std::cell::RefCell<std::collections::BTreeSet<String>>,
+}
 
 impl Form {
     /// Parses `text`.
     pub(super) fn parse(text: &str) -> Result<Self, OAuthFailure> {
-        let (mut parameters, mut names) = (Vec::new(), Vec::new());
+        let (mut form, mut names) = (Self::default(), Vec::new());
         // An empty sequence between ampersands is skipped (WHATWG URL §5.1).
         for (name, value) in pairs(text).filter(|pair| *pair != ("", None)) {
             let malformed = || OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8");
             let name = decode(name).ok_or_else(malformed)?;
             let value = value.map_or(Some(Cow::Borrowed("")), decode).ok_or_else(malformed)?;
             if !value.is_empty() {
-                parameters.push((name.clone().into_owned(), Zeroizing::new(value.into_owned())));
+                form.parameters.push((name.clone().into_owned(), Zeroizing::new(value.into_owned())));
             }
             if !REPEATABLE.contains(&&*name) {
                 names.push(name);
@@ -44,18 +49,22 @@ impl Form {
         if names.windows(2).any(|pair| pair.first() == pair.last()) {
             return Err(OAuthFailure::invalid_request("a parameter is repeated"));
         }
-        Ok(Self(parameters))
+        Ok(form)
     }
 
     /// Takes the value of `name`.
     pub(super) fn take(&mut self, name: &str) -> Option<Zeroizing<String>> {
-        let (_, value) = self.0.iter_mut().find(|(one, _)| one == name)?;
+        #[cfg(test)]
+        self.asked.borrow_mut().insert(name.to_owned());
+        let (_, value) = self.parameters.iter_mut().find(|(one, _)| one == name)?;
         Some(std::mem::take(value)).filter(|value| !value.is_empty())
     }
 
     /// Iterates over the values of `name`, in order.
     pub(super) fn all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f str> {
-        self.0.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
+        #[cfg(test)]
+        self.asked.borrow_mut().insert(name.to_owned());
+        self.parameters.iter().filter(move |(one, _)| one == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -88,7 +97,7 @@ impl<'a, T: Type> ApiExtractor<'a> for FormBody<T> {
         body: &mut RequestBody,
         _: ExtractParamOptions<()>,
     ) -> poem::Result<Self> {
-        let bytes = Zeroizing::new(receive(request.headers(), body).await?);
+        let bytes = receive(request.headers(), body).await?;
         if !bytes.is_empty() && !is_media_type(request.headers(), MEDIA_TYPE) {
             return Err(Problem::UnsupportedMediaType.into());
         }
@@ -120,7 +129,7 @@ mod tests {
         }
         assert!(Form::parse("&&a=1&&").unwrap().take("a").is_some());
         let many = (0..10_000).map(|number| format!("p{number}=")).collect::<Vec<_>>().join("&");
-        assert!(Form::parse(&many).unwrap().0.is_empty());
+        assert!(Form::parse(&many).unwrap().parameters.is_empty());
         // A semicolon does not separate.
         assert_eq!(Form::parse("a=1;b=2").unwrap().take("a").as_deref().map(String::as_str), Some("1;b=2"));
     }

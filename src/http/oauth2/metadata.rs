@@ -91,7 +91,7 @@ impl Endpoint for Inserted {
     type Output = Response;
 
     async fn call(&self, request: Request) -> poem::Result<Response> {
-        let context = request.data::<RequestContext>().ok_or(Problem::Internal("no_context"))?;
+        let context = RequestContext::of(&request)?;
         Ok(reply(Kind::OAuth, context.snapshot(), request.headers())?.into_response())
     }
 }

@@ -121,3 +121,36 @@ impl OAuth2 {
         Ok(metadata::reply(Kind::OpenId, context.snapshot(), headers)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use poem_openapi::registry::{MetaSchemaRef, Registry};
+    use poem_openapi::types::Type;
+
+    use super::form::Form;
+    use super::*;
+    use crate::clients::GrantType;
+
+    /// Returns the parameters of a `T` in the specification.
+    fn described<T: Type>() -> BTreeSet<String> {
+        let mut registry = Registry::new();
+        T::register(&mut registry);
+        let MetaSchemaRef::Reference(name) = T::schema_ref() else { panic!("a schema of its own") };
+        registry.schemas[&name].properties.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_read_is_what_is_described() {
+        let given =
+            "assertion=x&refresh_token=x&subject_token=x&subject_token_type=urn:ietf:params:oauth:token-type:jwt";
+        let mut asked = BTreeSet::new();
+        for grant in GrantType::ALL {
+            let mut form = Form::parse(&format!("grant_type={}&{given}", grant.name())).unwrap();
+            assert!(Presented::take(BasicAuth::Absent, &mut form).is_ok() && RequestedGrant::read(&mut form).is_ok());
+            asked.append(&mut form.asked.borrow_mut());
+        }
+        assert_eq!(asked, described::<TokenRequest>());
+    }
+}

@@ -90,7 +90,7 @@ fn what_is_not_exported() {
     export(&home, &["--out", "a/b"]).assert_refused(2, &["a/b: cannot be written"]);
     // Some begin with a hyphen.
     export(&home, &[&format!("-{}", "A".repeat(42))]).assert_refused(1, &["there is no key with the id -AAA"]);
-    assert!(export(&home, &["nonsense"]).assert(2).err.contains("expected a key's id of 43 characters"));
+    assert!(export(&home, &["nonsense"]).assert(2).err.contains("expected a key's id: 43 characters"));
     assert_eq!(home.names("."), ["keys", "lingpai.toml"]);
     assert_eq!(home.names("keys"), [&**RECENT]);
     let nowhere = Home::new();

@@ -1,0 +1,108 @@
+//! `lingpai keys revoke`
+
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Done, Place, Refused, SHORT_KID, in_words};
+use crate::app::{self, StartError};
+use crate::cli::{edited, say, say_json};
+use crate::clients::Registry;
+use crate::clock::Timestamp;
+use crate::config::{Config, Issuer, edit};
+use crate::keys::{self, KeyRing, Scheduled, State};
+
+#[derive(Args)]
+pub(in crate::cli) struct RevokeArguments {
+    /// The key's id, or the beginning of it that `lingpai keys list` shows.
+    #[arg(allow_hyphen_values = true)]
+    kid: String,
+}
+
+impl Place<'_> {
+    pub(super) fn revoke(&self, arguments: &RevokeArguments) -> Done {
+        let Some(path) = self.config.source.path() else {
+            return Err(Refused::No(
+                "there is no configuration file to revoke a key in; write one with `lingpai init`".into(),
+            ));
+        };
+        let schedule = self.schedule();
+        let found: Vec<_> =
+            schedule.iter().filter(|one| one.key.kid().as_str().starts_with(arguments.kid.as_str())).collect();
+        let key = match found.as_slice() {
+            [one] if arguments.kid.len() >= SHORT_KID => *one,
+            [] => {
+                return Err(Refused::No(format!("there is no key {:?} here; see `lingpai keys list`", arguments.kid)));
+            }
+            _ => {
+                let why = format!("{:?} is too short for a key's id; see `lingpai keys list`", arguments.kid);
+                return Err(Refused::No(why));
+            }
+        };
+        let kid = key.key.kid();
+        if key.state == State::Revoked {
+            return Err(Refused::No(format!("{kid} is already revoked; nothing was written")));
+        }
+        let mut overrides = self.settings.overrides();
+        overrides.issuer = overrides.issuer.or(Some(Issuer::local("127.0.0.1")));
+        let result = edit::edit(
+            path,
+            path,
+            &overrides,
+            |text| edit::with_revoked(text, kid.as_str()),
+            |config| self.still_signs(config).map_err(|error| error.to_string()),
+        );
+        if !edited(result)? {
+            return Err(Refused::Said);
+        }
+        self.tell_revoked(path, key)
+    }
+
+    /// Whether a key would sign under `config`.
+    fn still_signs(&self, config: &Config) -> Result<(), StartError> {
+        let plan = app::plan(config, &Registry::compile(config)?)?;
+        let keys = keys::load_with(&config.keys.path, self.modes())?;
+        Ok(KeyRing::new(keys, plan, &config.keys.path, self.now).map(drop)?)
+    }
+
+    /// Prints what the revocation of `key` means.
+    fn tell_revoked(&self, path: &Path, key: &Scheduled<'_>) -> Done {
+        let after = Self::open(self.settings)?;
+        let (name, kid) = (key.key.name(), key.key.kid());
+        let signer = after.ring.signer(name.alg, self.now).filter(|_| self.ring.uses(name.alg));
+        // A key that signs until now may have signed something this second.
+        let registry = Registry::compile(&self.config).map_err(StartError::from)?;
+        let plan = app::plan(&self.config, &registry).map_err(StartError::from)?;
+        let (access, refresh) = match key.state {
+            State::Upcoming | State::Retired => (None, None),
+            State::Signing | State::Revoked => {
+                (Some(self.now.plus(plan.access_window)), Some(self.now.plus(plan.refresh_window)))
+            }
+            State::Retiring => (key.published_until, key.verifies_until),
+        };
+        if self.settings.json {
+            return Ok(say_json(&json!({
+                "kid": kid.as_str(), "was": key.state.word(), "config": path.to_string_lossy(),
+                "signing": signer.map(|key| key.name().to_string()),
+                "access_tokens_until": access.map(Timestamp::rfc3339),
+                "refresh_tokens_until": refresh.map(Timestamp::rfc3339),
+            }))?);
+        }
+        say(&format!("revoked {kid} ({name}) in {}; a running server obeys within reload.interval", path.display()))?;
+        match signer {
+            Some(signer) if key.state == State::Signing => say(&format!("{} signs now", signer.name()))?,
+            Some(signer) => say(&format!("{} still signs", signer.name()))?,
+            None => {}
+        }
+        match access.zip(refresh) {
+            Some((access, refresh)) => say(&format!(
+                "this server refuses its tokens at once; access tokens would have been good until {access}, refresh tokens \
+                 until {refresh}. Verifiers that cached the JWKS accept its access tokens for up to {}",
+                in_words(self.config.keys.jwks_max_age)
+            ))?,
+            None => say("it has signed nothing that is still valid")?,
+        }
+        Ok(())
+    }
+}

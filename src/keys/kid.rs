@@ -1,0 +1,34 @@
+//! What a key is called.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// A key's id: its RFC 7638 thumbprint with SHA-256, in base64url.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Kid(pub(super) String);
+
+impl Kid {
+    /// What a right one looks like.
+    pub const EXPECTED: &'static str = "a key's id: 43 characters, as `lingpai keys list` shows it";
+
+    /// Reads a thumbprint of 43 base64url characters.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        (bytes.len() == 32).then(|| Self(text.to_owned()))
+    }
+
+    /// The thumbprint.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Kid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
