@@ -1,4 +1,4 @@
-//! A client, and what it may have.
+//! A client and what it may request.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// Of each the longer.
+    /// Returns the longer of each.
     #[must_use]
     pub(super) fn max(self, other: Self) -> Self {
         Self {
@@ -67,7 +67,7 @@ pub struct Client {
     pub not_before: Option<Timestamp>,
 }
 
-/// Whether one of `subjects` allows a subject: a `*` at its end stands for one character or more.
+/// Whether one of `subjects` allows a subject: a `*` at the end matches one or more characters.
 pub(super) fn allows(pattern: &str, subject: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),

@@ -1,4 +1,5 @@
-//! What is written of a client, compiled: each value is checked once, and an error has its place in the file.
+//! Compiles a client as written: each value is checked once, and errors have their place in the
+//! file.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ const MAX_CLAIMS: usize = 64;
 /// Maximum length of a subject in bytes, and of a claim's name in characters.
 const MAX_NAME: usize = 255;
 
-/// What holds for clients that say nothing else.
+/// The service's defaults for clients.
 pub(super) struct Service {
     audience: Audiences,
     pub(super) algorithm: Alg,
@@ -26,7 +27,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Compiles what `config` says of the service itself.
+    /// Compiles the service's defaults from `config`.
     pub(super) fn compile(config: &Config) -> Result<Self, ConfigError> {
         let (source, token) = (&config.source, &config.token);
         let of_issuer = || {
@@ -45,7 +46,7 @@ impl Service {
         })
     }
 
-    /// The client of tokens without credentials, with this scope.
+    /// Returns the client of tokens without credentials, with this scope.
     pub(super) fn anonymous(&self, source: &Source, written: &[Text]) -> Result<Client, ConfigError> {
         Ok(Client {
             id: ClientId::anonymous(),
@@ -65,7 +66,7 @@ impl Service {
     }
 }
 
-/// Compiles what is written of one client.
+/// Compiles a client as written.
 pub(super) fn client(
     written: &config::Client,
     is_vouched: bool,

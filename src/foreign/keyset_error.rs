@@ -1,4 +1,4 @@
-//! What may be wrong with a key set and its keys.
+//! Errors of key sets and their keys.
 
 /// Maximum keys in a set, including unusable ones.
 pub const MAX_KEYS: usize = 100;

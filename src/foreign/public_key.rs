@@ -1,4 +1,4 @@
-//! One public key (RFC 7517 §4): its kind, its numbers, and what it verifies.
+//! A public key (RFC 7517 §4): its kind, its numbers, and the signatures that it verifies.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -23,7 +23,7 @@ pub enum Owner {
     Issuer,
 }
 
-/// A key of a set, ready to verify with.
+/// A key of a set, ready to verify signatures.
 #[derive(Debug, Clone)]
 pub(super) struct PublicKey {
     pub(super) kid: Option<String>,
@@ -106,7 +106,7 @@ impl PublicKey {
     }
 }
 
-/// The first member of `object` that only a private or symmetric key has.
+/// Returns the first member of `object` that only private and symmetric keys have.
 pub(super) fn private_member(object: &Map<String, Value>) -> Option<&'static str> {
     PRIVATE.into_iter().find(|member| object.contains_key(*member))
 }

@@ -333,7 +333,8 @@ mod tests {
         (bytes.capacity(), bytes.to_vec())
     }
 
-    /// A body that says its length has one place; one that does not has another at most, with room for the longest.
+    /// A body of known length has one buffer; one of unknown length has at most a second, with room
+    /// for the longest body.
     #[tokio::test]
     async fn a_body_is_moved_once_at_most() {
         for length in [1, 100, USUAL_BODY + 1, MAX_BODY] {

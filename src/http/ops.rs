@@ -42,7 +42,7 @@ impl Ops {
         reply(status, JSON, self.known(context, unready.unwrap_or("ok")).to_string())
     }
 
-    /// Everything that is known about the service, which is in this `status`.
+    /// Returns the full state of the service, whose readiness is `status`.
     fn known(&self, context: &RequestContext, status: &str) -> Value {
         let (snapshot, now) = (context.snapshot(), context.now());
         json!({

@@ -357,12 +357,12 @@ impl<Of> From<Failure<Of>> for poem::Error {
     }
 }
 
-/// The content of an error whose body is a `T`, as the specification has it.
+/// Returns the content of an error with a `T` as its body, for the specification.
 pub(super) fn content<T: Type>() -> Vec<MetaMediaType> {
     vec![MetaMediaType { content_type: "application/json", schema: T::schema_ref() }]
 }
 
-/// A header of an answer, as the specification has it.
+/// Returns an answer's header, for the specification.
 pub(super) fn described(name: &str, text: &str, required: bool) -> MetaHeader {
     MetaHeader {
         name: name.to_owned(),
@@ -373,12 +373,12 @@ pub(super) fn described(name: &str, text: &str, required: bool) -> MetaHeader {
     }
 }
 
-/// `Retry-After`, as the specification has it.
+/// Returns `Retry-After`, for the specification.
 pub(super) fn retry_after() -> MetaHeader {
     described("Retry-After", "Seconds until it may be tried again (RFC 9110 §10.2.3).", true)
 }
 
-/// What the specification has for every failure of the server.
+/// Returns the description of all failures of the server, for the specification.
 pub(super) fn server_failed<T: Type>() -> MetaResponse {
     MetaResponse {
         description: "The server failed, or cannot answer at the moment (503, with `Retry-After`).",

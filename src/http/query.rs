@@ -36,7 +36,7 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.contains(['%', '+']) {
         return Some(text.into());
     }
-    // Written once and in one place, because it may be a secret, which its reader wipes.
+    // Written once and in one place: it may be a secret, which its reader wipes.
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
@@ -49,7 +49,7 @@ pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     String::from_utf8(decoded).ok().map(Cow::from)
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 fn digit(byte: u8) -> Option<u8> {
     char::from(byte).to_digit(16)?.try_into().ok()
 }
@@ -129,7 +129,7 @@ mod tests {
         Ok((question.scope.into_iter().map(String::from).collect(), question.audience.map(String::from)))
     }
 
-    /// A buffer that grows would leave copies of a secret behind.
+    /// A growing buffer would leave copies of a secret behind.
     #[test]
     fn what_is_decoded_is_written_in_one_place() {
         for (text, expected) in [("a+%2B%c3%A9", "a +é"), ("%25%34%31", "%41"), ("++", "  ")] {

@@ -42,7 +42,7 @@ impl Endpoint for Published {
     }
 }
 
-/// The list, or 304 for a copy that `request` names.
+/// Returns the list, or 304 if `request` names a current copy.
 fn response(list: &SignedList, request: &HeaderMap) -> Result<Response, Problem> {
     let mut response = Response::default();
     let etag = list.etag.strip_prefix("W/").unwrap_or(&list.etag);

@@ -88,7 +88,7 @@ checked_string!(
     Audience,
     1 to 255 "characters, without control characters",
     |text| {
-        // A character takes four bytes at most.
+        // A character takes at most four bytes.
         let is_short = text.len() <= 4 * Self::MAX_LENGTH && text.chars().count() <= Self::MAX_LENGTH;
         !text.is_empty() && is_short && !text.contains(char::is_control)
     }

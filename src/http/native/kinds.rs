@@ -1,4 +1,4 @@
-//! Kinds of members: how a value is read, described and asked for.
+//! Kinds of members: how their values are parsed, described and named in errors.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -218,7 +218,7 @@ mod tests {
         );
         assert_eq!(
             said("{\"audience\":0}"),
-            "audience must be an array of 1 to 8 audiences, each 1 to 255 characters, without control characters"
+            "audience must be an array of 1 to 8 audiences, each 1 to 255 characters without control characters"
         );
         assert_eq!(said("{\"client_secret\":0}"), "client_secret must be a string");
     }

@@ -24,7 +24,7 @@ pub(super) const MEDIA_TYPE: &str = "application/x-www-form-urlencoded";
 #[derive(Default)]
 pub(super) struct Form {
     parameters: Vec<(String, Zeroizing<String>)>,
-    /// What it was asked for, so that a test can compare that with the specification.
+    /// The parameters that were read, so that a test can compare them with the specification.
     #[cfg(test)]
     pub(super) asked: std::cell::RefCell<std::collections::BTreeSet<String>>,
 }

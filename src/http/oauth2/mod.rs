@@ -132,7 +132,7 @@ mod tests {
     use super::*;
     use crate::clients::GrantType;
 
-    /// The parameters that the specification has of a `T`.
+    /// Returns the parameters of a `T` in the specification.
     fn described<T: Type>() -> BTreeSet<String> {
         let mut registry = Registry::new();
         T::register(&mut registry);

@@ -133,7 +133,11 @@ fn natively_nothing_is_bound() {
         [("POST", basic("orders", SECRET)), ("PUT", format!("Authorization: Token {refresh}"))]
     {
         for proof in [&line, "DPoP: x"] {
-            app.send(method, "/token", &[&authorization, proof], "").assert_says(400, "BadRequest", "DPoP must not");
+            app.send(method, "/token", &[&authorization, proof], "").assert_says(
+                400,
+                "BadRequest",
+                "DPoP is not accepted here",
+            );
         }
     }
     // Nor is a refresh token presented beside a proof.
