@@ -86,7 +86,7 @@ checked_string!(
 checked_string!(
     /// A recipient that may accept a token (RFC 7519 §4.1.3).
     Audience,
-    1 to 255 "characters, without control characters",
+    1 to 255 "characters without control characters",
     |text| {
         // A character takes at most four bytes.
         let is_short = text.len() <= 4 * Self::MAX_LENGTH && text.chars().count() <= Self::MAX_LENGTH;

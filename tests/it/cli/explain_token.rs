@@ -60,7 +60,7 @@ fn each_rule_says_why() {
          speaks   lingpai.toml:{first}:9, client deploy\n           subject ci:7, scope \"run\"\n\
          differs  lingpai.toml:{second}:9, client deploy: kubernetes.io.namespace\n           rule   \"prod\"\n\
          {indent}token  \"dev\"\n\
-         later    lingpai.toml:{third}:9, client deploy\n{indent}it matches too, but an earlier rule speaks\n\n\
+         later    lingpai.toml:{third}:9, client deploy\n{indent}it matches too, but an earlier rule decides\n\n\
          granted: client deploy\n",
         indent = " ".repeat(11),
     );
@@ -105,7 +105,7 @@ fn keys_are_not_fetched() {
     home.write("right.json", &json!({"keys": [jwk(&forges[0])]}).to_string());
     home.write("wrong.json", &json!({"keys": [jwk(&forges[1])]}).to_string());
     let ran = home.run(&["explain", "--token", "token"]);
-    assert!(ran.assert(0).out.contains("not verified: its keys are not fetched here; --jwks FILE"), "{}", ran.out);
+    assert!(ran.assert(0).out.contains("not verified, because nothing is fetched here; --jwks FILE"), "{}", ran.out);
     assert!(ran.out.contains("\ngranted, if the token is good: client deploy\n"), "{}", ran.out);
     let ran = home.run(&["explain", "--token", "token", "--jwks", "right.json"]);
     assert!(ran.assert(0).out.contains("\n  verified\n"), "{}", ran.out);
