@@ -40,7 +40,7 @@ pub enum KeySetError {
         /// The position of the equal key before it.
         first: usize,
     },
-    /// A client's key at `index` cannot be used.
+    /// A client's key at `index` is unusable.
     #[error("keys[{index}] is unusable: {why}")]
     Unusable {
         /// Its position, from 0.

@@ -113,7 +113,7 @@ fn not_encoded(_: pkcs8::der::Error) -> InvalidKey {
 
 /// A new private key in PKCS#8.
 pub(super) fn new_pkcs8(alg: Alg) -> Result<SecretDocument, InvalidKey> {
-    let no_randomness = || InvalidKey("the system has no random bytes to give");
+    let no_randomness = || InvalidKey("the system's random number generator failed");
     match alg {
         Alg::Es256 => {
             let der = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())

@@ -141,7 +141,7 @@ impl Key {
     /// Signs `message`.
     ///
     /// # Errors
-    /// Only if the system has no random bytes to give.
+    /// Only if the system's random number generator failed.
     pub fn sign(&self, purpose: Purpose, message: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         if let Some(secret) = &self.sealing(purpose).secret {
             return Ok(hmac::sign(secret, message).as_ref().to_vec());

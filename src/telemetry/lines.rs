@@ -107,6 +107,8 @@ impl<W: Write> Write for Lines<W> {
         let after = self.out.buffer().len();
         if after < before + line.len() {
             self.all_written();
+            // With thousands of lines queued, requests would otherwise wait for this thread's whole time slice.
+            thread::yield_now();
         }
         self.buffered += 1;
         if after == 0 {

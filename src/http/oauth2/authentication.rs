@@ -102,7 +102,7 @@ impl<'s> Prepared<'_, 's> {
         Ok(is_named && (self.presented.is_absent() || self.client(call)?.id == client.id))
     }
 
-    /// Who has proved who it is, and by whose word.
+    /// Returns the authenticated client, and how it authenticated.
     pub(super) fn caller(self, call: &Call<'s>) -> Result<Caller<'s>, OAuthFailure> {
         let Self { presented: Presented { auth, client_id, in_header }, named } = self;
         let refused = |denied| OAuthFailure::of(denied, *in_header);
