@@ -69,11 +69,12 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
          \"client_credentials\"",
     );
     let asks = config.mtls.as_ref().is_some_and(|mtls| mtls.listen.is_some());
-    let has_certificates = asks || !config.trusted_proxies.is_empty();
+    let passes_on = config.mtls.is_some() && !config.trusted_proxies.is_empty();
+    let has_certificates = asks || passes_on;
     warn(
         named(&|client| client.sender == Some(Sender::Mtls) && !has_certificates),
         "sender = \"mtls\": no token can be got any more, for no request has a client's certificate; set mtls.listen, or \
-         trusted_proxies that pass it on",
+         [mtls] and trusted_proxies that pass it on",
     );
     all.extend(registry.algorithms().iter().copied().filter_map(|alg| {
         let signer = keys.signer(alg, now)?.name();

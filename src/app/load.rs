@@ -151,6 +151,7 @@ pub(super) fn compile(
         warnings,
         configuration_digest: config.digest_with(registry.digest(), issuers.digest(config)),
         client_roots,
+        takes_certificates: config.mtls.is_some(),
         mtls_url: mtls_url(config),
         nonces: config.dpop.nonce,
         forwarding: config.forwarding(),

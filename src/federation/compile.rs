@@ -84,7 +84,7 @@ impl Issuers {
     pub fn digest(&self, config: &Config) -> [u8; 32] {
         let of_each = self.0.iter().zip(&config.issuers).map(|(issuer, written)| issuer.digest(written));
         let mut of_each: Vec<_> = of_each.collect();
-        // A token names its issuer, so their order, and that of their files, says nothing.
+        // A token names its issuer, so their order, and that of included files, does not matter.
         of_each.sort_unstable();
         let mut all = Digester::default();
         for one in &of_each {
@@ -98,6 +98,7 @@ impl Issuer {
     /// Returns a digest of everything about one issuer that replicas must agree on.
     fn digest(&self, written: &TrustedIssuer) -> [u8; 32] {
         let mut all = Digester::default();
+        all.add(&[u8::from(self.is_included)]);
         written.digest(&mut all, &|_, all| {
             if let Keys::File(keys) = &self.keys {
                 keys.digest(all);
@@ -140,7 +141,8 @@ impl Entry<'_> {
         if rules.len() > MAX_RULES {
             return Err(self.error(format!("expected at most {MAX_RULES} [[issuers.rules]]")));
         }
-        Ok(Issuer { audience: self.audience()?, max_age: written.max_age, keys: self.keys(&name, read)?, name, rules })
+        let (audience, keys) = (self.audience()?, self.keys(&name, read)?);
+        Ok(Issuer { audience, max_age: written.max_age, keys, name, rules, is_included: self.beside.is_some() })
     }
 
     /// `issuer`, if no entry before had its name. `places` has where each name was first.

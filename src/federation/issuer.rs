@@ -25,6 +25,8 @@ pub struct Issuer {
     pub(super) max_age: i64,
     pub(super) keys: Keys,
     pub(super) rules: Vec<Rule>,
+    /// Whether it stands in an included file.
+    pub(super) is_included: bool,
 }
 
 /// How tokens name the issuer.
@@ -94,8 +96,10 @@ impl Issuers {
             Name::Spiffe(prefix) => sub.is_some_and(|sub| sub.starts_with(&**prefix)),
             Name::Issuer(_) => false,
         };
-        let issuer = self.0.iter().find(by_issuer).or_else(|| self.0.iter().find(by_subject))?;
-        Some((issuer, token))
+        // No team's entry stands in the way of one in the configuration's own file.
+        let of = |is_included| self.0.iter().filter(move |issuer| issuer.is_included == is_included);
+        let among = |is_included| of(is_included).find(by_issuer).or_else(|| of(is_included).find(by_subject));
+        Some((among(false).or_else(|| among(true))?, token))
     }
 
     /// Fetches the keys that `token` needs, if it names a trusted issuer and they are missing. Returns

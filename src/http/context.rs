@@ -151,18 +151,19 @@ impl RequestContext {
         self.0.said.client()
     }
 
-    /// The trusted issuer that vouches for the caller.
+    /// The trusted issuer that vouches for the caller, or is said to if the request was refused.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.0.said.issuer()
     }
 }
 
 /// Returns the sender's certificate. A trusted proxy's own certificate is never the sender's: only
-/// one that it passes on counts.
+/// one that it passes on counts, and that only where `[mtls]` says that proxies do so. Others are
+/// trusted for addresses, and may let a caller's own field pass.
 fn certificate(request: &Request, snapshot: &Snapshot) -> Option<ClientCertificate> {
     let peer = Caller::of(&request.remote_addr().0, &HeaderMap::new(), &snapshot.forwarding);
     if peer.is_trusted(&snapshot.forwarding) {
-        return forwarded(request.headers());
+        return if snapshot.takes_certificates { forwarded(request.headers()) } else { None };
     }
     request.extensions().get().cloned()
 }

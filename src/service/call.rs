@@ -53,7 +53,7 @@ pub struct Call<'r> {
 #[derive(Debug, Default)]
 pub struct Notes {
     client: OnceLock<ClientId>,
-    issuer: OnceLock<Box<str>>,
+    issuer: OnceLock<Option<Box<str>>>,
     denied: OnceLock<(&'static str, Option<String>)>,
     proof: OnceLock<Proof>,
     offers_nonce: OnceLock<()>,
@@ -70,7 +70,7 @@ impl Notes {
     /// name is the configuration's.
     #[must_use]
     pub fn issuer(&self) -> Option<&str> {
-        self.issuer.get().map(|name| &**name)
+        self.issuer.get()?.as_deref()
     }
 
     /// Why the call was refused, and the refused value.
@@ -208,7 +208,12 @@ impl<'r> Call<'r> {
 
     /// Notes for the log which trusted issuer vouches for the caller.
     pub(super) fn note_issuer(&self, issuer: &Issuer) {
-        let _ = self.notes.issuer.set(issuer.name().into());
+        let _ = self.notes.issuer.set(Some(issuer.name().into()));
+    }
+
+    /// Notes for the log that what is issued rests on no trusted issuer's statement.
+    pub(super) fn note_no_issuer(&self) {
+        let _ = self.notes.issuer.set(None);
     }
 
     /// Notes for the log why the call is refused.

@@ -25,6 +25,8 @@ pub struct Snapshot {
     pub registry: Registry,
     /// The CAs that issue clients' certificates, if configured.
     pub client_roots: Option<ClientRoots>,
+    /// Whether `[mtls]` is configured, so that certificates that a trusted proxy passes on count.
+    pub takes_certificates: bool,
     /// The URL at which clients are asked for a certificate, if any.
     pub mtls_url: Option<String>,
     /// Whether proofs need a nonce.
@@ -92,6 +94,7 @@ impl Snapshot {
             jwks_max_age: 0,
             registry: Registry::default(),
             client_roots: None,
+            takes_certificates: false,
             mtls_url: None,
             nonces: Nonces::default(),
             issuers: Issuers::default(),

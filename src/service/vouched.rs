@@ -66,6 +66,7 @@ impl<'r> Call<'r> {
     /// [`Denied::Assertion`] for any fault of the assertion, [`Denied::Limited`].
     pub fn assertion(&self, text: &str, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
         let by_client = || {
+            self.note_no_issuer();
             let (client, assertion) = self.by_client(text)?;
             let subject = Subject::parse(&assertion.claims().subject);
             let subject = Some(subject.ok_or(Unauthenticated::AssertionSubject)?);

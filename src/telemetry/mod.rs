@@ -120,7 +120,8 @@ pub struct Request<'a> {
     pub address: &'a str,
     /// The client that authenticated, or that of the presented token.
     pub client: Option<&'a str>,
-    /// The trusted issuer that vouches for the caller, as the configuration names it.
+    /// The trusted issuer that vouches for the caller, or is said to if the request was refused, as the
+    /// configuration names it.
     pub issuer: Option<&'a str>,
     /// The scope token, subject or audience that the policy refused. The caller sent it, and its form was checked.
     pub refused: Option<&'a str>,
@@ -160,8 +161,8 @@ pub struct Issued<'a> {
     pub is_refresh: bool,
     /// `client_id`.
     pub client: &'a str,
-    /// The trusted issuer by whose word it was issued, as the configuration names it. None where the client showed a
-    /// credential of its own.
+    /// The trusted issuer that vouched for the subject or the client, as the configuration names it. None
+    /// where only the client's own credentials count.
     pub issuer: Option<&'a str>,
     /// `sub`.
     pub subject: &'a str,

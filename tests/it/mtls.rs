@@ -122,6 +122,14 @@ fn only_a_trusted_proxy_is_believed() {
     assert_eq!(ask(&app, &[&orders, &shown("client")], CLIENT_CREDENTIALS).json()["error"], "invalid_request");
     let form = format!("{CLIENT_CREDENTIALS}&client_id=san");
     assert_eq!(ask(&app, &[&shown("client")], &form).status, 401);
+
+    // Without `[mtls]` a proxy is trusted for addresses only: it may let a caller's own field pass.
+    let form = format!("{CLIENT_CREDENTIALS}&client_id=own");
+    for (mtls, status) in [("", 401), ("[mtls]\nurl = \"https://mtls.example.com\"\n", 200)] {
+        let proxied = standard().replacen("[token]", "trusted_proxies = [\"127.0.0.0/8\"]\n[token]", 1);
+        app.reconfigure(&format!("{proxied}\n{mtls}[[clients]]\nid = \"own\"\njwks = \"own.json\"\n"));
+        assert_eq!(ask(&app, &[&shown("self")], &form).status, status, "{mtls}");
+    }
 }
 
 /// "`tls_client_auth`: exactly one of `tls_san_dns`, `tls_san_uri`, the chain verified against `[mtls] ca`, also when a

@@ -150,6 +150,13 @@ fn mistakes() {
         signed(&with.forges[0], &svid)
     );
     assert_eq!(with.app.form("/oauth2/token", &[], &form).status, 200);
+    // An included entry that `iss` names does not stand in the way.
+    let svid = json!({"iss": PIPES, "sub": "spiffe://example.org/a", "aud": ISSUER, "iat": START, "exp": START + 300});
+    let form = format!(
+        "grant_type=client_credentials&client_assertion_type={ASSERTION_TYPE}&client_assertion={}",
+        signed(&with.forges[0], &svid)
+    );
+    assert_eq!(with.app.form("/oauth2/token", &[], &form).status, 200);
 }
 
 /// Replicas agree however their issuers are spread over files, and in whatever order.
