@@ -67,7 +67,7 @@ pub struct Client {
     pub not_before: Option<Timestamp>,
 }
 
-/// Whether one of `subjects` allows a subject: a `*` at the end matches one or more characters.
+/// Whether `pattern` allows `subject`: a `*` at the end matches one or more characters.
 pub(super) fn allows(pattern: &str, subject: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(prefix) => subject.strip_prefix(prefix).is_some_and(|rest| !rest.is_empty()),

@@ -33,7 +33,7 @@ impl<S: Subscriber> Layer<S> for Json {
     }
 }
 
-/// An object, but for its last brace.
+/// An object without its last brace.
 struct Line(Vec<u8>);
 
 impl Line {
