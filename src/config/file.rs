@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::setting::{Missing, empty};
 use super::settings::{Client, ClientTable, ClientTables, Config, File, IssuerRule, IssuerTable, Tls, TrustedIssuer};
@@ -16,11 +17,24 @@ use super::{sections, suggest};
 /// Tables that an included file may hold.
 const INCLUDED: [&str; 2] = ["clients", "issuers"];
 
+/// Maximum number of issuers in all files.
+pub const MAX_ISSUERS: usize = 64;
+/// Maximum size of an included file without its `[[clients]]`, in bytes. Those are parsed one by one; the rest becomes a
+/// tree, which takes a hundred times as much.
+const MAX_INCLUDED_REST: usize = 256 << 10;
+
 /// An included file, without the tables that are parsed one by one.
 #[derive(Deserialize)]
 struct IncludedTables {
     clients: Option<Vec<ClientTable>>,
     issuers: Option<Vec<IssuerTable>>,
+}
+
+/// The number of its issuers, before memory is taken for them.
+#[derive(Deserialize)]
+struct Counted {
+    #[serde(default)]
+    issuers: Vec<IgnoredAny>,
 }
 
 /// What an included file says.
@@ -80,13 +94,22 @@ pub(super) fn parse(texts: Texts, overrides: Overrides) -> Result<Config, Config
 /// Parses an included file, except for its `[[clients]]`.
 pub(super) fn included(source: &Source) -> Result<Included, ConfigError> {
     let cut = Cut::of(source);
-    let names: BTreeMap<toml::Spanned<String>, toml::Value> = parsed(&cut.rest, &cut.text)?;
+    if cut.text.len() > MAX_INCLUDED_REST {
+        let most = MAX_INCLUDED_REST >> 10;
+        return Err(source.error_in_file(format!("expected at most {most} KiB beside the [[clients]] tables")));
+    }
+    #[expect(clippy::zero_sized_map_values, reason = "a table, of which only the names are kept")]
+    let names: BTreeMap<toml::Spanned<String>, IgnoredAny> = parsed(&cut.rest, &cut.text)?;
     let others = names.keys().filter(|name| !INCLUDED.contains(&name.get_ref().as_str()));
     if let Some(other) = others.min_by_key(|name| name.span().start) {
         let all = INCLUDED.map(|name| format!("[[{name}]]")).join(" and ");
         let why =
             format!("an included file holds only {all}; move `{}` to the file that includes this one", other.get_ref());
         return Err(cut.rest.error(other, in_words(&why)));
+    }
+    let Counted { issuers } = parsed(&cut.rest, &cut.text)?;
+    if issuers.len() > MAX_ISSUERS {
+        return Err(source.error_in_file(format!("expected at most {MAX_ISSUERS} [[issuers]] in all files")));
     }
     let IncludedTables { clients, issuers } = parsed(&cut.rest, &cut.text)?;
     let issuers = trusted(issuers, &cut.rest);
@@ -170,6 +193,7 @@ fn trusted(tables: Option<Vec<IssuerTable>>, source: &Source) -> Vec<TrustedIssu
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| match error.span() {
         Some(span) => source.error_at(span, in_words(error.message())),
+        None if error.message() == "recursion limit" => source.error_in_file("nested more deeply than any setting is"),
         None => source.error_in_file(in_words(error.message())),
     })
 }

@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use crate::crypto::Digester;
 use crate::keys::Modes;
 
+pub use file::MAX_ISSUERS;
 pub use matches::{MatchValue, Matches};
 pub use problems::problems;
 pub use setting::Setting;

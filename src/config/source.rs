@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// A string and its place in the file.
 pub type Text = toml::Spanned<String>;
@@ -19,17 +19,36 @@ pub(super) fn text(value: &str) -> Text {
     Text::new(0..0, value.to_owned())
 }
 
+#[derive(Debug)]
+struct File {
+    path: PathBuf,
+    content: String,
+    /// Where its lines begin, once a place was asked for: a file may have many of them.
+    lines: OnceLock<Vec<usize>>,
+}
+
+impl File {
+    /// Returns the number of the line with the byte `at`, from 1, and where it begins.
+    fn line(&self, at: usize) -> (usize, usize) {
+        let after_each = || self.content.match_indices('\n').map(|(end, _)| end + 1);
+        let lines = self.lines.get_or_init(|| std::iter::once(0).chain(after_each()).collect());
+        let number = lines.partition_point(|start| *start <= at);
+        (number, lines.get(number.saturating_sub(1)).copied().unwrap_or_default())
+    }
+}
+
 /// What the settings were read from: a file, or a part of one.
 #[derive(Debug, Clone)]
 pub struct Source {
-    file: Option<Arc<(PathBuf, String)>>,
+    file: Option<Arc<File>>,
     /// Where pieces of the file are in the text that was parsed, and in the file.
     pieces: Vec<(usize, usize)>,
 }
 
 impl Source {
     pub(super) fn file(path: &Path, content: String) -> Self {
-        Self { file: Some(Arc::new((path.to_owned(), content))), pieces: Vec::new() }
+        let file = File { path: path.to_owned(), content, lines: OnceLock::new() };
+        Self { file: Some(Arc::new(file)), pieces: Vec::new() }
     }
 
     pub(super) fn development() -> Self {
@@ -50,7 +69,7 @@ impl Source {
     /// Returns the file's path, if the settings were read from one.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
-        self.file.as_deref().map(|(path, _)| path.as_path())
+        self.file.as_deref().map(|file| file.path.as_path())
     }
 
     /// Resolves `path` relative to the file's folder.
@@ -62,12 +81,12 @@ impl Source {
     /// Returns the text of the file, or an empty text.
     #[must_use]
     pub fn content(&self) -> &str {
-        self.file.as_deref().map_or("", |(_, content)| content)
+        self.file.as_deref().map_or("", |file| &file.content)
     }
 
     /// The file and its text, if the settings were read from one.
     pub(super) fn whole(&self) -> Option<(&Path, &str)> {
-        self.file.as_deref().map(|(path, content)| (path.as_path(), content.as_str()))
+        self.file.as_deref().map(|file| (file.path.as_path(), file.content.as_str()))
     }
 
     /// An error about the bytes at `span` of this source.
@@ -79,13 +98,13 @@ impl Source {
     /// Returns `file:line:column` of the bytes at `span` of this source, if it is a file.
     #[must_use]
     pub fn place(&self, span: Range<usize>) -> Option<String> {
-        let piece = self.pieces.iter().rev().find(|(parsed, _)| *parsed <= span.start);
+        let after = self.pieces.partition_point(|(parsed, _)| *parsed <= span.start);
+        let piece = after.checked_sub(1).and_then(|index| self.pieces.get(index));
         let at = piece.map_or(span.start, |(parsed, start)| span.start - parsed + start);
-        self.file.as_deref().map(|(path, content)| {
-            let before = content.get(..at).unwrap_or(content);
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
-            format!("{}:{line}:{column}", path.display())
+        self.file.as_deref().map(|file| {
+            let (line, start) = file.line(at);
+            let before = file.content.get(start..at).or(file.content.get(start..)).unwrap_or_default();
+            format!("{}:{line}:{}", file.path.display(), before.chars().count() + 1)
         })
     }
 

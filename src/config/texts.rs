@@ -4,7 +4,8 @@
 //! down still names them. What keeps an included file from being read is no error here: it is said when all is parsed,
 //! and until then the files that can be read are compared like any others.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -56,7 +57,7 @@ impl Texts {
         if let Some(too_many) = written.get(MAX_PATHS) {
             texts.problems.push(main.error(too_many, format!("expected at most {MAX_PATHS} paths")));
         }
-        let mut seen: HashSet<_> = fs::canonicalize(path).into_iter().collect();
+        let mut seen: HashMap<_, _> = fs::canonicalize(path).into_iter().map(|main| (main, path.to_owned())).collect();
         for one in written.iter().take(MAX_PATHS) {
             let added = texts.include(one, &mut seen);
             texts.problems.extend(added.err().map(|problem| main.error(one, problem)));
@@ -85,19 +86,26 @@ impl Texts {
     }
 
     /// Reads the files that `written` names, without those that were `seen`.
-    fn include(&mut self, written: &Text, seen: &mut HashSet<PathBuf>) -> Result<(), String> {
+    ///
+    /// A file under two names is read under the first. But paths in it are relative to its folder, so a link from another
+    /// folder could pass it off with other files beside it: that is a problem.
+    fn include(&mut self, written: &Text, seen: &mut HashMap<PathBuf, PathBuf>) -> Result<(), String> {
         let main = self.main.clone();
         let path = main.resolve(Path::new(written.get_ref()));
         let pattern = Pattern::parse(&path).ok_or(EXPECTED)?;
         for path in pattern.files()? {
-            let read = fs::canonicalize(&path).map_err(ReadError::Io).and_then(|target| {
-                let text = if seen.insert(target) { Some(text(&path)?) } else { None };
-                Ok(text)
+            let read = fs::canonicalize(&path).map_err(ReadError::Io).and_then(|target| match seen.entry(target) {
+                Entry::Occupied(first) if is_same_folder(first.get(), &path) => Ok(None),
+                Entry::Occupied(first) => Ok(Some(Err(format!("is the same file as {}", first.get().display())))),
+                Entry::Vacant(new) => {
+                    new.insert(path.clone());
+                    Ok(Some(text(&path)?.map_err(str::to_owned)))
+                }
             });
             match read {
                 Ok(None) => {}
                 Ok(Some(Ok(text))) => self.add(&path, text)?,
-                Ok(Some(Err(why))) => self.problems.push(main.error(written, in_file(&path, why))),
+                Ok(Some(Err(why))) => self.problems.push(main.error(written, in_file(&path, &why))),
                 Err(error) if pattern.is_gone(&path, &error) => {}
                 Err(error) => self.problems.push(main.error(written, in_file(&path, &unread(&error)))),
             }
@@ -215,6 +223,11 @@ pub(super) fn would_include(main: &Source, include: &[Text], path: &Path) -> Opt
         let same = fs::canonicalize(files::folder(&whole)).is_ok_and(|one| one == folder);
         same.then(|| pattern.folder.join(name))
     })
+}
+
+fn is_same_folder(one: &Path, other: &Path) -> bool {
+    let folder = |path: &Path| fs::canonicalize(files::folder(path)).ok();
+    folder(one) == folder(other)
 }
 
 fn in_file(path: &Path, what: &str) -> String {
@@ -340,6 +353,15 @@ mod tests {
         let many = format!("[{}]", "\"d/good.toml\",".repeat(65));
         let (files, problems) = read(folder.path(), &many);
         assert_eq!((files.len(), problems), (1, vec!["/main.toml:1:908: expected at most 64 paths".to_owned()]));
+        // A team's link that would pass off another team's file as its own.
+        for team in ["a", "b"] {
+            fs::create_dir(at(team)).unwrap();
+        }
+        fs::write(at("b/b.toml"), "").unwrap();
+        std::os::unix::fs::symlink("../b/b.toml", at("a/z.toml")).unwrap();
+        let (files, problems) = read(folder.path(), "[\"a/*.toml\", \"b/*.toml\"]");
+        assert_eq!(files, ["a/z.toml"]);
+        assert_eq!(problems, ["/main.toml:1:24: /b/b.toml: is the same file as /a/z.toml"]);
         // A folder that is none.
         let (_, problems) = read(folder.path(), "[\"d/good.toml/*\"]");
         assert!(problems[0].starts_with("/main.toml:1:12: /d/good.toml: cannot be read: "), "{problems:?}");

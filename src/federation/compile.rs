@@ -12,7 +12,7 @@ use super::source::{At, Source as KeySource};
 use super::template::Template;
 use crate::clients::Registry;
 use crate::config::{
-    self, Config, ConfigError, IssuerRule, MatchValue, Matches, PathText, Source, Text, TrustedIssuer,
+    self, Config, ConfigError, IssuerRule, MAX_ISSUERS, MatchValue, Matches, PathText, Source, Text, TrustedIssuer,
 };
 use crate::crypto::Digester;
 use crate::fetch;
@@ -20,7 +20,6 @@ use crate::files::{self, ReadError};
 use crate::foreign::{KeySet, MAX_KEY_SET, Owner};
 use crate::token::{Audience, ClientId, Scope, ScopeToken};
 
-const MAX_ISSUERS: usize = 64;
 const MAX_RULES: usize = 1_000;
 const MAX_CLAIMS: usize = 32;
 /// Maximum length of an issuer's or claim's name, in bytes.
@@ -134,13 +133,13 @@ impl Entry<'_> {
     fn issuer(&self, read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>) -> Result<Issuer, ConfigError> {
         let written = self.written;
         let name = self.name()?;
-        let rules = written.rules.iter().map(|rule| self.rule(rule)).collect::<Result<Vec<_>, _>>()?;
-        if rules.is_empty() {
+        if written.rules.is_empty() {
             return Err(self.error("no rule, so no token: expected at least one [[issuers.rules]] after it"));
         }
-        if rules.len() > MAX_RULES {
+        if written.rules.len() > MAX_RULES {
             return Err(self.error(format!("expected at most {MAX_RULES} [[issuers.rules]]")));
         }
+        let rules = written.rules.iter().map(|rule| self.rule(rule)).collect::<Result<Vec<_>, _>>()?;
         let (audience, keys) = (self.audience()?, self.keys(&name, read)?);
         Ok(Issuer { audience, max_age: written.max_age, keys, name, rules, is_included: self.beside.is_some() })
     }

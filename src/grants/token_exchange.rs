@@ -35,6 +35,9 @@ impl<'s> Grant<'s> for TokenExchange<'s, '_> {
         let actor =
             self.actor_token.map(|token| call.inspect_own(client, token).map_err(Denied::actor_token)).transpose()?;
         let actor = actor.as_ref().map(Inspected::claims);
+        if actor.is_some_and(|claims| claims.actor.is_some()) {
+            return Err(Denied::actor_token(Denied::DelegatedActor));
+        }
         let session = delegate(client, subject.claims(), actor, self.order, call.now).map_err(|why| match why {
             DelegationError::Refused(refusal) => Denied::Policy(refusal),
             DelegationError::NoLifetime => Denied::NoLifetime,

@@ -100,6 +100,8 @@ pub enum Denied {
     NoLifetime,
     /// The new token would name too many actors.
     TooManyActors,
+    /// The actor token was itself issued for somebody to act: its holder would hide behind its subject.
+    DelegatedActor,
     /// Minting failed.
     Mint(MintError),
 }
@@ -158,6 +160,7 @@ impl Denied {
             Self::SubjectToken(why) | Self::ActorToken(why) => why.word(),
             Self::NoLifetime => "nothing_left",
             Self::TooManyActors => "too_many_actors",
+            Self::DelegatedActor => "delegated_actor",
             Self::Mint(MintError::TooLarge) => "token_too_large",
             Self::Mint(MintError::NoKey) => "no_key_signs",
             Self::Mint(MintError::NoRandomness) => "no_randomness",

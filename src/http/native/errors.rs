@@ -40,7 +40,8 @@ impl From<Denied> for Problem {
             | Denied::SubjectToken(_)
             | Denied::ActorToken(_)
             | Denied::NoLifetime
-            | Denied::TooManyActors => Self::bad("the token cannot be exchanged"),
+            | Denied::TooManyActors
+            | Denied::DelegatedActor => Self::bad("the token cannot be exchanged"),
             // Native grants need no permission.
             Denied::GrantType => Self::Forbidden("this grant is not allowed".to_owned(), None),
             Denied::MissingScope(scope) => {

@@ -127,7 +127,9 @@ impl OAuthFailure {
             | Denied::OtherSender => Self::new("invalid_grant", "the token is not accepted"),
             Denied::Assertion(_) => Self::new("invalid_grant", "the assertion is not accepted"),
             Denied::SubjectToken(_) => Self::new("invalid_request", "the subject_token is not accepted"),
-            Denied::ActorToken(_) => Self::new("invalid_request", "the actor_token is not accepted"),
+            Denied::ActorToken(_) | Denied::DelegatedActor => {
+                Self::new("invalid_request", "the actor_token is not accepted")
+            }
             Denied::NoLifetime => Self::new("invalid_request", "nothing is left of the tokens' lifetime"),
             Denied::TooManyActors => {
                 let description = format!("the token would name more than {} actors", Actor::MAX);

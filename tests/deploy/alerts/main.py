@@ -276,12 +276,12 @@ def check_log(replica, jti, kids):
     old, new = kids
     answers = {
         "Who got a token for": rf'"issued","shop","orders:read orders:write","{jti}","127.0.0.1"\]\n',
-        "A token was found": r'^\["[^"]+","shop","user:7","127.0.0.1","example-7"\]\n$',
-        "What about one request": r'^\{.*"message":"token".*\n\{.*"message":"answered".*\n(.*\n){2}$',
+        "A token leaked": r'^\["[^"]+","shop","user:7","127.0.0.1","example-7"\]\n$',
+        "What happened to one request": r'^\{.*"message":"token".*\n\{.*"message":"answered".*\n(.*\n){2}$',
         "Which client is refused": r"\n? +2 shop\tGET\t403\tmissing_scope\tadmin\n(.*\n)*",
-        "From which addresses": r"^ +2 127\.0\.0\.1\n$",
-        "Who got a token by the word": r'^\["[^"]+","https://ci.example.com","ci","ci","127.0.0.1"\]\n$',
-        "Is a client still in use": r"^20[0-9T:.-]+Z\n$",
+        "Which addresses send": r"^ +2 127\.0\.0\.1\n$",
+        "Who got a token from which": r'^\["[^"]+","https://ci.example.com","ci","ci","127.0.0.1"\]\n$',
+        "When did a client last": r"^20[0-9T:.-]+Z\n$",
         "What did a rotation do": rf'"serving","{old}"\]\n(.*\n)*.*"reload refused[^"]*","[^"]+"\]\n(.*\n)*'
                                   rf'.*"reloaded","{new}"\]\n.*"signs from now on","[^"]* {new}"\]\n',
         "Which key signed": r"^( +[0-9]+ [0-9T:-]+\t\S+\n)+$",
