@@ -227,7 +227,9 @@ fn actor_tokens() {
     let own = app.create_as("gate", SECRET, "").text("value");
     assert_eq!(exchanged(&app, "gate", &user, &acting(&own))["act"], json!({"sub": "gate"}));
     let refresh = app.create_as("gate", SECRET, "").text("refresh");
-    for token in [&user, &refresh, &format!("{own}x"), "x"] {
+    // The last one says that gate acts for the user: as an actor, gate would hide behind the user.
+    let delegated = exchange(&app, "gate", &user, "").text("access_token");
+    for token in [&user, &refresh, &format!("{own}x"), "x", &delegated] {
         let said = exchange(&app, "gate", &user, &acting(token)).assert_oauth(400, "invalid_request");
         assert_eq!(said, "the actor_token is not accepted");
     }

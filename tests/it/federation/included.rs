@@ -135,6 +135,16 @@ fn mistakes() {
         assert!(said.contains(&format!("/clients.d/{expected}")), "{to}\n said: {said}\n want: {expected}");
         assert_eq!(with.client(CI, 0), "a");
     }
+    // What a team's file takes in memory is bounded before it is taken.
+    let rule = "[[issuers.rules]]\nmatch = { sub = \"x\" }\nclient = \"b\"\n";
+    for (content, expected) in [
+        (format!("x = [{}]\n", "0,".repeat(150_000)), "b.toml: expected at most 256 KiB beside the [[clients]] tables"),
+        (format!("issuers = [{}]\n", "{},".repeat(65)), "b.toml: expected at most 64 [[issuers]] in all files"),
+        (good.clone() + &rule.repeat(1_000), "b.toml:2:10: expected at most 1000 [[issuers.rules]]"),
+    ] {
+        with.write("b.toml", &content).look();
+        assert!(with.error().contains(&format!("/clients.d/{expected}")), "{}", with.error());
+    }
     // The configuration's own file may name the clients of each.
     with.write("b.toml", &good).look();
     assert_eq!((with.error().as_str(), with.client(PIPES, 1).as_str()), ("", "b"));
