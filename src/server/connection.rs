@@ -12,10 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::abort::Abort;
 use super::exchange::{Connection, Exchange, Security};
 use super::leftover::{Lingering, Unread};
 use super::listen::{Accepted, Listener};
-use super::patience::{Abort, Limits, Patient, Shared};
+use super::patience::{Limits, Patient, Shared};
 use super::slots::Slot;
 use super::turns::Lane;
 use super::{Serving, handshake, proxy, tls};

@@ -30,6 +30,7 @@
 //! thread for good by a hash: few and busy connections can leave cores idle, and no
 //! queue tells that there is too much to do. That is worth more than a twentieth.
 
+mod abort;
 mod connection;
 mod exchange;
 mod handshake;
