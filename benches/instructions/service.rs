@@ -212,8 +212,8 @@ impl Service {
     }
 }
 
-/// The thread that writes the log stands still at the first line, until the process ends: when it sleeps, who has a line
-/// for it must wake it, and when it does is chance.
+/// Blocks the thread that writes the log at its first line. Otherwise it would sleep at times, and the next line would
+/// also pay for waking it, by chance.
 fn log_nothing() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| std::mem::forget((telemetry::start(true), std::io::stderr().lock())));
