@@ -10,11 +10,12 @@
 //! Once the entries of a flood have expired, the table gives its memory back.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::crypto::{Digester, sha256};
+use crate::crypto::Digester;
 use crate::token::{ClientId, Thumbprint};
 
 /// Maximum unexpired proofs per client.
@@ -28,6 +29,7 @@ const SMALL: usize = 1 << 12;
 
 /// 128 bits of a SHA-256.
 type Digest = [u8; 16];
+/// A hash of a client's id.
 type Owner = u64;
 
 /// Why a proof is not recorded.
@@ -41,7 +43,10 @@ pub enum Unentered {
 
 /// The proofs that were used and have not expired.
 #[derive(Default)]
-pub struct ReplayTable(Mutex<Seen>);
+pub struct ReplayTable {
+    seen: Mutex<Seen>,
+    owners: RandomState,
+}
 
 impl std::fmt::Debug for ReplayTable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -57,8 +62,8 @@ impl ReplayTable {
     /// See [`Unentered`].
     pub fn enter(&self, client: &ClientId, clients: usize, proof: Entry<'_>, now: Timestamp) -> Result<(), Unentered> {
         let digest = proof.digest(client);
-        let owner = owner(client);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = self.owners.hash_one(client);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.drop_expired(now, DROPPED);
         if seen.digests.contains(&digest) || !seen.has_room(owner, clients) {
             // Expired entries that were not dropped yet may take up the room.
@@ -95,11 +100,6 @@ impl Entry<'_> {
         #[expect(clippy::expect_used, reason = "a digest has 32 bytes")]
         *digester.finish().first_chunk().expect("a shorter digest")
     }
-}
-
-/// A short hash of a client's id. Ids come from the operator, so collisions need not be feared.
-fn owner(client: &ClientId) -> Owner {
-    sha256(client.as_str().as_bytes()).first_chunk().map_or(0, |bytes| Owner::from_be_bytes(*bytes))
 }
 
 #[derive(Default)]
@@ -186,7 +186,7 @@ mod tests {
     }
 
     fn len(table: &ReplayTable) -> usize {
-        table.0.lock().unwrap().digests.len()
+        table.seen.lock().unwrap().digests.len()
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
 
     /// What the table holds: a set has a byte more for each of its buckets, of which at most 7 of 8 are full.
     fn bytes(table: &ReplayTable) -> usize {
-        let seen = table.0.lock().unwrap();
+        let seen = table.seen.lock().unwrap();
         let buckets = (seen.digests.capacity() * 8 / 7).next_power_of_two();
         let listed: usize = seen.ending.values().map(Vec::capacity).sum();
         buckets * (size_of::<Digest>() + 1) + listed * size_of::<(Digest, Owner)>()
@@ -272,7 +272,7 @@ mod tests {
         for number in 0..2 * SHARE / DROPPED {
             enter(&table, "calm", &number.to_string(), (161, 222)).unwrap();
         }
-        let seen = table.0.lock().unwrap();
+        let seen = table.seen.lock().unwrap();
         assert_eq!((seen.digests.len(), seen.counts.len(), seen.ending.len()), (2 * SHARE / DROPPED, 1, 1));
         assert!(seen.digests.capacity() < SHARE / 4, "{}", seen.digests.capacity());
     }

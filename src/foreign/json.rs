@@ -109,7 +109,8 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let inside = self.inside()?;
-        let mut all = Map::new();
+        // Most tokens have as many claims; an object within has fewer.
+        let mut all = Map::with_capacity(if self.depth == MAX_DEPTH { 8 } else { 0 });
         while let Some(name) = self.next_name(&mut members)? {
             let value = if self.names == Names::Plain && name == "alg" {
                 Value::String(members.next_value_seed(Plain)?.to_owned())

@@ -14,15 +14,15 @@ impl TargetUrl {
         }
         let text = text.find(['#', '?']).map_or(text, |end| text.split_at(end).0);
         let (scheme, rest) = text.split_once("://")?;
-        let scheme = scheme.to_ascii_lowercase();
-        let default_port = match scheme.as_str() {
-            "https" => 443,
-            "http" => 80,
-            _ => return None,
-        };
+        let (scheme, default_port) =
+            [("https", 443), ("http", 80)].into_iter().find(|(known, _)| known.eq_ignore_ascii_case(scheme))?;
         let (authority, path) = rest.split_at_checked(rest.find('/').unwrap_or(rest.len()))?;
-        let authority = authority_of(authority, default_port)?;
-        Some(Self(format!("{scheme}://{authority}{}", path_of(path))))
+        let mut url = String::with_capacity(text.len() + 1);
+        url.push_str(scheme);
+        url.push_str("://");
+        push_authority(&mut url, authority, default_port)?;
+        push_path(&mut url, path);
+        Some(Self(url))
     }
 
     /// Returns the URL.
@@ -32,8 +32,8 @@ impl TargetUrl {
     }
 }
 
-/// Normalizes host and port: lower case, and no port if it is the scheme's default.
-fn authority_of(text: &str, default_port: u16) -> Option<String> {
+/// Appends host and port: in lower case, and without the port if it is the scheme's default.
+fn push_authority(url: &mut String, text: &str, default_port: u16) -> Option<()> {
     let (host, port) = match text.rsplit_once(':') {
         // The last colon of an IPv6 address is inside its brackets.
         Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -42,16 +42,25 @@ fn authority_of(text: &str, default_port: u16) -> Option<String> {
     if host.is_empty() || host.contains(['@', '\\']) || (!host.starts_with('[') && host.contains(':')) {
         return None;
     }
-    let host = host.to_ascii_lowercase();
+    url.extend(host.chars().map(|char| char.to_ascii_lowercase()));
     if port.is_empty() {
-        return Some(host);
+        return Some(());
     }
     let port: u16 = port.parse().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
-    Some(if port == default_port { host } else { format!("{host}:{port}") })
+    if port != default_port {
+        url.push(':');
+        url.push_str(&port.to_string());
+    }
+    Some(())
 }
 
-/// Normalizes the path: escapes, then dot segments (RFC 3986 §5.2.4), which may have been escaped.
-fn path_of(text: &str) -> String {
+/// Appends the path with normalized escapes, then without dot segments (RFC 3986 §5.2.4), which may
+/// have been escaped.
+fn push_path(url: &mut String, text: &str) {
+    if !text.is_empty() && !text.bytes().any(|byte| matches!(byte, b'%' | b'.')) {
+        url.push_str(text);
+        return;
+    }
     let text = unescaped(text);
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = text.split('/').skip(1).peekable();
@@ -69,7 +78,8 @@ fn path_of(text: &str) -> String {
             other => kept.push(other),
         }
     }
-    format!("/{}", kept.join("/"))
+    url.push('/');
+    url.push_str(&kept.join("/"));
 }
 
 /// Decodes escapes of unreserved characters and writes the others in upper case (RFC 3986 §6.2.2).

@@ -138,12 +138,11 @@ impl<'t> Jws<'t> {
 
 impl Header {
     fn read(mut members: Map<String, Value>, policy: HeaderPolicy<'_>) -> Result<Self, Rejected> {
-        let forbidden = members.keys().any(|name| FORBIDDEN.contains(&name.as_str()));
-        if forbidden || (members.contains_key("jwk") && !policy.embedded_key) {
+        let is_forbidden = |name: &str| FORBIDDEN.contains(&name) || (name == "jwk" && !policy.embedded_key);
+        if members.keys().any(|name| is_forbidden(name)) {
             return Err(Rejected::ForbiddenHeader);
         }
-        let exact = members.len() == 3 && members.contains_key("kid") && members.contains_key("typ");
-        if policy.exact && !exact {
+        if policy.exact && !(members.len() == 3 && members.contains_key("kid") && members.contains_key("typ")) {
             return Err(Rejected::BadHeader);
         }
         match members.get("typ") {

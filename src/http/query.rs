@@ -33,7 +33,7 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
 /// Decodes `application/x-www-form-urlencoded` strictly: None if it is malformed.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     // The common case for tokens.
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(text.into());
     }
     // Written once and in one place: it may be a secret, which its reader wipes.
