@@ -16,7 +16,7 @@ use lingpai::service::Snapshot;
 use lingpai::token::{Access, Grant, Pair, Session};
 use lingpai::{app, http, telemetry, token};
 use poem::endpoint::BoxEndpoint;
-use poem::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
+use poem::http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderMap, USER_AGENT};
 use poem::http::uri::Scheme;
 use poem::http::{HeaderName, HeaderValue, Method, Uri};
 use poem::web::{LocalAddr, RemoteAddr};
@@ -119,7 +119,7 @@ impl Service {
         let client = snapshot.registry.named(CLIENT).unwrap();
         let session = decide(&snapshot.registry, client, GrantRequest::default(), now()).unwrap();
         let mut service = Self {
-            nonce: snapshot.keys.nonce(now()).unwrap(),
+            nonce: snapshot.keys.nonce(now()).unwrap().as_str().to_owned(),
             routes: http::routes(&state, http::RequestIds::new().unwrap()).boxed(),
             runtime: Builder::new_current_thread().enable_time().build().unwrap(),
             bound: String::new(),
@@ -274,7 +274,10 @@ fn asserted(assertion: &str) -> Request {
 }
 
 fn form<const N: usize>(path: &'static str, headers: [(HeaderName, String); N], body: String) -> Request {
+    // Clients announce the length.
+    let length = HeaderValue::from(body.len());
     let mut request = with(path, Method::POST, headers, body.into());
+    request.headers_mut().insert(CONTENT_LENGTH, length);
     request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
     request
 }

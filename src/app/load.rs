@@ -15,7 +15,7 @@ use crate::files::{self, ReadError};
 use crate::foreign::MAX_KEY_SET;
 use crate::keys::{Folder, KeyRing, Kid, Modes, Plan};
 use crate::server::{Identity, TlsFiles};
-use crate::service::{Documents, RevocationList, Snapshot, Warning};
+use crate::service::{Documents, OwnUrls, RevocationList, Snapshot, Warning};
 use crate::token::Cache;
 
 /// Returns what the configuration says about keys.
@@ -146,6 +146,7 @@ pub(super) fn compile(
     let warnings = warnings.into_iter().map(Warning::standing).collect();
     Ok(Snapshot {
         issuer: config.issuer.as_str().to_owned(),
+        urls: OwnUrls::under(config.issuer.as_str()),
         leeway: config.token.leeway,
         jwks_max_age: config.keys.jwks_max_age,
         warnings,

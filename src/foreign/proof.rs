@@ -3,15 +3,11 @@
 //! Checks here need no memory. The caller checks for replays and for the service's nonces once
 //! everything else holds.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-
 use super::public_key::PublicKey;
 use super::unverified::Claims;
 use super::{HeaderPolicy, Rejected, TargetUrl, Unverified};
 use crate::clock::Timestamp;
-use crate::crypto::sha256;
-use crate::token::Thumbprint;
+use crate::token::{Fingerprint, Thumbprint};
 
 /// What a proof must agree with.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +16,8 @@ pub struct ProofRules<'a> {
     pub method: &'a str,
     /// What `htu` must be equivalent to: the request's URL.
     pub url: &'a TargetUrl,
-    /// The access token whose SHA-256 `ath` must be. With None `ath` is not read.
-    pub access_token: Option<&'a str>,
+    /// The access token that `ath` must name. With None `ath` is not read.
+    pub access_token: Option<&'a Fingerprint>,
     /// The current second.
     pub now: Timestamp,
 }
@@ -69,15 +65,13 @@ fn read(claims: &Claims, thumbprint: Thumbprint, rules: ProofRules<'_>) -> Resul
     if method != rules.method {
         return Err(Rejected::WrongMethod);
     }
-    if TargetUrl::parse(url).as_ref() != Some(rules.url) {
+    // Most clients write the normal form.
+    if url != rules.url.as_str() && TargetUrl::parse(url).as_ref() != Some(rules.url) {
         return Err(Rejected::WrongUrl);
     }
     let ends = times(claims, issued, rules.now)?;
-    if let Some(token) = rules.access_token {
-        let hash = URL_SAFE_NO_PAD.encode(sha256(token.as_bytes()));
-        if claims.text("ath") != Some(&*hash) {
-            return Err(Rejected::WrongTokenHash);
-        }
+    if rules.access_token.is_some_and(|token| claims.text("ath") != Some(&*token.base64())) {
+        return Err(Rejected::WrongTokenHash);
     }
     Ok(Proof { thumbprint, id: id.to_owned(), nonce, ends })
 }

@@ -17,7 +17,7 @@ pub use native_refresh::NativeRefresh;
 pub use refresh_token::RefreshToken;
 pub use token_exchange::TokenExchange;
 
-use crate::service::{At, Call, Decision, Denied, Issued, TOKEN_ENDPOINT, Target};
+use crate::service::{Call, Decision, Denied, Issued, Target};
 
 /// A grant, with the content of its request.
 pub trait Grant<'s> {
@@ -39,5 +39,5 @@ pub fn issue<'s>(call: &Call<'s>, grant: impl Grant<'s>) -> Result<Issued<'s>, D
 
 /// Verifies the proof of a token request, if any. The native dialect has none.
 fn prove(call: &Call<'_>) -> Result<(), Denied> {
-    call.prove(Target { method: "POST", at: At::Path(TOKEN_ENDPOINT) }, None).map(drop)
+    call.prove(Target { method: "POST", url: call.snapshot.urls.token_endpoint.as_ref() }, None).map(drop)
 }

@@ -109,8 +109,7 @@ impl RequestContext {
 
     /// Returns the nonce for the caller's next proof, if the answer should carry one.
     pub(super) fn nonce(&self) -> Option<HeaderValue> {
-        let nonce = self.0.said.offers_nonce().then(|| self.0.snapshot.keys.nonce(self.0.now)).flatten()?;
-        HeaderValue::try_from(nonce).ok()
+        HeaderValue::try_from(self.0.said.next_nonce()?.as_str()).ok()
     }
 
     /// Returns the snapshot that decides the request.

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 use super::jwks::Jwks;
+use super::nonce::Nonce;
 use super::{Alg, Key, KeyError, KeyName, Kid, Purpose};
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
@@ -99,6 +100,8 @@ pub struct KeyRing {
     /// The entry whose header it is; None for a revoked key's.
     by_header: HashMap<String, (Purpose, Option<usize>)>,
     jwks: ArcSwapOption<Jwks>,
+    /// The last one that was offered.
+    pub(super) nonce: ArcSwapOption<Nonce>,
     digest: [u8; 32],
 }
 
@@ -174,6 +177,7 @@ impl KeyRing {
             by_alg: BTreeMap::new(),
             by_header: HashMap::new(),
             jwks: ArcSwapOption::empty(),
+            nonce: ArcSwapOption::empty(),
             digest: digest.finish(),
         };
         ring.index();

@@ -37,6 +37,7 @@ pub use keyring::{KeyRing, Plan, Scheduled, State, Verifier};
 pub use kid::Kid;
 pub use lint::{Finding, Gravity};
 pub use name::KeyName;
+pub use nonce::Nonce;
 pub use purpose::Purpose;
 pub use rotation::{Pace, Unwise, When, schedule};
 

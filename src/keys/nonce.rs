@@ -1,9 +1,12 @@
 //! Nonces for DPoP proofs (RFC 9449 §8): no memory is needed to know one's own, or another replica's.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use subtle::ConstantTimeEq as _;
 
-use super::KeyRing;
+use super::{KeyRing, Kid};
 use crate::clock::Timestamp;
 use crate::crypto::hmac;
 
@@ -11,13 +14,42 @@ use crate::crypto::hmac;
 /// the one after.
 const STEP: i64 = 60;
 
-impl KeyRing {
-    /// The nonce of the step of `now`: an HMAC-SHA256 of its number, in base64url. None if no key signs.
+/// A nonce to offer: an HMAC-SHA256 of the number of a step, in base64url.
+#[derive(Debug)]
+pub struct Nonce {
+    text: String,
+    /// Which key made it.
+    kid: Kid,
+    step: i64,
+}
+
+impl Nonce {
+    /// Whether `text` is this nonce, compared in constant time.
     #[must_use]
-    pub fn nonce(&self, now: Timestamp) -> Option<String> {
+    pub fn is(&self, text: &str) -> bool {
+        self.text.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+
+    /// Returns its text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl KeyRing {
+    /// Returns the nonce of the step of `now`, which is computed once. None if no key signs.
+    #[must_use]
+    pub fn nonce(&self, now: Timestamp) -> Option<Arc<Nonce>> {
         let signer = self.plan.algorithms.iter().find_map(|alg| self.signer(*alg, now))?;
-        let tag = hmac::sign(signer.nonce_secret(), &message(step(now)));
-        Some(URL_SAFE_NO_PAD.encode(tag))
+        let (step, kid) = (step(now), signer.kid());
+        if let Some(last) = self.nonce.load().as_ref().filter(|last| last.step == step && last.kid == *kid) {
+            return Some(Arc::clone(last));
+        }
+        let text = URL_SAFE_NO_PAD.encode(hmac::sign(signer.nonce_secret(), &message(step)));
+        let nonce = Arc::new(Nonce { text, kid: kid.clone(), step });
+        self.nonce.store(Some(Arc::clone(&nonce)));
+        Some(nonce)
     }
 
     /// Whether `nonce` was made by a key whose tokens are accepted at `now`, in the last, the current or the next step.

@@ -1,7 +1,7 @@
 //! One request: the snapshot that decides it, and the client behind it.
 
 use std::net::IpAddr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::carried::Carried;
 use super::{Denied, Snapshot, State, Unauthenticated};
@@ -9,6 +9,7 @@ use crate::clients::{self, Client, ClientAuth, Ended, Renewal};
 use crate::clock::Timestamp;
 use crate::federation::Issuer;
 use crate::foreign::Proof;
+use crate::keys::Nonce;
 use crate::revocation::Marks;
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
@@ -56,7 +57,7 @@ pub struct Notes {
     issuer: OnceLock<Option<Box<str>>>,
     denied: OnceLock<(&'static str, Option<String>)>,
     proof: OnceLock<Proof>,
-    offers_nonce: OnceLock<()>,
+    next_nonce: OnceLock<Arc<Nonce>>,
 }
 
 impl Notes {
@@ -79,14 +80,14 @@ impl Notes {
         self.denied.get().map(|(word, value)| (*word, value.as_deref()))
     }
 
-    /// Whether the answer should carry a nonce for the next proof.
+    /// The nonce for the caller's next proof, if the answer should carry one.
     #[must_use]
-    pub fn offers_nonce(&self) -> bool {
-        self.offers_nonce.get().is_some()
+    pub fn next_nonce(&self) -> Option<&Nonce> {
+        self.next_nonce.get().map(Arc::as_ref)
     }
 
-    pub(super) fn offer_nonce(&self) {
-        let _ = self.offers_nonce.set(());
+    pub(super) fn offer_nonce(&self, nonce: Arc<Nonce>) -> &Nonce {
+        self.next_nonce.get_or_init(|| nonce)
     }
 
     pub(super) fn proof(&self) -> Option<&Proof> {

@@ -47,17 +47,9 @@ impl fmt::Debug for Carried<'_> {
 pub struct Target<'a> {
     /// Its method.
     pub method: &'a str,
-    /// Its URL or path.
-    pub at: At<'a>,
-}
-
-/// Where a request goes. Its Host is never consulted.
-#[derive(Debug, Clone, Copy)]
-pub enum At<'a> {
-    /// This path of the service, under the issuer's URL.
-    Path(&'a str),
-    /// This URL, for a proxy that asks.
-    Url(&'a TargetUrl),
+    /// Its URL: the service's own, or the one that a proxy asks about. Its Host is never consulted.
+    /// None if the issuer is no URL that a request can have.
+    pub url: Option<&'a TargetUrl>,
 }
 
 /// Why the sender's proof or certificate is not accepted.

@@ -12,6 +12,7 @@ use crate::token::{AccessClaims, Audience, Dialect, Fingerprint, Hit, MAX_TOKEN,
 /// An access token that is valid now.
 pub struct Inspected<'s> {
     hit: Hit<AccessClaims, Renderings>,
+    fingerprint: Fingerprint,
     issuer: &'s str,
     /// Whether it came from the cache, without a signature check.
     was_cached: bool,
@@ -46,7 +47,7 @@ impl<'s> Call<'s> {
     /// As [`Call::inspect`], except that the revocation list is not consulted.
     fn look_up(&self, text: &str) -> Result<Inspected<'s>, Denied> {
         let compact = compact(text)?;
-        let fingerprint = Fingerprint::of::<AccessClaims>(text);
+        let fingerprint = Fingerprint::of(text);
         let known = self.snapshot.inspected.get(&fingerprint, self.now);
         let was_cached = known.is_some();
         self.state.metrics.looked_up(was_cached);
@@ -61,7 +62,7 @@ impl<'s> Call<'s> {
             self.snapshot.inspected.insert(fingerprint, verified, renderings, bytes)
         };
         self.note_client(&hit.claims().client);
-        Ok(Inspected { hit, issuer: &self.snapshot.issuer, was_cached })
+        Ok(Inspected { hit, fingerprint, issuer: &self.snapshot.issuer, was_cached })
     }
 
     /// Returns the access token `text` if it is valid, comes from its sender, is for the audience
@@ -78,7 +79,7 @@ impl<'s> Call<'s> {
         let Question { target, audience, scope } = question;
         let inspected = self.inspect(text)?;
         let claims = inspected.claims();
-        self.check_sender(text, claims, target)?;
+        self.check_sender(&inspected, target)?;
         if audience.is_some_and(|audience| !claims.audience.contains(audience.as_str())) {
             return Err(Denied::OtherAudience);
         }
@@ -90,14 +91,13 @@ impl<'s> Call<'s> {
         Ok(inspected)
     }
 
-    /// Refuses the token `text` with these `claims` unless it comes from the sender that it is
-    /// bound to.
-    fn check_sender(&self, text: &str, claims: &AccessClaims, target: Option<Target<'_>>) -> Result<(), Denied> {
-        let (how, thumbprint) = claims.confirmation.map(|one| (one.sender, one.thumbprint)).unzip();
+    /// Refuses the token unless it comes from the sender that it is bound to.
+    fn check_sender(&self, token: &Inspected<'_>, target: Option<Target<'_>>) -> Result<(), Denied> {
+        let (how, thumbprint) = token.claims().confirmation.map(|one| (one.sender, one.thumbprint)).unzip();
         let shown = match (how, target) {
             (None, None) => return Ok(()),
             (Some(Sender::Mtls), None) => self.carried.certificate_thumbprint(),
-            (Some(Sender::Dpop), Some(target)) => match self.prove(target, Some(text))? {
+            (Some(Sender::Dpop), Some(target)) => match self.prove(target, Some(&token.fingerprint))? {
                 Some(proof) => Some(proof.thumbprint),
                 None => return Err(self.unproven(Unproven::NoProof)),
             },

@@ -24,13 +24,13 @@ mod state;
 mod vouched;
 
 pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
-pub use carried::{At, Carried, ProofField, Target, Unproven};
+pub use carried::{Carried, ProofField, Target, Unproven};
 pub use denied::{Denied, Unauthenticated};
 pub use documents::Documents;
 pub use inspect::{Inspected, Question};
 pub use issue::{Decision, Issued};
 pub use publish::{LIST_MAX_AGE, PublishError};
 pub use renderings::{Rendered, Renderings};
-pub use snapshot::{Snapshot, Warning};
+pub use snapshot::{OwnUrls, Snapshot, Warning};
 pub use state::{RevocationList, SignedList, State};
 pub use vouched::{Caller, Vouched};

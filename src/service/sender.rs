@@ -4,12 +4,12 @@
 //! Every token request passes [`Call::prove`] before its grant decides, and [`Call::confirmation`]
 //! binds what it issues. A proof is recorded as used only once nothing else can refuse the request.
 
-use super::carried::{At, ProofField, Target, Unproven};
+use super::carried::{ProofField, Target, Unproven};
 use super::{Call, Denied};
 use crate::clients::{Client, Entry, Unentered};
 use crate::config::Nonces;
-use crate::foreign::{Proof, ProofRules, Rejected, TargetUrl, verify_proof};
-use crate::token::{ClientId, Confirmation, Dialect, Sender, Session};
+use crate::foreign::{Proof, ProofRules, Rejected, verify_proof};
+use crate::token::{ClientId, Confirmation, Dialect, Fingerprint, Sender, Session};
 
 impl<'r> Call<'r> {
     /// Verifies the request's proof, if any: it must be for `target` and, if given, for
@@ -17,29 +17,20 @@ impl<'r> Call<'r> {
     ///
     /// # Errors
     /// [`Denied::Unproven`].
-    pub fn prove(&self, target: Target<'_>, access_token: Option<&str>) -> Result<Option<&'r Proof>, Denied> {
+    pub fn prove(&self, target: Target<'_>, access_token: Option<&Fingerprint>) -> Result<Option<&'r Proof>, Denied> {
         let text = match self.carried.proof {
             ProofField::Absent => return Ok(None),
             ProofField::Malformed => return Err(self.unproven(Unproven::Malformed)),
             ProofField::One(text) => text,
         };
-        let proof = self.verified(text, target, access_token);
+        let Target { method, url } = target;
+        let proof = url.ok_or(Rejected::WrongUrl).and_then(|url| {
+            let rules = ProofRules { method, url, access_token, now: self.now };
+            verify_proof(text, rules)
+        });
         let proof = proof.map_err(|rejected| self.unproven(Unproven::Rejected(rejected)))?;
         self.check_nonce(proof.nonce.as_deref())?;
         Ok(Some(self.notes.keep_proof(proof)))
-    }
-
-    fn verified(&self, text: &str, target: Target<'_>, access_token: Option<&str>) -> Result<Proof, Rejected> {
-        let own = match target.at {
-            At::Url(_) => None,
-            At::Path(path) => TargetUrl::parse(&format!("{}{path}", self.snapshot.issuer)),
-        };
-        let url = match target.at {
-            At::Url(url) => Some(url),
-            At::Path(_) => own.as_ref(),
-        };
-        let url = url.ok_or(Rejected::WrongUrl)?;
-        verify_proof(text, ProofRules { method: target.method, url, access_token, now: self.now })
     }
 
     /// Returns the proof that [`Call::prove`] verified. It may still be a replay.
@@ -49,14 +40,15 @@ impl<'r> Call<'r> {
     }
 
     fn check_nonce(&self, nonce: Option<&str>) -> Result<(), Denied> {
-        let nonces = self.snapshot.nonces;
+        let (nonces, keys) = (self.snapshot.nonces, &self.snapshot.keys);
         if nonces == Nonces::Off {
             return Ok(());
         }
-        self.notes.offer_nonce();
+        let next = keys.nonce(self.now).map(|next| self.notes.offer_nonce(next));
         match nonce {
             None if nonces == Nonces::Offered => Ok(()),
-            Some(nonce) if self.snapshot.keys.accepts_nonce(nonce, self.now) => Ok(()),
+            // Mostly it is the one to offer next, too.
+            Some(nonce) if next.is_some_and(|next| next.is(nonce)) || keys.accepts_nonce(nonce, self.now) => Ok(()),
             _ => Err(self.unproven(Unproven::Nonce)),
         }
     }

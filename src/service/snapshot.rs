@@ -7,16 +7,19 @@ use crate::clients::{ClientRoots, Rate, Registry};
 use crate::clock::Timestamp;
 use crate::config::{Forwarding, Nonces};
 use crate::federation::Issuers;
+use crate::foreign::TargetUrl;
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
-use super::{Documents, Renderings};
+use super::{Documents, Renderings, TOKEN_ENDPOINT};
 
 /// Everything that decides a request. It is immutable; a reload replaces it.
 #[derive(Debug)]
 pub struct Snapshot {
     /// The value of `iss`.
     pub issuer: String,
+    /// Where requests with proofs come in.
+    pub urls: OwnUrls,
     /// Maximum difference between clocks that is tolerated, in seconds.
     pub leeway: i64,
     /// Seconds for which verifiers may cache the JWKS.
@@ -62,6 +65,25 @@ pub struct Snapshot {
     pub compiled: Timestamp,
 }
 
+/// The URLs of the service's own endpoints that take proofs. None where the issuer is no URL that a
+/// request can have.
+#[derive(Debug, Default)]
+pub struct OwnUrls {
+    /// `/oauth2/token`.
+    pub token_endpoint: Option<TargetUrl>,
+    /// `/token`.
+    pub token: Option<TargetUrl>,
+}
+
+impl OwnUrls {
+    /// Returns the endpoints' URLs under that of the issuer.
+    #[must_use]
+    pub fn under(issuer: &str) -> Self {
+        let url = |path| TargetUrl::parse(&format!("{issuer}{path}"));
+        Self { token_endpoint: url(TOKEN_ENDPOINT), token: url("/token") }
+    }
+}
+
 /// A setting that is allowed, but probably a mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
@@ -90,6 +112,7 @@ impl Snapshot {
     pub(super) fn empty() -> Self {
         Self {
             issuer: String::new(),
+            urls: OwnUrls::default(),
             leeway: 0,
             jwks_max_age: 0,
             registry: Registry::default(),

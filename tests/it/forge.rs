@@ -10,7 +10,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lingpai::clock::Timestamp;
-use lingpai::keys::{KeyRing, Plan, Purpose};
+use lingpai::keys::{Alg, KeyRing, Plan, Purpose};
 use lingpai::token::Verifying;
 use pkcs8::der::{Decode as _, SecretDocument};
 use ring::rand::SystemRandom;
@@ -241,7 +241,8 @@ pub fn ring() -> KeyRing {
         copy_key(name, &folder.path().join(name));
     }
     let keys = lingpai::keys::load(folder.path()).unwrap();
-    KeyRing::lenient(keys, Plan { access_window: DAY, refresh_window: 90 * DAY, ..Plan::default() })
+    let algorithms = [Alg::Es256].into();
+    KeyRing::lenient(keys, Plan { algorithms, access_window: DAY, refresh_window: 90 * DAY, ..Plan::default() })
 }
 
 /// What a library call verifies against, at `now` in seconds since 1970.

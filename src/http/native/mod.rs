@@ -18,7 +18,7 @@ use super::credentials::{BasicAuth, Presented};
 use super::problem::{Failure, WithBody, WithQuestion};
 use super::reply::Reply;
 use crate::grants::{self, NativeCreate, NativeRefresh};
-use crate::service::{At, Question, Rendered, State, Target};
+use crate::service::{Question, Rendered, State, Target};
 use crate::token::{AccessClaims, Actor, Dialect, Subject};
 
 use wire::{CreateToken, RefreshToken, TokenInfo, TokenPair};
@@ -93,8 +93,8 @@ impl Native {
         let call = context.call(&self.state);
         let (token, is_proved) = presented.access_token()?;
         let target = match (&htm.0, &htu.0) {
-            (Some(method), Some(url)) => Target { method, at: At::Url(url) },
-            _ => Target { method: context.method(), at: At::Path("/token") },
+            (Some(method), Some(url)) => Target { method, url: Some(url) },
+            _ => Target { method: context.method(), url: call.snapshot.urls.token.as_ref() },
         };
         let target = is_proved.then_some(target);
         let inspected = call.check(token, Question { target, audience: audience.0.as_ref(), scope: &scope.0 })?;

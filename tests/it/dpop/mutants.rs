@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lingpai::clock::Timestamp;
 use lingpai::foreign::{Proof, ProofRules, Rejected, TargetUrl, verify_proof};
+use lingpai::token::Fingerprint;
 use serde_json::{Value, json};
 
 use super::{Prover, claims, hash};
@@ -14,7 +15,9 @@ const TOKEN: &str = "eyJ.a.token";
 
 fn judge_at(now: i64, proof: &str, token: Option<&str>) -> Result<Proof, Rejected> {
     let url = TargetUrl::parse("https://tokens.example.com/token").unwrap();
-    verify_proof(proof, ProofRules { method: "GET", url: &url, access_token: token, now: Timestamp::from_unix(now) })
+    let token = token.map(Fingerprint::of);
+    let now = Timestamp::from_unix(now);
+    verify_proof(proof, ProofRules { method: "GET", url: &url, access_token: token.as_ref(), now })
 }
 
 pub(super) fn judge(proof: &str) -> Result<Proof, Rejected> {
@@ -250,6 +253,11 @@ fn nonces_are_known_answers() {
         }
         for wrong in ["", "x", "AAAA", &format!("{}=", nonce_of(step)), &nonce_of(step).to_lowercase()] {
             assert!(!ring.accepts_nonce(wrong, at(0)), "{wrong}");
+        }
+        if forge.alg == "ES256" {
+            for (seconds, of) in [(0, step), (59, step), (60, step + 1), (0, step)] {
+                assert_eq!(ring.nonce(at(seconds)).unwrap().as_str(), nonce_of(of), "{seconds}");
+            }
         }
         // The secret of refresh tokens is another.
         let other = mac(&forge.refresh_secret, &step.to_be_bytes());
