@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use std::sync::Arc;
 
 use super::jwks::Jwks;
-use super::nonce::Nonce;
+use super::nonce::{self, Nonce};
 use super::{Alg, Key, KeyError, KeyName, Kid, Purpose};
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
@@ -101,7 +101,7 @@ pub struct KeyRing {
     by_header: HashMap<String, (Purpose, Option<usize>)>,
     jwks: ArcSwapOption<Jwks>,
     /// The last one that was offered.
-    pub(super) nonce: ArcSwapOption<Nonce>,
+    nonce: ArcSwapOption<Nonce>,
     digest: [u8; 32],
 }
 
@@ -311,6 +311,28 @@ impl KeyRing {
         ));
         self.jwks.store(Some(Arc::clone(&jwks)));
         jwks
+    }
+
+    /// Returns the nonce for a DPoP proof at `now`, which is computed once a minute. None if no key
+    /// signs.
+    #[must_use]
+    pub fn nonce(&self, now: Timestamp) -> Option<Arc<Nonce>> {
+        let signer = self.plan.algorithms.iter().find_map(|alg| self.signer(*alg, now))?;
+        if let Some(nonce) = self.nonce.load().as_ref().filter(|nonce| nonce.is_of(signer, now)) {
+            return Some(Arc::clone(nonce));
+        }
+        let nonce = Arc::new(Nonce::new(signer, now));
+        self.nonce.store(Some(Arc::clone(&nonce)));
+        Some(nonce)
+    }
+
+    /// Whether `nonce` was made by a key whose tokens are accepted at `now`, in the last, the
+    /// current or the next minute.
+    #[must_use]
+    pub fn accepts_nonce(&self, nonce: &str, now: Timestamp) -> bool {
+        let longest = self.longest_window();
+        let accepted = self.entries.iter().filter(|entry| !entry.is_retired(longest, now));
+        nonce::is_by(accepted.map(|entry| &entry.key), nonce, now)
     }
 
     /// Returns every key with its state at `now`, including revoked ones, by instant.

@@ -1,12 +1,10 @@
 //! Nonces for DPoP proofs (RFC 9449 §8): no memory is needed to know one's own, or another replica's.
 
-use std::sync::Arc;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq as _;
 
-use super::{KeyRing, Kid};
+use super::{Key, Kid};
 use crate::clock::Timestamp;
 use crate::crypto::hmac;
 
@@ -24,6 +22,18 @@ pub struct Nonce {
 }
 
 impl Nonce {
+    /// Returns the nonce of `key` for the step of `now`.
+    pub(super) fn new(key: &Key, now: Timestamp) -> Self {
+        let step = step(now);
+        let text = URL_SAFE_NO_PAD.encode(hmac::sign(key.nonce_secret(), &message(step)));
+        Self { text, kid: key.kid().clone(), step }
+    }
+
+    /// Whether it is the nonce of `key` for the step of `now`.
+    pub(super) fn is_of(&self, key: &Key, now: Timestamp) -> bool {
+        self.step == step(now) && self.kid == *key.kid()
+    }
+
     /// Whether `text` is this nonce, compared in constant time.
     #[must_use]
     pub fn is(&self, text: &str) -> bool {
@@ -37,33 +47,13 @@ impl Nonce {
     }
 }
 
-impl KeyRing {
-    /// Returns the nonce of the step of `now`, which is computed once. None if no key signs.
-    #[must_use]
-    pub fn nonce(&self, now: Timestamp) -> Option<Arc<Nonce>> {
-        let signer = self.plan.algorithms.iter().find_map(|alg| self.signer(*alg, now))?;
-        let (step, kid) = (step(now), signer.kid());
-        if let Some(last) = self.nonce.load().as_ref().filter(|last| last.step == step && last.kid == *kid) {
-            return Some(Arc::clone(last));
-        }
-        let text = URL_SAFE_NO_PAD.encode(hmac::sign(signer.nonce_secret(), &message(step)));
-        let nonce = Arc::new(Nonce { text, kid: kid.clone(), step });
-        self.nonce.store(Some(Arc::clone(&nonce)));
-        Some(nonce)
-    }
-
-    /// Whether `nonce` was made by a key whose tokens are accepted at `now`, in the last, the current or the next step.
-    #[must_use]
-    pub fn accepts_nonce(&self, nonce: &str, now: Timestamp) -> bool {
-        let Ok(tag) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
-        let longest = self.longest_window();
-        let secrets = self.entries.iter().filter(|entry| !entry.is_retired(longest, now));
-        let current = step(now);
-        secrets
-            // The likeliest first.
-            .flat_map(|entry| [current, current - 1, current + 1].map(|step| (entry.key.nonce_secret(), message(step))))
-            .any(|(secret, message)| hmac::verify(secret, &message, &tag).is_ok())
-    }
+/// Whether `nonce` was made by one of `keys`, in the last, the current or the next step.
+pub(super) fn is_by<'k>(keys: impl Iterator<Item = &'k Key>, nonce: &str, now: Timestamp) -> bool {
+    let Ok(tag) = URL_SAFE_NO_PAD.decode(nonce) else { return false };
+    // The likeliest first.
+    let steps = [step(now), step(now) - 1, step(now) + 1];
+    keys.flat_map(|key| steps.map(|step| (key.nonce_secret(), message(step))))
+        .any(|(secret, message)| hmac::verify(secret, &message, &tag).is_ok())
 }
 
 fn step(now: Timestamp) -> i64 {

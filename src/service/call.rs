@@ -14,10 +14,6 @@ use crate::revocation::Marks;
 use crate::telemetry;
 use crate::token::{self, ClientId, Compact, Dialect, Kind, RefreshClaims, Session, Verified};
 
-/// The token endpoint's path under the issuer, which a client's assertion may name as its audience
-/// (RFC 7523 §3).
-pub const TOKEN_ENDPOINT: &str = "/oauth2/token";
-
 /// Maximum seconds from now to the `exp` of a client's assertion: the default of Authlib and
 /// oauthlib.
 pub(super) const MAX_ASSERTION: i64 = 3_600;

@@ -23,7 +23,7 @@ mod snapshot;
 mod state;
 mod vouched;
 
-pub use call::{Call, Notes, Origin, TOKEN_ENDPOINT};
+pub use call::{Call, Notes, Origin};
 pub use carried::{Carried, ProofField, Target, Unproven};
 pub use denied::{Denied, Unauthenticated};
 pub use documents::Documents;
@@ -31,6 +31,6 @@ pub use inspect::{Inspected, Question};
 pub use issue::{Decision, Issued};
 pub use publish::{LIST_MAX_AGE, PublishError};
 pub use renderings::{Rendered, Renderings};
-pub use snapshot::{OwnUrls, Snapshot, Warning};
+pub use snapshot::{OwnUrls, Snapshot, TOKEN_ENDPOINT, Warning};
 pub use state::{RevocationList, SignedList, State};
 pub use vouched::{Caller, Vouched};

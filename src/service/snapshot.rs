@@ -11,7 +11,11 @@ use crate::foreign::TargetUrl;
 use crate::keys::{KeyRing, Plan};
 use crate::token::{AccessClaims, Cache, Verifying};
 
-use super::{Documents, Renderings, TOKEN_ENDPOINT};
+use super::{Documents, Renderings};
+
+/// The token endpoint's path under the issuer, which a client's assertion may name as its audience
+/// (RFC 7523 §3).
+pub const TOKEN_ENDPOINT: &str = "/oauth2/token";
 
 /// Everything that decides a request. It is immutable; a reload replaces it.
 #[derive(Debug)]

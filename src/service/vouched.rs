@@ -1,14 +1,12 @@
 //! Callers authenticated by a signed statement: of a trusted issuer, or of a client about one of
 //! its subjects.
 
-use super::{Call, Denied, Unauthenticated};
+use super::call::MAX_ASSERTION;
+use super::{Call, Denied, Snapshot, TOKEN_ENDPOINT, Unauthenticated};
 use crate::clients::{Client, ClientAuth};
 use crate::federation::{Identity, Named, Untrusted};
 use crate::foreign::{Assertion, HeaderPolicy, KeySet, MaxAge, Rules, Unverified, Verified, verify};
 use crate::token::{Scope, Subject};
-
-use super::call::{MAX_ASSERTION, TOKEN_ENDPOINT};
-use super::snapshot::Snapshot;
 
 /// A client, and how it authenticated.
 #[derive(Debug)]
