@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import http2
+from issuer import Issuer
 from server import HERE, basic
 
 
@@ -671,6 +672,7 @@ def flooded(request, addresses):
 # For 2,000 connections and some; without a limit on failures, every secret is looked at.
 ROOM = "[limits]\nconnections = 3000\nfailures = 0"
 FLOOD = 10 if FULL else 4
+ISSUER = Issuer()
 FLOODS = {
     "healthz": lambda server: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "keys": lambda server: "GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -680,6 +682,22 @@ FLOODS = {
         f"POST /token HTTP/1.1\r\nHost: a\r\nAuthorization: {basic('first', 'lps_' + 'A' * 43)}\r\n\r\n"
     ),
 }
+
+
+def unknown_kids(addresses):
+    """A case in which tokens name keys that the issuer does not have: it is asked for its keys at most once in 30 seconds."""
+
+    async def abuse(server, wrong):
+        before = ISSUER.fetches
+        # While there are no keys, requests wait for them, and those that find no place to wait are 503.
+        await asyncio.to_thread(server.send, ISSUER.unknown_kid())
+        said = await flooded(lambda _: ISSUER.unknown_kids(), addresses)(server, wrong)
+        fetches = ISSUER.fetches - before
+        if not 1 <= fetches <= 2:
+            wrong.append(f"the issuer was asked {fetches} times")
+        return f"{said}, {fetches} fetches"
+
+    return abuse
 
 
 def forged(server):
@@ -715,6 +733,10 @@ CASES = [
         # A connection that sends ahead of its answers takes up to 80 KiB (src/server/mod.rs).
         Case(f"{kind} from {addresses}", flooded(request, addresses), 170, last=ROOM, judged=True)
         for kind, request in FLOODS.items()
+        for addresses in (1, 64)
+    ),
+    *(
+        Case(f"unknown kids from {addresses}", unknown_kids(addresses), 170, last=f"{ROOM}\n{ISSUER.written()}", judged=True)
         for addresses in (1, 64)
     ),
 ]

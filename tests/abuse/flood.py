@@ -1,7 +1,7 @@
 """A flood: requests without a pause on many connections, pipelined, from some addresses; answers are thrown away. In a
 process of its own, on one core. Prints how many answers there were of each status, as JSON, when it is told to end.
 
-flood.py HOST PORT CONNECTIONS ADDRESSES FILE: FILE holds one request."""
+flood.py HOST PORT CONNECTIONS ADDRESSES FILE: FILE holds one request or several."""
 
 import collections
 import errno
@@ -16,7 +16,7 @@ import sys
 import time
 
 READ = 1 << 16
-TOGETHER = 16  # requests in one write
+WRITE = 1 << 14  # more would fill the kernel's buffers, of one connection after the other
 
 
 class Over(Exception):
@@ -57,7 +57,7 @@ def flood(host, port, connections, addresses, requests, seen):
                     for status in re.findall(rb"HTTP/1\.1 (\d{3}) ", came):
                         seen[status.decode()] += 1
                 if events & select.EPOLLOUT:
-                    sent = connection.send(rest)
+                    sent = connection.send(rest[:WRITE])
                     # Where a piece of a request was left over, it comes first.
                     open_[descriptor] = connection, number, rest[sent:] or requests
                 if events & (select.EPOLLERR | select.EPOLLHUP):
@@ -81,7 +81,9 @@ def main(host, port, connections, addresses, file):
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     seen = collections.Counter()
-    requests = pathlib.Path(file).read_bytes() * TOGETHER
+    request = pathlib.Path(file).read_bytes()
+    # Of a view, what is left over is no copy.
+    requests = memoryview(request * max(1, WRITE // len(request)))
     began = time.monotonic()
     try:
         flood(host, int(port), int(connections), int(addresses), requests, seen)
