@@ -42,10 +42,26 @@ impl<'s> Caller<'s> {
 }
 
 impl<'r> Call<'r> {
-    /// Returns the trusted issuer that `token` names, if any, and fetches the keys that the token
-    /// needs if they are missing. All later steps are synchronous. Nothing is verified yet.
-    pub async fn prepare<'t>(&self, token: Option<&'t str>) -> Option<Named<'r, 't>> {
-        self.snapshot.issuers.prepare(token?, self.now).await
+    /// Returns the trusted issuer that the assertion `token` names, if any, and fetches the keys that
+    /// the token needs if they are missing. All later steps are synchronous. Nothing is verified yet.
+    ///
+    /// None if `iss` is the id of a client with keys: then the client speaks, whatever `sub` is.
+    /// Otherwise a client could not name a subject that is a SPIFFE ID (RFC 7523 §3).
+    pub async fn prepare_assertion<'t>(&self, token: &'t str) -> Option<Named<'r, 't>> {
+        let is_client = |iss| self.snapshot.registry.named(iss).is_some_and(|client| client.keys().is_some());
+        let named = self.snapshot.issuers.named(token)?;
+        if named.unverified_iss().is_some_and(is_client) {
+            return None;
+        }
+        named.prepare(self.now).await;
+        Some(named)
+    }
+
+    /// As [`Self::prepare_assertion`], of a token to exchange: a client signs none of these itself.
+    pub async fn prepare_subject_token<'t>(&self, token: &'t str) -> Option<Named<'r, 't>> {
+        let named = self.snapshot.issuers.named(token)?;
+        named.prepare(self.now).await;
+        Some(named)
     }
 
     /// Verifies a trusted issuer's token and matches it with the rules: the one function behind every

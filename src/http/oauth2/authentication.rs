@@ -64,15 +64,11 @@ impl Presented {
 
     /// Adds the trusted issuer that the assertion names, and fetches its keys if they are missing.
     pub(super) async fn prepare<'p, 's>(&'p self, call: &Call<'s>) -> Prepared<'p, 's> {
-        Prepared { presented: self, named: call.prepare(self.assertion()).await }
-    }
-
-    /// Returns the assertion, if that is the method.
-    fn assertion(&self) -> Option<&str> {
-        match &self.auth {
-            ClientAuth::Assertion(text) => Some(text),
+        let named = match &self.auth {
+            ClientAuth::Assertion(text) => call.prepare_assertion(text).await,
             ClientAuth::None | ClientAuth::Secret(..) | ClientAuth::Certificate(_) => None,
-        }
+        };
+        Prepared { presented: self, named }
     }
 
     /// Whether no method was used. `client_id` alone is not a method.

@@ -148,11 +148,12 @@ impl RequestedGrant {
         }
     }
 
-    /// Returns the foreign token used as a grant, if any.
-    pub(super) fn foreign_token(&self) -> Option<&str> {
+    /// Returns the trusted issuer whose token is the grant, if any, and fetches its keys if they are
+    /// missing.
+    pub(super) async fn prepare<'s>(&self, call: &Call<'s>) -> Option<Named<'s, '_>> {
         match self {
-            Self::JwtBearer(assertion, _) => Some(assertion),
-            Self::Exchange(exchange, _) => Some(&exchange.subject_token),
+            Self::JwtBearer(assertion, _) => call.prepare_assertion(assertion).await,
+            Self::Exchange(exchange, _) => call.prepare_subject_token(&exchange.subject_token).await,
             Self::ClientCredentials(_) | Self::RefreshToken(..) => None,
         }
     }
@@ -162,8 +163,8 @@ impl RequestedGrant {
         matches!(self, Self::Exchange(..))
     }
 
-    /// Issues it to the client that authenticates. `named` is the trusted issuer that
-    /// [`Self::foreign_token`] names.
+    /// Issues it to the client that authenticates. `named` comes from
+    /// [`Self::prepare`].
     pub(super) fn issue<'s>(
         &self,
         call: &Call<'s>,
