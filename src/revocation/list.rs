@@ -12,7 +12,7 @@ use super::{Entry, Kind};
 use crate::clock::Timestamp;
 use crate::crypto::NoRandomness;
 use crate::keys::Key;
-use crate::token::{AccessClaims, Actor, ClientId, RefreshClaims, SessionId, Subject};
+use crate::token::{AccessClaims, Actor, ClientId, RefreshClaims, Session, SessionId, Subject};
 
 /// Maximum number of entries.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -48,15 +48,22 @@ impl Marks {
     /// Computes the marks of an access token.
     #[must_use]
     pub fn of_access(claims: &AccessClaims) -> Self {
-        let actors = claims.actor.iter().flat_map(Actor::iter).flat_map(|actor| identity(actor.as_str()));
-        Self::of(names(&claims.id, claims.session.as_ref(), &claims.client, &claims.subject).chain(actors))
+        let names = names(claims.session.as_ref(), &claims.client, &claims.subject);
+        Self::of(token_id(&claims.id).chain(names).chain(actors(claims.actor.as_ref())))
     }
 
     /// Computes the marks of a refresh token.
     #[must_use]
     pub fn of_refresh(claims: &RefreshClaims) -> Self {
         let session = &claims.session;
-        Self::of(names(&claims.id, session.id.as_ref(), &session.client, &session.subject))
+        Self::of(token_id(&claims.id).chain(names(session.id.as_ref(), &session.client, &session.subject)))
+    }
+
+    /// Computes the marks that every access token of a session has.
+    #[must_use]
+    pub fn of_session(session: &Session) -> Self {
+        let names = names(session.id.as_ref(), &session.client, &session.subject);
+        Self::of(names.chain(actors(session.actor.as_ref())))
     }
 
     /// Computes the marks of these names.
@@ -71,10 +78,17 @@ fn identity(name: &str) -> [(Kind, &str); 2] {
     [(Kind::Client, name), (Kind::Subject, name)]
 }
 
-/// Returns every name by which an entry may end a token, except its actors. A client's id is also
-/// its subject and no one else's, so lines of either kind match it.
+fn token_id(id: &str) -> impl Iterator<Item = (Kind, &str)> {
+    std::iter::once((Kind::Jti, id))
+}
+
+fn actors(chain: Option<&Actor>) -> impl Iterator<Item = (Kind, &str)> {
+    chain.into_iter().flat_map(Actor::iter).flat_map(|actor| identity(actor.as_str()))
+}
+
+/// Returns every name by which an entry may end a token, except its id and its actors. A client's
+/// id is also its subject and no one else's, so lines of either kind match it.
 fn names<'t>(
-    id: &'t str,
     session: Option<&'t SessionId>,
     client: &'t ClientId,
     subject: &'t Subject,
@@ -82,8 +96,7 @@ fn names<'t>(
     let session = session.map(|id| (Kind::Session, id.as_str()));
     let (client, subject) = (client.as_str(), subject.as_str());
     let identities = std::iter::once(client).chain((client != subject).then_some(subject));
-    let identities = identities.flat_map(identity);
-    std::iter::once((Kind::Jti, id)).chain(session).chain(identities)
+    session.into_iter().chain(identities.flat_map(identity))
 }
 
 /// Why a line is refused.
