@@ -65,7 +65,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Named<'s, 't> {
     issuer: &'s Issuer,
-    token: Unverified<'t>,
+    token: Box<Unverified<'t>>,
 }
 
 /// Why a trusted issuer's token is not accepted.
@@ -109,7 +109,7 @@ impl Issuers {
     /// Returns the token, and the trusted issuer that it names, if any.
     #[must_use]
     pub fn named<'s, 't>(&'s self, token: &'t str) -> Option<Named<'s, 't>> {
-        self.unverified_issuer(token).map(|(issuer, token)| Named { issuer, token })
+        self.unverified_issuer(token).map(|(issuer, token)| Named { issuer, token: Box::new(token) })
     }
 
     /// Takes over the fetched keys of `before`. An issuer whose keys have moved starts without.
@@ -182,7 +182,7 @@ impl<'s> Named<'s, '_> {
     /// # Errors
     /// Why the token is not accepted.
     pub fn identify(self, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
-        self.issuer.identify(self.token, leeway, now)
+        self.issuer.identify(*self.token, leeway, now)
     }
 }
 

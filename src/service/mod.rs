@@ -33,4 +33,4 @@ pub use publish::{LIST_MAX_AGE, PublishError};
 pub use renderings::{Rendered, Renderings};
 pub use snapshot::{Snapshot, Warning};
 pub use state::{RevocationList, SignedList, State};
-pub use vouched::{Caller, Vouched};
+pub use vouched::{Caller, Statement, Vouched};
