@@ -14,6 +14,8 @@ mod denied;
 mod documents;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod flood;
 mod inspect;
 mod issue;
 mod publish;
