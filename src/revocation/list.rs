@@ -150,28 +150,8 @@ impl Builder {
     /// Returns the list.
     #[must_use]
     pub fn finish(self) -> Revocations {
-        let Self { mut entries, counts, relevant } = self;
-        entries.sort_unstable();
-        // Of two entries with the same name, the later instant counts.
-        entries.dedup_by(|later, earlier| {
-            let same = (later.0, later.1) == (earlier.0, earlier.1);
-            if same {
-                earlier.2 = later.2;
-            }
-            same
-        });
-        let mut index = vec![0; BUCKETS + 1].into_boxed_slice();
-        for (high, ..) in &entries {
-            if let Some(next) = index.get_mut(bucket(*high) + 1) {
-                *next += 1;
-            }
-        }
-        let mut sum = 0;
-        for start in &mut index {
-            sum += *start;
-            *start = sum;
-        }
-        Revocations { entries: entries.into(), index, counts, relevant }
+        let Self { entries, counts, relevant } = self;
+        Revocations::of(entries, counts, relevant)
     }
 }
 
@@ -194,6 +174,49 @@ pub struct Revocations {
 }
 
 impl Revocations {
+    fn of(mut entries: Vec<(u64, u64, u32)>, counts: [usize; Kind::ALL.len()], relevant: Relevant) -> Self {
+        entries.sort_unstable();
+        // Of two entries with the same name, the later instant counts.
+        entries.dedup_by(|later, earlier| {
+            let same = (later.0, later.1) == (earlier.0, earlier.1);
+            if same {
+                earlier.2 = later.2;
+            }
+            same
+        });
+        let mut index = vec![0; BUCKETS + 1].into_boxed_slice();
+        for (high, ..) in &entries {
+            if let Some(next) = index.get_mut(bucket(*high) + 1) {
+                *next += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut index {
+            sum += *start;
+            *start = sum;
+        }
+        Self { entries: entries.into(), index, counts, relevant }
+    }
+
+    /// Returns a list with the entries of both; of two with the same name the later instant counts.
+    /// None if `newer` adds nothing, or for more than [`MAX_ENTRIES`] entries.
+    #[must_use]
+    pub fn extended_by(&self, newer: &Self) -> Option<Self> {
+        let added = newer.entries.iter().filter(|(high, low, at)| self.find((*high, *low)).is_none_or(|old| old < *at));
+        let added: Vec<_> = added.copied().collect();
+        if added.is_empty() || self.entries.len() + added.len() > MAX_ENTRIES {
+            return None;
+        }
+        let mut counts = self.counts;
+        for (high, low, _) in &added {
+            if let Some(count) = counts.get_mut(kind((*high, *low)) as usize) {
+                *count += 1;
+            }
+        }
+        let entries = [&*self.entries, &added].concat();
+        Some(Self::of(entries, counts, newer.relevant.extended_by(&self.relevant)))
+    }
+
     /// Returns the kind of entry that ends a token with these `marks` whose session began at
     /// `began`, if any.
     #[must_use]
@@ -313,6 +336,26 @@ mod tests {
         let two = list(&["client a before 2026-06-01T12:00:00Z", "client a before 2126-06-01T12:00:00Z"]);
         assert_eq!(two.end(&Marks::of([(Kind::Client, "a")]), at(3_600)), Some(Kind::Client));
         assert_eq!((two.len(), two.counts().map(|(_, count)| count).sum::<usize>()), (1, 2));
+    }
+
+    #[test]
+    fn what_both_lists_have() {
+        let now = Timestamp::from_unix(1_780_315_200);
+        let until = "2026-11-22T00:00:00Z";
+        let [early, late] = ["client a before 2026-06-01T11:00:00Z", "client a before 2026-06-01T13:00:00Z"];
+        let before = list(&[&format!("jti {} {until}", jti(1)), early]);
+        let newer = list(&[&format!("jti {} {until}", jti(2)), late]);
+        for both in [before.extended_by(&newer).unwrap(), newer.extended_by(&before).unwrap()] {
+            for (kind, id) in [(Kind::Jti, jti(1)), (Kind::Jti, jti(2)), (Kind::Client, "a".to_owned())] {
+                assert_eq!(both.end(&Marks::of([(kind, &*id)]), now), Some(kind), "{id}");
+            }
+            assert_eq!(both.end(&Marks::of([(Kind::Jti, &*jti(3))]), now), None);
+            assert_eq!(both.len(), 3);
+            assert!(both.extended_by(&before).is_none() && both.extended_by(&newer).is_none());
+        }
+        let all: Vec<_> = (0..MAX_ENTRIES as u64).map(|number| (number << 40, 0, 0)).collect();
+        let full = Revocations::of(all, [0; 4], Relevant::default());
+        assert!(full.extended_by(&newer).is_none() && newer.extended_by(&full).is_none());
     }
 
     #[test]
