@@ -3,12 +3,13 @@
 use std::error::Error;
 use std::io;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, without_secrets};
 use crate::crypto::NoRandomness;
 use crate::keys::KeyError;
 use crate::server::TlsError;
 
-/// Why the service does not start, in one message that says what would be right.
+/// Why the service does not start, in one message that says what would be right. It quotes no secret that was written
+/// where something else belongs, such as a path.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StartError {
@@ -21,7 +22,7 @@ pub struct StartError {
 impl StartError {
     /// An error that says `message`.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), passing: false, source: None }
+        Self { message: without_secrets(&message.into()), passing: false, source: None }
     }
 
     /// An error that says `message`, because of `source`.

@@ -9,6 +9,9 @@
 //! stays in force and the other parts go on; the log, the ops listener and the
 //! service manager say why.
 //!
+//! A configuration may take long to compile. The revocation list is looked at before, and at every
+//! interval meanwhile ([`beside`]): what is revoked does not wait for it.
+//!
 //! A new part needs an `impl Part`, a field of [`Reloader`], an entry in
 //! [`Reloader::parts`], and its name among the metrics' labels.
 
@@ -16,6 +19,7 @@ use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
@@ -131,15 +135,13 @@ impl Reloader {
     /// again too, and a refusal is logged again. Without it, an interval has passed
     /// since the last look, so this one may confirm what that one saw.
     pub fn look(&mut self, asked: bool) {
-        let (state, pace) = (Arc::clone(&self.state), pace(asked, self.settings.part.interval, self.state.clock()));
-        let mut applied = false;
-        for part in self.parts() {
-            // A bug must not end all reloading: the old state stays in force.
-            match std::panic::catch_unwind(AssertUnwindSafe(|| part.look(pace, &state))) {
-                Ok(put) => applied |= put,
-                Err(_) => part.fail(&state),
-            }
-        }
+        let (state, interval) = (Arc::clone(&self.state), self.settings.part.interval);
+        let Self { settings, tls, revocations, .. } = self;
+        let look = |part: &mut dyn Watch, asked| looked(part, pace(asked, interval, state.clock()), &state);
+        let mut first = asked;
+        let quick = || revocations.as_mut().is_some_and(|list| look(list, std::mem::take(&mut first)));
+        let slow = || look(settings, asked) | tls.as_mut().is_some_and(|pair| look(pair, asked));
+        let applied = beside(interval, quick, slow);
         let refused: Vec<_> = self.parts().filter_map(|part| part.refused()).collect();
         let refused = (!refused.is_empty()).then(|| refused.join("; "));
         let pending = self.parts().filter_map(|part| part.pending()).collect();
@@ -173,6 +175,38 @@ impl Reloader {
         let held = self.parts().filter_map(|part| part.held_until()).min();
         held.map_or(regular, |until| regular.min(now + seconds(until.since(clock).max(1))))
     }
+}
+
+/// Looks at a part's files. Returns whether they were applied. A bug must not end all reloading: the old state stays in
+/// force.
+fn looked(part: &mut dyn Watch, pace: Pace, state: &State) -> bool {
+    std::panic::catch_unwind(AssertUnwindSafe(|| part.look(pace, state))).unwrap_or_else(|_| {
+        part.fail(state);
+        false
+    })
+}
+
+/// Runs `slow` between two runs of `quick`, and `quick` at every `interval` meanwhile. The second run is left out if
+/// `slow` took a small part of an interval. Returns whether any of them did anything.
+///
+/// `slow` stays on this thread, so that what it frees fragments one heap and not several.
+fn beside(interval: Duration, mut quick: impl FnMut() -> bool + Send, slow: impl FnOnce() -> bool) -> bool {
+    let before = quick();
+    let (running, done) = mpsc::channel::<()>();
+    let meanwhile = move || {
+        let (began, mut did) = (Instant::now(), false);
+        while done.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
+            did |= quick();
+        }
+        did | (began.elapsed() > interval / 10 && quick())
+    };
+    std::thread::scope(|scope| {
+        // Without another thread the list waits, as it would for a slow disk.
+        let meanwhile = std::thread::Builder::new().spawn_scoped(scope, meanwhile);
+        let did = slow();
+        drop(running);
+        before | did | meanwhile.is_ok_and(|thread| thread.join().unwrap_or_default())
+    })
 }
 
 fn parsed(texts: Texts, overrides: &Overrides) -> Result<Config, StartError> {
@@ -335,5 +369,33 @@ pub async fn watch(mut reloader: Reloader, mut hangup: Signal) -> ! {
             (false, false) => {}
         }
         told = status;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs what is slow until `quick` has run `times` times beside it. Returns how often it ran in all.
+    fn runs(interval: Duration, times: usize) -> usize {
+        let (mut count, (ran, seen)) = (0, mpsc::channel());
+        let quick = || {
+            count += 1;
+            ran.send(()).is_ok()
+        };
+        // Longer than any interval here: if nothing runs meanwhile, this fails and does not wait forever.
+        let slow = || (0..times).all(|_| seen.recv_timeout(Duration::from_secs(10)).is_ok());
+        assert!(beside(interval, quick, slow));
+        count
+    }
+
+    #[test]
+    fn what_is_quick_does_not_wait_for_what_is_slow() {
+        // Once before, three times meanwhile, and once after.
+        assert!(runs(Duration::from_millis(10), 4) >= 4);
+        // Nothing is slow.
+        assert_eq!(runs(Duration::from_mins(10), 1), 1);
+        assert!(!beside(Duration::from_mins(10), || false, || false));
+        assert!(beside(Duration::from_mins(10), || false, || true));
     }
 }

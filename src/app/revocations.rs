@@ -2,9 +2,10 @@
 //!
 //! It is not a [`Part`](super::part::Part), because it is never half applied: complete lines count
 //! at the next look, and a last line without a newline waits. An appending writer never delays it,
-//! and a file in the middle of a copy only lacks lines. So a list that lacks lines which still
-//! matter is held back for a minute, until the copy ends. Anything else that is not a line of the
-//! list makes the whole list invalid, and the previous one stays in force.
+//! and a file in the middle of a copy only lacks lines. So lines that still matter count for a
+//! minute after they are gone, until the copy ends; lines that were added count at once. Anything
+//! else that is not a line of the list makes the whole list invalid, and the previous one stays in
+//! force.
 //!
 //! Without changes a look costs one `stat` per file, and one `readdir` for a folder.
 
@@ -259,6 +260,19 @@ struct Refused {
     why: String,
 }
 
+/// Puts what `list` adds to `before` in force, beside what it lacks. Returns whether it adds anything.
+fn extend(before: &RevocationList, list: RevocationList, state: &State) -> bool {
+    let Some(entries) = before.entries.extended_by(&list.entries) else { return false };
+    tracing::info!(part = NAME, entries = entries.len(), "added entries count");
+    let mut digest = Digester::default();
+    digest.add(&before.digest);
+    digest.add(&list.digest);
+    // No files have this status, so that none of them passes for what is in force.
+    let (digest, status) = (digest.finish(), [0; 32]);
+    state.revoke(RevocationList { entries, digest, newest: before.newest.max(list.newest), status, ..list });
+    true
+}
+
 /// A list that lacks entries of the one in force, and is held back.
 #[derive(Debug)]
 struct Held {
@@ -286,7 +300,7 @@ impl List {
         let is_new = status.digest != before.status;
         if (missing > 0 || status.is_gone && is_new) && !self.has_waited(pace.now) {
             self.hold(&status, missing, pace, state);
-            return Ok(false);
+            return Ok(extend(&before, list, state));
         }
         self.held = None;
         let (entries, missing) = (list.entries.len(), (missing > 0).then_some(missing));
@@ -354,8 +368,8 @@ impl List {
 impl Held {
     fn message(&self) -> String {
         format!(
-            "{}: held back until {}, in case a copy is under way; the list that was loaded before \
-             stays in force; if it is meant, wait, or restart to apply it now",
+            "{}: held back until {}, in case a copy is under way; what was loaded before still counts, and what \
+             was added counts too; if it is meant, wait, or restart to apply it now",
             self.why,
             self.since.plus(HOLD)
         )

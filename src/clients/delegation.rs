@@ -1,8 +1,8 @@
 //! Token exchange as policy: what a client gets for a token that was issued to it or to another
 //! client (RFC 8693).
 
-use super::policy::{chosen_audience, subset};
-use super::{Client, GrantRequest, Refusal};
+use super::policy::{chosen_audience, may_continue, subset};
+use super::{Client, Ended, GrantRequest, Refusal};
 use crate::clock::Timestamp;
 use crate::token::{AccessClaims, Actor, Dialect, Scope, Session, Subject};
 
@@ -15,6 +15,14 @@ pub enum DelegationError {
     NoLifetime,
     /// The new token would name too many actors.
     TooManyActors,
+    /// The subject token's session, which the new token continues, is one that the client may not.
+    Ended(Ended),
+}
+
+impl From<Ended> for DelegationError {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
 }
 
 impl From<Refusal> for DelegationError {
@@ -46,7 +54,7 @@ pub fn delegate(
     if ends <= now {
         return Err(DelegationError::NoLifetime);
     }
-    Ok(Session {
+    let session = Session {
         id: subject_token.session.clone(),
         dialect: Dialect::OAuth2,
         client: client.id.clone(),
@@ -59,7 +67,9 @@ pub fn delegate(
         start: now,
         end: ends,
         actor,
-    })
+    };
+    may_continue(client, session.began(), now)?;
+    Ok(session)
 }
 
 /// Returns the actor: the actor token's subject, otherwise the client. A client that narrows its

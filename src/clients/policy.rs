@@ -231,13 +231,7 @@ impl Renewal<'_> {
 /// Why the session has ended.
 pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Result<Renewal<'_>, Ended> {
     let client = registry.client(&session.client).ok_or(Ended::ClientGone)?;
-    if client.not_before.is_some_and(|not_before| not_before > session.start) {
-        return Err(Ended::NotBefore);
-    }
-    // The verifier of the new token applies the same limit.
-    if session.start > now.plus(LEEWAY_CAP) {
-        return Err(Ended::NotBegun(session.start.since(now)));
-    }
+    may_continue(client, session.start, now)?;
     session.end = session.end.min(session.start.plus(client.lifetimes.session));
     if now >= session.end {
         return Err(Ended::Expired);
@@ -254,6 +248,18 @@ pub fn renew(registry: &Registry, mut session: Session, now: Timestamp) -> Resul
         client,
         session,
     })
+}
+
+/// Checks that `client` gets a token at `now` of a session that began at `began`: the verifier of the
+/// new token applies the same limits.
+pub(super) fn may_continue(client: &Client, began: Timestamp, now: Timestamp) -> Result<(), Ended> {
+    if client.not_before.is_some_and(|not_before| not_before > began) {
+        return Err(Ended::NotBefore);
+    }
+    if began > now.plus(LEEWAY_CAP) {
+        return Err(Ended::NotBegun(began.since(now)));
+    }
+    Ok(())
 }
 
 /// Returns the audiences `asked`, if all are in `allowed`.

@@ -33,7 +33,7 @@ pub use settings::{
     Anonymous, Client, Config, Cors, Dpop, Drain, IssuerRule, Keys, Limits, Log, Mtls, Ops, Reload, Revocations, Tls,
     Token, TrustedIssuer, settings,
 };
-pub use source::{ConfigError, List, PathText, Source, Text};
+pub use source::{ConfigError, List, PathText, Source, Text, without_secrets};
 pub use texts::Texts;
 pub use values::{ForwardedHeader, Forwarding, Issuer, Listen, Nonces, Origin, Overrides, Peer, Seconds};
 

@@ -92,7 +92,7 @@ impl Source {
     /// An error about the bytes at `span` of this source.
     #[must_use]
     pub fn error_at(&self, span: Range<usize>, message: impl Into<String>) -> ConfigError {
-        ConfigError { place: self.place(span), message: message.into(), source: None }
+        ConfigError { place: self.place(span), ..ConfigError::new(message) }
     }
 
     /// Returns `file:line:column` of the bytes at `span` of this source, if it is a file.
@@ -118,12 +118,13 @@ impl Source {
     #[must_use]
     pub fn error_in_file(&self, message: impl Into<String>) -> ConfigError {
         let place = self.path().map(|path| path.display().to_string());
-        ConfigError { place, message: message.into(), source: None }
+        ConfigError { place, ..ConfigError::new(message) }
     }
 }
 
 /// What is wrong with a configuration: `file:line:column: what is wrong; what would be right`. The parser's own error
-/// is not its source, because it quotes the file, which may hold secrets.
+/// is not its source, because it quotes the file, which may hold secrets. A message quotes no secret that was written
+/// where something else belongs.
 #[derive(Debug, thiserror::Error)]
 #[error("{}{message}", place.as_ref().map_or(String::new(), |place| format!("{place}: ")))]
 pub struct ConfigError {
@@ -135,13 +136,13 @@ pub struct ConfigError {
 impl ConfigError {
     /// Returns an error without a place.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { place: None, message: message.into(), source: None }
+        Self { place: None, message: without_secrets(&message.into()), source: None }
     }
 
     /// Returns the error of a file at `path` that cannot be read.
     pub(super) fn unreadable(path: &Path, error: io::Error) -> Self {
         let message = format!("{}: cannot be read: {error}", path.display());
-        Self { place: None, message, source: Some(error) }
+        Self { source: Some(error), ..Self::new(message) }
     }
 
     /// Returns the message without its place.
@@ -149,4 +150,17 @@ impl ConfigError {
     pub fn message(&self) -> &str {
         &self.message
     }
+}
+
+/// Returns `text` without the clients' secrets and their digests.
+#[must_use]
+pub fn without_secrets(text: &str) -> String {
+    ["lps_", "sha256:"].into_iter().fold(text.to_owned(), |text, mark| {
+        let Some((first, rest)) = text.split_once(mark) else { return text };
+        rest.split(mark).fold(first.to_owned(), |before, secret| {
+            let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-:".contains(c));
+            // The mark alone is no secret: a message may say how one begins.
+            before + if after.len() == secret.len() { mark } else { "(a secret)" } + after
+        })
+    })
 }

@@ -65,7 +65,7 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Named<'s, 't> {
     issuer: &'s Issuer,
-    token: Unverified<'t>,
+    token: Box<Unverified<'t>>,
 }
 
 /// Why a trusted issuer's token is not accepted.
@@ -84,6 +84,10 @@ pub enum Untrusted {
 impl Issuers {
     /// Returns the trusted issuer that `token` names, if any, and the parsed token, which is not
     /// verified yet.
+    ///
+    /// A `sub` in a trust domain decides (JWT-SVID §3.1), and `iss` is read only in other tokens: a
+    /// SPIFFE server may write anything there, even the name of another issuer, and only the domain's
+    /// keys vouch for its workloads.
     #[must_use]
     pub fn unverified_issuer<'t>(&self, token: &'t str) -> Option<(&Issuer, Unverified<'t>)> {
         if self.0.is_empty() {
@@ -98,18 +102,14 @@ impl Issuers {
         };
         // No team's entry stands in the way of one in the configuration's own file.
         let of = |is_included| self.0.iter().filter(move |issuer| issuer.is_included == is_included);
-        let among = |is_included| of(is_included).find(by_issuer).or_else(|| of(is_included).find(by_subject));
+        let among = |is_included| of(is_included).find(by_subject).or_else(|| of(is_included).find(by_issuer));
         Some((among(false).or_else(|| among(true))?, token))
     }
 
-    /// Fetches the keys that `token` needs, if it names a trusted issuer and they are missing. Returns
-    /// the token, so that it is parsed once.
-    pub async fn prepare<'s, 't>(&'s self, token: &'t str, now: Timestamp) -> Option<Named<'s, 't>> {
-        let (issuer, token) = self.unverified_issuer(token)?;
-        if let Keys::Fetched(kept) = &issuer.keys {
-            kept.prepare(token.unverified_kid(), now).await;
-        }
-        Some(Named { issuer, token })
+    /// Returns the token, and the trusted issuer that it names, if any.
+    #[must_use]
+    pub fn named<'s, 't>(&'s self, token: &'t str) -> Option<Named<'s, 't>> {
+        self.unverified_issuer(token).map(|(issuer, token)| Named { issuer, token: Box::new(token) })
     }
 
     /// Takes over the fetched keys of `before`. An issuer whose keys have moved starts without.
@@ -164,12 +164,25 @@ impl<'s> Named<'s, '_> {
         self.issuer
     }
 
+    /// Returns the token's `iss`, unverified. A SPIFFE identity may have any, or none.
+    #[must_use]
+    pub fn unverified_iss(&self) -> Option<&str> {
+        self.token.unverified_issuer()
+    }
+
+    /// Fetches the keys that the token needs, if they are missing.
+    pub async fn prepare(&self, now: Timestamp) {
+        if let Keys::Fetched(kept) = &self.issuer.keys {
+            kept.prepare(self.token.unverified_kid(), now).await;
+        }
+    }
+
     /// Verifies the token, and applies the issuer's first rule that matches.
     ///
     /// # Errors
     /// Why the token is not accepted.
     pub fn identify(self, leeway: i64, now: Timestamp) -> Result<Identity, Untrusted> {
-        self.issuer.identify(self.token, leeway, now)
+        self.issuer.identify(*self.token, leeway, now)
     }
 }
 

@@ -154,7 +154,7 @@ impl Kept {
                 None
             }
             Err(why) => {
-                let why = why.to_string();
+                let why = why.in_a_line();
                 tracing::warn!(issuer = &*self.issuer, why, "an issuer's keys cannot be fetched");
                 Some(why)
             }

@@ -25,6 +25,8 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// Maximum size of a file with certificates or a token, in bytes.
 const MAX_CA: u64 = 1 << 20;
 const MAX_TOKEN: u64 = 16 << 10;
+/// Maximum length of a failure in the log, in characters.
+const MAX_SHOWN: usize = 1_000;
 /// Seconds after which a set is fetched again, whatever its server asks for.
 const AGES: std::ops::RangeInclusive<i64> = 300..=3_600;
 
@@ -101,6 +103,15 @@ pub(super) enum Unfetched {
     Time,
 }
 
+impl Unfetched {
+    /// Formats it for the log, as one line of at most [`MAX_SHOWN`] characters: a key set's ids and a
+    /// certificate's names are untrusted text too.
+    pub(super) fn in_a_line(&self) -> String {
+        let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        self.to_string().chars().take(MAX_SHOWN).map(|c| if breaks(c) { '?' } else { c }).collect()
+    }
+}
+
 /// A key set, and the seconds for which it is fresh.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -134,9 +145,9 @@ impl Source {
             }
         };
         let answer = with.get(&uri, may_know).await?;
-        let keys = KeySet::parse(answer.body(), Owner::Issuer).map_err(|error| Unfetched::Keys(uri.clone(), error))?;
+        let keys = KeySet::parse(answer.body(), Owner::Issuer).map_err(|error| Unfetched::Keys(shown(&uri), error))?;
         if keys.is_empty() {
-            return Err(Unfetched::NoKeys(uri));
+            return Err(Unfetched::NoKeys(shown(&uri)));
         }
         Ok(Fetched { keys, max_age: max_age(answer.headers()) })
     }

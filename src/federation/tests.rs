@@ -1,5 +1,7 @@
 //! Fetching keys, including from servers that misbehave.
 
+mod foreign_text;
+
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

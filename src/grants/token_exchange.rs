@@ -42,7 +42,11 @@ impl<'s> Grant<'s> for TokenExchange<'s, '_> {
             DelegationError::Refused(refusal) => Denied::Policy(refusal),
             DelegationError::NoLifetime => Denied::NoLifetime,
             DelegationError::TooManyActors => Denied::TooManyActors,
+            DelegationError::Ended(ended) => Denied::subject_token(call.ended(ended)),
         })?;
+        // The new token keeps the subject token's session and adds names: an entry about the client or
+        // the actor may end it, though both tokens are good.
+        call.unrevoked_session(&session).map_err(Denied::subject_token)?;
         Ok(Decision::Begin(client, session, false))
     }
 }

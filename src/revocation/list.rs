@@ -12,7 +12,7 @@ use super::{Entry, Kind};
 use crate::clock::Timestamp;
 use crate::crypto::NoRandomness;
 use crate::keys::Key;
-use crate::token::{AccessClaims, Actor, ClientId, RefreshClaims, SessionId, Subject};
+use crate::token::{AccessClaims, Actor, ClientId, RefreshClaims, Session, SessionId, Subject};
 
 /// Maximum number of entries.
 pub const MAX_ENTRIES: usize = 2_000_000;
@@ -48,15 +48,22 @@ impl Marks {
     /// Computes the marks of an access token.
     #[must_use]
     pub fn of_access(claims: &AccessClaims) -> Self {
-        let actors = claims.actor.iter().flat_map(Actor::iter).flat_map(|actor| identity(actor.as_str()));
-        Self::of(names(&claims.id, claims.session.as_ref(), &claims.client, &claims.subject).chain(actors))
+        let names = names(claims.session.as_ref(), &claims.client, &claims.subject);
+        Self::of(token_id(&claims.id).chain(names).chain(actors(claims.actor.as_ref())))
     }
 
     /// Computes the marks of a refresh token.
     #[must_use]
     pub fn of_refresh(claims: &RefreshClaims) -> Self {
         let session = &claims.session;
-        Self::of(names(&claims.id, session.id.as_ref(), &session.client, &session.subject))
+        Self::of(token_id(&claims.id).chain(names(session.id.as_ref(), &session.client, &session.subject)))
+    }
+
+    /// Computes the marks that every access token of a session has.
+    #[must_use]
+    pub fn of_session(session: &Session) -> Self {
+        let names = names(session.id.as_ref(), &session.client, &session.subject);
+        Self::of(names.chain(actors(session.actor.as_ref())))
     }
 
     /// Computes the marks of these names.
@@ -71,10 +78,17 @@ fn identity(name: &str) -> [(Kind, &str); 2] {
     [(Kind::Client, name), (Kind::Subject, name)]
 }
 
-/// Returns every name by which an entry may end a token, except its actors. A client's id is also
-/// its subject and no one else's, so lines of either kind match it.
+fn token_id(id: &str) -> impl Iterator<Item = (Kind, &str)> {
+    std::iter::once((Kind::Jti, id))
+}
+
+fn actors(chain: Option<&Actor>) -> impl Iterator<Item = (Kind, &str)> {
+    chain.into_iter().flat_map(Actor::iter).flat_map(|actor| identity(actor.as_str()))
+}
+
+/// Returns every name by which an entry may end a token, except its id and its actors. A client's
+/// id is also its subject and no one else's, so lines of either kind match it.
 fn names<'t>(
-    id: &'t str,
     session: Option<&'t SessionId>,
     client: &'t ClientId,
     subject: &'t Subject,
@@ -82,8 +96,7 @@ fn names<'t>(
     let session = session.map(|id| (Kind::Session, id.as_str()));
     let (client, subject) = (client.as_str(), subject.as_str());
     let identities = std::iter::once(client).chain((client != subject).then_some(subject));
-    let identities = identities.flat_map(identity);
-    std::iter::once((Kind::Jti, id)).chain(session).chain(identities)
+    session.into_iter().chain(identities.flat_map(identity))
 }
 
 /// Why a line is refused.
@@ -137,28 +150,8 @@ impl Builder {
     /// Returns the list.
     #[must_use]
     pub fn finish(self) -> Revocations {
-        let Self { mut entries, counts, relevant } = self;
-        entries.sort_unstable();
-        // Of two entries with the same name, the later instant counts.
-        entries.dedup_by(|later, earlier| {
-            let same = (later.0, later.1) == (earlier.0, earlier.1);
-            if same {
-                earlier.2 = later.2;
-            }
-            same
-        });
-        let mut index = vec![0; BUCKETS + 1].into_boxed_slice();
-        for (high, ..) in &entries {
-            if let Some(next) = index.get_mut(bucket(*high) + 1) {
-                *next += 1;
-            }
-        }
-        let mut sum = 0;
-        for start in &mut index {
-            sum += *start;
-            *start = sum;
-        }
-        Revocations { entries: entries.into(), index, counts, relevant }
+        let Self { entries, counts, relevant } = self;
+        Revocations::of(entries, counts, relevant)
     }
 }
 
@@ -181,6 +174,49 @@ pub struct Revocations {
 }
 
 impl Revocations {
+    fn of(mut entries: Vec<(u64, u64, u32)>, counts: [usize; Kind::ALL.len()], relevant: Relevant) -> Self {
+        entries.sort_unstable();
+        // Of two entries with the same name, the later instant counts.
+        entries.dedup_by(|later, earlier| {
+            let same = (later.0, later.1) == (earlier.0, earlier.1);
+            if same {
+                earlier.2 = later.2;
+            }
+            same
+        });
+        let mut index = vec![0; BUCKETS + 1].into_boxed_slice();
+        for (high, ..) in &entries {
+            if let Some(next) = index.get_mut(bucket(*high) + 1) {
+                *next += 1;
+            }
+        }
+        let mut sum = 0;
+        for start in &mut index {
+            sum += *start;
+            *start = sum;
+        }
+        Self { entries: entries.into(), index, counts, relevant }
+    }
+
+    /// Returns a list with the entries of both; of two with the same name the later instant counts.
+    /// None if `newer` adds nothing, or for more than [`MAX_ENTRIES`] entries.
+    #[must_use]
+    pub fn extended_by(&self, newer: &Self) -> Option<Self> {
+        let added = newer.entries.iter().filter(|(high, low, at)| self.find((*high, *low)).is_none_or(|old| old < *at));
+        let added: Vec<_> = added.copied().collect();
+        if added.is_empty() || self.entries.len() + added.len() > MAX_ENTRIES {
+            return None;
+        }
+        let mut counts = self.counts;
+        for (high, low, _) in &added {
+            if let Some(count) = counts.get_mut(kind((*high, *low)) as usize) {
+                *count += 1;
+            }
+        }
+        let entries = [&*self.entries, &added].concat();
+        Some(Self::of(entries, counts, newer.relevant.extended_by(&self.relevant)))
+    }
+
     /// Returns the kind of entry that ends a token with these `marks` whose session began at
     /// `began`, if any.
     #[must_use]
@@ -300,6 +336,26 @@ mod tests {
         let two = list(&["client a before 2026-06-01T12:00:00Z", "client a before 2126-06-01T12:00:00Z"]);
         assert_eq!(two.end(&Marks::of([(Kind::Client, "a")]), at(3_600)), Some(Kind::Client));
         assert_eq!((two.len(), two.counts().map(|(_, count)| count).sum::<usize>()), (1, 2));
+    }
+
+    #[test]
+    fn what_both_lists_have() {
+        let now = Timestamp::from_unix(1_780_315_200);
+        let until = "2026-11-22T00:00:00Z";
+        let [early, late] = ["client a before 2026-06-01T11:00:00Z", "client a before 2026-06-01T13:00:00Z"];
+        let before = list(&[&format!("jti {} {until}", jti(1)), early]);
+        let newer = list(&[&format!("jti {} {until}", jti(2)), late]);
+        for both in [before.extended_by(&newer).unwrap(), newer.extended_by(&before).unwrap()] {
+            for (kind, id) in [(Kind::Jti, jti(1)), (Kind::Jti, jti(2)), (Kind::Client, "a".to_owned())] {
+                assert_eq!(both.end(&Marks::of([(kind, &*id)]), now), Some(kind), "{id}");
+            }
+            assert_eq!(both.end(&Marks::of([(Kind::Jti, &*jti(3))]), now), None);
+            assert_eq!(both.len(), 3);
+            assert!(both.extended_by(&before).is_none() && both.extended_by(&newer).is_none());
+        }
+        let all: Vec<_> = (0..MAX_ENTRIES as u64).map(|number| (number << 40, 0, 0)).collect();
+        let full = Revocations::of(all, [0; 4], Relevant::default());
+        assert!(full.extended_by(&newer).is_none() && newer.extended_by(&full).is_none());
     }
 
     #[test]

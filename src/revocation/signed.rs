@@ -47,6 +47,16 @@ impl Relevant {
         }
     }
 
+    /// Returns the entries of both; of two with the same name the later instant counts.
+    pub(super) fn extended_by(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        match &other.entries {
+            Some(entries) => entries.iter().for_each(|((kind, id), at)| all.add(&Entry { kind: *kind, id, at: *at })),
+            None => all.entries = None,
+        }
+        all
+    }
+
     /// Whether they are few enough to be listed.
     pub(super) fn can_be_signed(&self) -> bool {
         self.entries.is_some()

@@ -186,12 +186,24 @@ impl<'r> Call<'r> {
     /// # Errors
     /// Why the session has ended.
     pub fn renew(&self, session: Session) -> Result<Renewal<'r>, Denied> {
-        clients::renew(&self.snapshot.registry, session, self.now).map_err(|ended| {
-            if let Ended::NotBegun(seconds) = ended {
-                telemetry::clocks_differ(seconds, self.now);
-            }
-            Denied::Session(ended)
-        })
+        clients::renew(&self.snapshot.registry, session, self.now).map_err(|ended| self.ended(ended))
+    }
+
+    /// Refuses a session that has ended.
+    #[must_use]
+    pub fn ended(&self, ended: Ended) -> Denied {
+        if let Ended::NotBegun(seconds) = ended {
+            telemetry::clocks_differ(seconds, self.now);
+        }
+        Denied::Session(ended)
+    }
+
+    /// Refuses a session whose access tokens the revocation list ends already.
+    ///
+    /// # Errors
+    /// [`Denied::Revoked`].
+    pub fn unrevoked_session(&self, session: &Session) -> Result<(), Denied> {
+        self.unrevoked(&Marks::of_session(session), session.began())
     }
 
     pub(super) fn verify<K: Kind>(&self, compact: Compact<'_>) -> Result<Verified<K>, Denied> {

@@ -59,10 +59,22 @@ impl Service {
     /// An assertion signed by `signer`.
     pub(super) fn assertion(&self, header: &serde_json::Value, issuer: &str) -> String {
         let payload = json!({"iss": issuer, "sub": issuer, "aud": ISSUER, "exp": NOW + 60});
-        let [header, payload] = [header, &payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        self.signed(header, &payload)
+    }
+
+    fn signed(&self, header: &serde_json::Value, payload: &serde_json::Value) -> String {
+        let [header, payload] = [header, payload].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
         let message = format!("{header}.{payload}");
         let signature = self.key.sign(Purpose::Access, message.as_bytes()).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// A proof with this `jti`, made at `second` for the token endpoint.
+    pub(super) fn proof(&self, id: &str, second: i64) -> String {
+        let url = format!("{ISSUER}{}", super::TOKEN_ENDPOINT);
+        let payload = json!({"jti": id, "htm": "POST", "htu": url, "iat": NOW + second});
+        let jwk: serde_json::Value = serde_json::from_str(self.key.jwk()).unwrap();
+        self.signed(&json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": jwk}), &payload)
     }
 
     /// A session of `orders`.

@@ -14,6 +14,8 @@ mod denied;
 mod documents;
 #[cfg(test)]
 mod fixture;
+#[cfg(test)]
+mod flood;
 mod inspect;
 mod issue;
 mod publish;
@@ -33,4 +35,4 @@ pub use publish::{LIST_MAX_AGE, PublishError};
 pub use renderings::{Rendered, Renderings};
 pub use snapshot::{OwnUrls, Snapshot, TOKEN_ENDPOINT, Warning};
 pub use state::{RevocationList, SignedList, State};
-pub use vouched::{Caller, Vouched};
+pub use vouched::{Caller, Statement, Vouched};

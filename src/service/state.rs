@@ -52,7 +52,7 @@ pub struct State {
     /// Failed client authentications, by address prefix.
     pub(super) failures: FailureLimiter,
     /// Proofs that were already used.
-    pub proofs: ReplayTable,
+    pub(super) proofs: ReplayTable,
     /// Counters, for the operator's listener.
     pub metrics: Metrics,
 }

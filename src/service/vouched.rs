@@ -1,9 +1,11 @@
 //! Callers authenticated by a signed statement: of a trusted issuer, or of a client about one of
 //! its subjects.
 
+use std::fmt;
+
 use super::call::MAX_ASSERTION;
 use super::{Call, Denied, Snapshot, TOKEN_ENDPOINT, Unauthenticated};
-use crate::clients::{Client, ClientAuth};
+use crate::clients::Client;
 use crate::federation::{Identity, Named, Untrusted};
 use crate::foreign::{Assertion, HeaderPolicy, KeySet, MaxAge, Rules, Unverified, Verified, verify};
 use crate::token::{Scope, Subject};
@@ -15,6 +17,21 @@ pub enum Caller<'s> {
     Own(&'s Client),
     /// By the statement of a trusted issuer.
     Vouched(Vouched<'s>),
+}
+
+/// A signed statement, by its signer. Nothing in it is verified yet.
+pub enum Statement<'s, 't> {
+    /// A trusted issuer's.
+    Issuer(Named<'s, 't>),
+    /// Any other, as presented: a client's own, if it is good.
+    Client(&'t str),
+}
+
+/// Prints nothing: a statement is a credential.
+impl fmt::Debug for Statement<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Statement").finish_non_exhaustive()
+    }
 }
 
 /// What a signed statement grants its bearer.
@@ -40,10 +57,28 @@ impl<'s> Caller<'s> {
 }
 
 impl<'r> Call<'r> {
-    /// Returns the trusted issuer that `token` names, if any, and fetches the keys that the token
-    /// needs if they are missing. All later steps are synchronous. Nothing is verified yet.
-    pub async fn prepare<'t>(&self, token: Option<&'t str>) -> Option<Named<'r, 't>> {
-        self.snapshot.issuers.prepare(token?, self.now).await
+    /// Returns the statement in the assertion `text`, and fetches the keys that it needs if they are
+    /// missing. All later steps are synchronous.
+    ///
+    /// If `iss` is the id of a client with keys, the client speaks, whatever `sub` is. Otherwise it
+    /// could not name a subject that is a SPIFFE ID (RFC 7523 §3).
+    pub async fn statement<'t>(&self, text: &'t str) -> Statement<'r, 't> {
+        let is_client = |iss| self.snapshot.registry.named(iss).is_some_and(|client| client.keys().is_some());
+        match self.snapshot.issuers.named(text) {
+            Some(named) if !named.unverified_iss().is_some_and(is_client) => {
+                named.prepare(self.now).await;
+                Statement::Issuer(named)
+            }
+            _ => Statement::Client(text),
+        }
+    }
+
+    /// Returns `token`, which is presented for exchange, if it names a trusted issuer, and fetches the
+    /// keys that it needs if they are missing. A client signs no such token itself.
+    pub async fn foreign_subject<'t>(&self, token: &'t str) -> Option<Named<'r, 't>> {
+        let named = self.snapshot.issuers.named(token)?;
+        named.prepare(self.now).await;
+        Some(named)
     }
 
     /// Verifies a trusted issuer's token and matches it with the rules: the one function behind every
@@ -57,43 +92,40 @@ impl<'r> Call<'r> {
         Ok(Vouched { client, subject, limit })
     }
 
-    /// Verifies the assertion `text` (RFC 7523 §2.1), which a trusted issuer signed, or a client
-    /// about any of its subjects.
+    /// Verifies an assertion (RFC 7523 §2.1), which a trusted issuer signed, or a client about any of
+    /// its subjects.
     ///
     /// # Errors
     /// [`Denied::Assertion`] for any fault of the assertion, [`Denied::Limited`].
-    pub fn assertion(&self, text: &str, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
-        let by_client = || {
-            self.note_no_issuer();
-            let (client, assertion) = self.by_client(text)?;
-            let subject = Subject::parse(&assertion.claims().subject);
-            let subject = Some(subject.ok_or(Unauthenticated::AssertionSubject)?);
-            Ok(Vouched { client, subject, limit: None })
+    pub fn assertion(&self, statement: Statement<'r, '_>) -> Result<Vouched<'r>, Denied> {
+        let vouched = match statement {
+            Statement::Issuer(named) => self.by_issuer(named),
+            Statement::Client(text) => self.about_a_subject(text),
         };
-        let vouched = named.map_or_else(by_client, |named| self.by_issuer(named));
         vouched.map_err(|why| self.note(self.failed(why).into_assertion()))
+    }
+
+    fn about_a_subject(&self, text: &str) -> Result<Vouched<'r>, Unauthenticated> {
+        self.note_no_issuer();
+        let (client, assertion) = self.by_client(text)?;
+        let subject = Subject::parse(&assertion.claims().subject).ok_or(Unauthenticated::AssertionSubject)?;
+        Ok(Vouched { client, subject: Some(subject), limit: None })
     }
 
     /// Verifies a trusted issuer's token that is presented for exchange (RFC 8693 §2.1).
     ///
     /// # Errors
     /// [`Denied::SubjectToken`] for any fault of the token, [`Denied::Limited`].
-    pub fn subject_token(&self, named: Option<Named<'r, '_>>) -> Result<Vouched<'r>, Denied> {
-        let vouched = named.ok_or(Unauthenticated::UnknownIssuer).and_then(|named| self.by_issuer(named));
-        vouched.map_err(|why| self.note(self.failed(why).into_subject_token()))
+    pub fn subject_token(&self, named: Named<'r, '_>) -> Result<Vouched<'r>, Denied> {
+        self.by_issuer(named).map_err(|why| self.note(self.failed(why).into_subject_token()))
     }
 
-    /// Returns the client that `auth` authenticates, by its own credential or by the statement of the
-    /// trusted issuer `named`. Without credentials that is the anonymous client, if `[anonymous]` is
-    /// configured.
+    /// Verifies a trusted issuer's statement that authenticates a client (RFC 7523 §2.2).
     ///
     /// # Errors
-    /// [`Denied::Client`] for any fault of the credentials, [`Denied::Limited`].
-    pub fn caller(&self, auth: &ClientAuth, named: Option<Named<'r, '_>>) -> Result<Caller<'r>, Denied> {
-        match named {
-            Some(named) => self.by_issuer(named).map(Caller::Vouched).map_err(|why| self.note(self.failed(why))),
-            None => self.authenticate(auth).map(Caller::Own),
-        }
+    /// [`Denied::Client`] for any fault of the statement, [`Denied::Limited`].
+    pub fn vouched(&self, named: Named<'r, '_>) -> Result<Vouched<'r>, Denied> {
+        self.by_issuer(named).map_err(|why| self.note(self.failed(why)))
     }
 
     /// Verifies the assertion `text` (RFC 7523 §3) and returns the client that signed it. A client

@@ -65,6 +65,14 @@ pub struct Session {
     pub actor: Option<Actor>,
 }
 
+impl Session {
+    /// Returns when its access tokens say that it began: with an inherited id, before `start`.
+    #[must_use]
+    pub fn began(&self) -> Timestamp {
+        self.id.as_ref().map_or(self.start, SessionId::start)
+    }
+}
+
 /// What one access token of a session gets: all that the session has, or less.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant<'s> {

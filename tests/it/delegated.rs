@@ -2,10 +2,12 @@
 //! its holder alone.
 
 use lingpai::clients::SecretDigest;
+use lingpai::keys::Purpose;
 use serde_json::json;
 
-use crate::app::{Answer, SECRET, TestApp, basic, replace, segment, standard};
+use crate::app::{Answer, SECRET, START, TestApp, basic, replace, segment, standard};
 use crate::dpop::{Prover, claims};
+use crate::forge::{self, Forge};
 use crate::oauth2::OAuth as _;
 
 const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -97,6 +99,56 @@ fn an_actor_token_that_was_revoked() {
     assert_eq!(exchange(&app, "gate", &token, &acting, None).status, 200);
     list(&app, &format!("jti {} {LATER}", segment(&actor, 1)["jti"].as_str().unwrap()));
     refused(&exchange(&app, "gate", &token, &acting, None));
+}
+
+/// A token that would be refused at once, because its client or an actor was revoked after the session began, is not
+/// given.
+#[test]
+fn no_exchanged_token_is_refused_at_once() {
+    for end in [
+        |app: &TestApp| list(app, "client gate before 2026-06-01T12:00:30Z"),
+        |app: &TestApp| list(app, "subject gate before 2026-06-01T12:00:30Z"),
+        |app: &TestApp| {
+            let config = std::fs::read_to_string(app.folder.path().join("lingpai.toml")).unwrap();
+            let since = "id = \"gate\"\nnot_before = \"2026-06-01T12:00:30Z\"";
+            app.reconfigure(&config.replacen("id = \"gate\"", since, 1));
+        },
+    ] {
+        let app = service();
+        let old = of_user(&app);
+        end(app.at(60));
+        assert_eq!([app.inspect(&old, "").status, exchange(&app, "stock", &old, "", None).status], [200; 2]);
+        // Gate acts itself, or by a token that began later.
+        let own = app.form("/oauth2/token", &[&basic("gate", SECRET)], "grant_type=client_credentials");
+        let acting = format!("&actor_token={}&actor_token_type={ACCESS_TOKEN}", own.text("access_token"));
+        let new = of_user(&app);
+        for more in ["", &acting] {
+            refused(&exchange(&app, "gate", &old, more, None));
+            let good = exchange(&app, "gate", &new, more, None).text("access_token");
+            assert_eq!(app.inspect(&good, "").status, 200);
+        }
+    }
+}
+
+/// A session that began in the future by this clock, more than clocks may differ: no replica would read a token of it
+/// that says it was issued now.
+#[test]
+fn a_session_from_a_clock_that_is_ahead() {
+    let app = service();
+    let subject_token = |start: i64| {
+        let sid = format!("\"{}.AAAAAAAAAAAAAAAAAAAAAA\"", START + start);
+        let says = forge::claims(Purpose::Access).with("iat", START + 4).and("sid", &sid).to_string();
+        Forge::es256().sign_payload(Purpose::Access, says)
+    };
+    for (start, status) in [(60, 200), (61, 400), (64, 400)] {
+        let token = subject_token(start);
+        assert_eq!(app.inspect(&token, "").status, 200);
+        let answer = exchange(&app, "gate", &token, "", None);
+        assert_eq!(answer.status, status, "{start} {answer:?}");
+        if status == 200 {
+            assert_eq!(app.inspect(&answer.text("access_token"), "").status, 200);
+        }
+    }
 }
 
 /// "A bound subject token that was issued to the caller needs the caller's proof by that key; one for an audience in

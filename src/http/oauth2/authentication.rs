@@ -8,7 +8,7 @@ use crate::clients::{Client, ClientAuth};
 use crate::federation::Named;
 use crate::http::credentials::BasicAuth;
 use crate::http::query::decode;
-use crate::service::{Call, Caller, Denied, Unauthenticated};
+use crate::service::{Call, Caller, Denied, Statement, Unauthenticated};
 
 /// The accepted assertion types: any JWT (RFC 7523 §2.2), and a JWT-SVID
 /// (draft-ietf-oauth-spiffe-client-auth §4.1). Which one it is follows from the assertion itself.
@@ -64,15 +64,14 @@ impl Presented {
 
     /// Adds the trusted issuer that the assertion names, and fetches its keys if they are missing.
     pub(super) async fn prepare<'p, 's>(&'p self, call: &Call<'s>) -> Prepared<'p, 's> {
-        Prepared { presented: self, named: call.prepare(self.assertion()).await }
-    }
-
-    /// Returns the assertion, if that is the method.
-    fn assertion(&self) -> Option<&str> {
-        match &self.auth {
-            ClientAuth::Assertion(text) => Some(text),
+        let named = match &self.auth {
+            ClientAuth::Assertion(text) => match call.statement(text).await {
+                Statement::Issuer(named) => Some(named),
+                Statement::Client(_) => None,
+            },
             ClientAuth::None | ClientAuth::Secret(..) | ClientAuth::Certificate(_) => None,
-        }
+        };
+        Prepared { presented: self, named }
     }
 
     /// Whether no method was used. `client_id` alone is not a method.
@@ -113,7 +112,11 @@ impl<'s> Prepared<'_, 's> {
         if matches!(auth, ClientAuth::None) {
             return Err(refused(call.note(Denied::Client(Unauthenticated::NoCredentials))));
         }
-        let caller = call.caller(auth, named).map_err(refused)?;
+        let caller = match named {
+            Some(named) => call.vouched(named).map(Caller::Vouched),
+            None => call.authenticate(auth).map(Caller::Own),
+        };
+        let caller = caller.map_err(refused)?;
         match client_id {
             Some(id) if id.as_str() != caller.client().id.as_str() => {
                 Err(refused(call.note(Denied::Client(Unauthenticated::AssertionSubject))))

@@ -69,8 +69,7 @@ impl OAuth2 {
         let presented = Presented::take(header, &mut form)?;
         let grant = RequestedGrant::read(&mut form)?;
         let prepared = presented.prepare(&call).await;
-        let named = call.prepare(grant.foreign_token()).await;
-        let issued = grant.issue(&call, prepared, named)?;
+        let issued = grant.prepare(&call).await.issue(&call, prepared)?;
         Ok(Reply::no_store(TokenResponse::new(issued, call.now, grant.is_exchange()).json().into()))
     }
 

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::federation::Named;
 use crate::grants::{self, ClientCredentials, JwtBearer, RefreshToken, TokenExchange};
 use crate::http::reply::Answer;
-use crate::service::{Call, Caller, Denied, Issued, Unauthenticated, Vouched};
+use crate::service::{Call, Caller, Denied, Issued, Statement, Unauthenticated, Vouched};
 use crate::token::{Audience, Audiences, Scope, ScopeToken, Sender};
 
 /// What to issue (RFC 6749 §4.4.2 and §6).
@@ -148,12 +148,17 @@ impl RequestedGrant {
         }
     }
 
-    /// Returns the foreign token used as a grant, if any.
-    pub(super) fn foreign_token(&self) -> Option<&str> {
+    /// Finds the signer of the foreign token in it, if any, and fetches the signer's keys if they are
+    /// missing.
+    pub(super) async fn prepare<'g, 's>(&'g self, call: &Call<'s>) -> PreparedGrant<'g, 's> {
         match self {
-            Self::JwtBearer(assertion, _) => Some(assertion),
-            Self::Exchange(exchange, _) => Some(&exchange.subject_token),
-            Self::ClientCredentials(_) | Self::RefreshToken(..) => None,
+            Self::ClientCredentials(order) => PreparedGrant::ClientCredentials(order),
+            Self::RefreshToken(token, scope, audience) => PreparedGrant::RefreshToken(token, scope, audience),
+            Self::JwtBearer(assertion, order) => PreparedGrant::JwtBearer(call.statement(assertion).await, order),
+            Self::Exchange(exchange, order) => match call.foreign_subject(&exchange.subject_token).await {
+                Some(named) => PreparedGrant::ForeignExchange(named, exchange, order),
+                None => PreparedGrant::OwnExchange(exchange, order),
+            },
         }
     }
 
@@ -161,15 +166,22 @@ impl RequestedGrant {
     pub(super) fn is_exchange(&self) -> bool {
         matches!(self, Self::Exchange(..))
     }
+}
 
-    /// Issues it to the client that authenticates. `named` is the trusted issuer that
-    /// [`Self::foreign_token`] names.
-    pub(super) fn issue<'s>(
-        &self,
-        call: &Call<'s>,
-        presented: Prepared<'_, 's>,
-        named: Option<Named<'s, '_>>,
-    ) -> Result<Issued<'s>, OAuthFailure> {
+/// The grant in a request, ready to be verified.
+pub(super) enum PreparedGrant<'g, 's> {
+    ClientCredentials(&'g GrantRequest),
+    RefreshToken(&'g str, &'g Option<Vec<ScopeToken>>, &'g Option<Audiences>),
+    JwtBearer(Statement<'s, 'g>, &'g GrantRequest),
+    /// Of a token of ours.
+    OwnExchange(&'g Exchange, &'g GrantRequest),
+    /// Of a trusted issuer's token.
+    ForeignExchange(Named<'s, 'g>, &'g Exchange, &'g GrantRequest),
+}
+
+impl<'s> PreparedGrant<'_, 's> {
+    /// Issues it to the client that authenticates.
+    pub(super) fn issue(self, call: &Call<'s>, presented: Prepared<'_, 's>) -> Result<Issued<'s>, OAuthFailure> {
         let issued = match self {
             Self::ClientCredentials(order) => match (presented.caller(call)?, order.clone()) {
                 (Caller::Own(client), order) => grants::issue(call, ClientCredentials { client, order }),
@@ -185,18 +197,18 @@ impl RequestedGrant {
                 // Vouched callers never get a refresh token.
                 Caller::Vouched(_) => Err(call.note(Denied::GrantType)),
             },
-            Self::JwtBearer(assertion, order) => {
-                let vouched = call.assertion(assertion, named).map_err(|denied| OAuthFailure::of(denied, false))?;
+            Self::JwtBearer(statement, order) => {
+                let vouched = call.assertion(statement).map_err(|denied| OAuthFailure::of(denied, false))?;
                 if presented.agrees(call, vouched.client)? {
                     grants::issue(call, JwtBearer { vouched, order: order.clone(), grant: GrantType::JwtBearer })
                 } else {
                     Err(call.note(Denied::Assertion(Unauthenticated::AssertionSubject)))
                 }
             }
-            Self::Exchange(exchange, order) if named.is_some() => {
+            Self::OwnExchange(exchange, order) => return own_exchange(call, presented, exchange, order.clone()),
+            Self::ForeignExchange(named, exchange, order) => {
                 return foreign_exchange(call, presented, exchange, named, order.clone());
             }
-            Self::Exchange(exchange, order) => return own_exchange(call, presented, exchange, order.clone()),
         };
         issued.map_err(|denied: Denied| OAuthFailure::of(denied, false))
     }
@@ -225,7 +237,7 @@ fn foreign_exchange<'s>(
     call: &Call<'s>,
     presented: Prepared<'_, 's>,
     exchange: &Exchange,
-    named: Option<Named<'s, '_>>,
+    named: Named<'s, '_>,
     order: GrantRequest,
 ) -> Result<Issued<'s>, OAuthFailure> {
     if exchange.actor_token.is_some() {

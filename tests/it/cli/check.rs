@@ -187,3 +187,35 @@ fn check_warns_of_a_lax_policy() {
     home.write("lingpai.toml", &(standard() + &many));
     assert!(home.run(&["check"]).assert(0).err.contains("clients c0, c1, c2, c3, c4 and 4 more: no scope"));
 }
+
+/// A secret in the place of a name or a path is not repeated, whatever refuses it.
+#[test]
+fn a_secret_in_the_place_of_a_path_is_not_repeated() {
+    const CANARY: &str = "lps_canary789abcdefghijklmnopqrstuvwxyzABCDEFGHIJK";
+    let home = Home::standard();
+    let rule = |client: &str, keys: &str| {
+        format!(
+            "[[issuers]]\nissuer = \"https://ci.example.net\"\njwks_file = \"{keys}\"\n\
+             [[issuers.rules]]\nmatch = {{ sub = \"x\" }}\nclient = \"{client}\"\n"
+        )
+    };
+    for content in [
+        rule(CANARY, "k.json"),
+        rule("orders", CANARY),
+        rule("orders", &format!("sha256:{CANARY}")),
+        format!("[[clients]]\nid = \"a\"\njwks = \"{CANARY}\"\n"),
+        format!("[revocations]\npath = \"{CANARY}\"\n"),
+        format!("[tls]\ncert = \"{CANARY}\"\nkey = \"{CANARY}\"\n"),
+    ] {
+        home.write("lingpai.toml", &(quiet() + &content));
+        for command in ["check", "serve"] {
+            let ran = home.run(&[command]);
+            assert!(!ran.err.contains("canary") && ran.out.is_empty(), "{ran:?}");
+            ran.assert_refused(2, &["(a secret)"]);
+        }
+    }
+    home.write("lingpai.toml", &quiet());
+    let ran = home.run_in(&["check"], &[("LINGPAI_KEYS", CANARY)]);
+    ran.assert_refused(2, &["(a secret)"]);
+    assert!(!ran.err.contains("canary"), "{ran:?}");
+}

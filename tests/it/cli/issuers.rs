@@ -86,7 +86,7 @@ fn trusting() -> (Home, Forge) {
     let (home, forge) = (Home::standard(), Forge::es256());
     home.write("ci.json", &json!({"keys": [jwk(&forge)]}).to_string());
     let trusted = format!(
-        "[[clients]]\nid = \"deploy\"\ngrants = [\"client_credentials\", \"{JWT_BEARER}\", \"{EXCHANGE}\"]\n\
+        "[[clients]]\nid = \"deploy\"\njwks = \"ci.json\"\ngrants = [\"client_credentials\", \"{JWT_BEARER}\", \"{EXCHANGE}\"]\n\
          [[issuers]]\nissuer = \"{CI}\"\njwks_file = \"ci.json\"\n\
          [[issuers.rules]]\nmatch = {{ sub = \"x\" }}\nclient = \"deploy\"\n"
     );
@@ -94,14 +94,22 @@ fn trusting() -> (Home, Forge) {
     (home, forge)
 }
 
-/// The answers to an identity of this issuer and name, by each door.
-fn doors(server: &Server, forge: &Forge, iss: &str, sub: &str) -> [Answer; 3] {
+/// A statement for this service that `iss` made about `sub`.
+fn statement(forge: &Forge, iss: &str, sub: &str) -> String {
     let now = Clock::system().now().unix();
     let claims = json!({"iss": iss, "sub": sub, "aud": ISSUER, "iat": now, "exp": now + 300});
     let header = json!({"alg": forge.alg, "kid": forge.kid}).to_string();
-    let token = forge.token(Purpose::Access, &header, claims.to_string());
-    let send =
-        |form: &str| server.send("POST", "/oauth2/token", "Content-Type: application/x-www-form-urlencoded", form);
+    forge.token(Purpose::Access, &header, claims.to_string())
+}
+
+fn send(server: &Server, form: &str) -> Answer {
+    server.send("POST", "/oauth2/token", "Content-Type: application/x-www-form-urlencoded", form)
+}
+
+/// The answers to an identity of this issuer and name, by each door.
+fn doors(server: &Server, forge: &Forge, iss: &str, sub: &str) -> [Answer; 3] {
+    let token = statement(forge, iss, sub);
+    let send = |form: &str| send(server, form);
     [
         send(&format!("grant_type=client_credentials&client_assertion_type={ASSERTION_TYPE}&client_assertion={token}")),
         send(&format!("grant_type={JWT_BEARER}&assertion={token}")),
@@ -136,4 +144,26 @@ fn the_log_names_the_issuer() {
     refused.resize(12, None);
     assert_eq!(of("refused", "/oauth2/token"), refused, "{log}");
     assert!(!log.contains("canary") && !log.contains("eyJ"), "{log}");
+}
+
+/// Where a client's own assertion is the grant, no issuer vouches for the token, even if an issuer's statement beside
+/// it authenticates the same client.
+#[test]
+fn the_log_names_no_issuer_of_a_client_s_own_assertion() {
+    let (home, forge) = trusting();
+    let server = home.serve(&[]);
+    let beside = format!("client_assertion_type={ASSERTION_TYPE}&client_assertion={}", statement(&forge, CI, "x"));
+    for (iss, status) in [("deploy", 200), ("nobody", 400)] {
+        let form = format!("grant_type={JWT_BEARER}&assertion={}", statement(&forge, iss, "deploy"));
+        for form in [format!("{form}&{beside}"), form] {
+            assert_eq!(send(&server, &form).status, status, "{form}");
+        }
+    }
+    let log = server.stop("TERM").err;
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for message in ["token", "answered", "refused"] {
+        let said: Vec<_> = lines.iter().filter(|line| line["message"] == message).collect();
+        assert_eq!(said.len(), 2, "{log}");
+        assert!(said.iter().all(|line| line.get("issuer").is_none()), "{log}");
+    }
 }

@@ -102,7 +102,8 @@ fn spiffe_identities() {
         }
         signed(forge, &claims)
     };
-    for iss in [Value::Null, json!("https://spire.example"), json!(ISSUER), json!("signer")] {
+    // Not even if another issuer, or a client without keys, has this name.
+    for iss in [Value::Null, json!("https://spire.example"), json!(ISSUER), json!(CI), json!("orders")] {
         assert_eq!(with.given(&svid("spiffe://example.org/ns/a/sa/web", &iss), "")["client_id"], "pod", "{iss}");
     }
     let token = svid("spiffe://example.org/ns/a/sa/web", &Value::Null);
@@ -121,8 +122,30 @@ fn spiffe_identities() {
     for sub in ["spiffe://example.org", "spiffe://example.org.evil/ns/a/sa/web", "spiffe://Example.org/ns/a/sa/web"] {
         assert!(with.doors(&svid(sub, &Value::Null), "").iter().all(|answer| answer.status >= 400), "{sub}");
     }
-    // The issuer that `iss` names speaks, and its keys are others.
-    with.assert_failed(&svid("spiffe://example.org/ns/a/sa/web", &json!(CI)), "");
+    // A client with keys speaks for itself where it may. It signs no token for exchange.
+    let [authentication, assertion, exchange] =
+        with.doors(&svid("spiffe://example.org/ns/a/sa/web", &json!("signer")), "");
+    authentication.assert_invalid_client(false);
+    assertion.assert_oauth(400, "invalid_grant");
+    assert_eq!(exchange.status, 200);
+}
+
+/// "`assertion` signed by the client itself": also about a subject that is a workload of a trusted domain.
+#[test]
+fn a_client_s_assertion_about_a_workload() {
+    let with = start();
+    let assertion = |sub: &str| signed(&with.forges[0], &job(&json!({"iss": "signer", "sub": sub})));
+    let workload = assertion("spiffe://example.org/ns/a/sa/web");
+    let answer = with.post(&format!("grant_type={JWT_BEARER}&assertion={workload}"));
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let told = segment(&answer.text("access_token"), 1);
+    assert_eq!([&told["sub"], &told["client_id"]], ["spiffe://example.org/ns/a/sa/web", "signer"]);
+    // "Within `subjects`."
+    let other = assertion("spiffe://example.org/ns/b/sa/web");
+    with.post(&format!("grant_type={JWT_BEARER}&assertion={other}")).assert_oauth(400, "invalid_grant");
+    // Beside a grant, the same statement is no authentication: its subject is not the client.
+    let by = format!("client_assertion_type={ASSERTION_TYPE}&client_assertion={workload}");
+    with.post(&format!("grant_type=client_credentials&{by}")).assert_invalid_client(false);
 }
 
 /// "`subject_token` (without client authentication; a caller that authenticates must be the rule's client, and

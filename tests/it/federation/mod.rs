@@ -52,7 +52,7 @@ id = "signer"
 jwks = "{ci}"
 {grants}
 scope = ["s"]
-subjects = ["user:*"]
+subjects = ["user:*", "spiffe://example.org/ns/a/*"]
 [[issuers]]
 issuer = "{CI}"
 jwks_file = "{ci}"

@@ -70,6 +70,21 @@ fn the_signed_list() {
     assert_eq!(segment(&published(&app, &[]).body, 1)["revoked"]["client"], json!({"new": 1_782_864_000}));
 }
 
+/// Lines that are gone are published as long as they count, and lines that were added at once.
+#[test]
+fn what_counts_is_published() {
+    let app = publishing();
+    let list = |subject: &str| list(&app, &format!("subject {subject} before {LATER}\n"));
+    let subjects = || segment(&published(&app, &[]).body, 1)["revoked"]["subject"].clone();
+    list("user:7");
+    assert_eq!(subjects(), json!({"user:7": 1_782_864_000}));
+    app.at(10);
+    list("user:8");
+    assert_eq!(subjects(), json!({"user:7": 1_782_864_000, "user:8": 1_782_864_000}));
+    app.at(70).look();
+    assert_eq!(subjects(), json!({"user:8": 1_782_864_000}));
+}
+
 #[test]
 fn the_signed_list_is_bounded_and_off_by_default() {
     let missing = |answer: &Answer| {

@@ -68,6 +68,63 @@ fn what_lost_lines_waits_for_a_minute() {
     assert_eq!(app.metric("lingpai_revocations{kind=\"jti\"}"), 1);
 }
 
+/// "Complete lines count at the next look", also of a list that lost others, which "keeps the old one for a minute".
+#[test]
+fn what_is_added_does_not_wait() {
+    let app = service();
+    let tokens: Vec<_> = (0..4).map(|_| pair(&app.create(r#"{"lifetime":600}"#)).0).collect();
+    let lines: Vec<_> = tokens.iter().map(|token| format!("jti {} {LATER}\n", jti(token))).collect();
+    let good = || tokens.iter().map(|token| is_good(&app, token)).collect::<Vec<_>>();
+    list(&app, &lines[0]);
+    let digest = || app.operator("/readyz").json()["revocations_digest"].clone();
+    let before = digest();
+    app.at(10);
+    list(&app, &lines[1]);
+    assert_eq!(good(), [false, false, true, true]);
+    assert_ne!(digest(), before);
+    assert!(warnings(&app).contains("1 entries that still matter are gone: held back until 2026-06-01T12:01:10Z"));
+    // Neither does what is added or lost meanwhile.
+    app.at(30);
+    list(&app, &lines[2]);
+    assert_eq!(good(), [false, false, false, true]);
+    app.at(69).look();
+    assert_eq!((good(), failures(&app)), (vec![false, false, false, true], 1));
+    app.at(70).look();
+    assert_eq!(good(), [true, true, false, true]);
+    assert!(!warnings(&app).contains("held back"));
+    // The copy ends: all of it is there, and nothing waits.
+    list(&app, &lines[3]);
+    list(&app, &(lines[2].clone() + &lines[3]));
+    assert_eq!(good(), [true, true, false, false]);
+    assert!(!warnings(&app).contains("held back"));
+}
+
+/// The files of before are no longer what is in force, if they come back while lines count that they lack.
+#[test]
+fn a_list_that_is_swapped_and_comes_back() {
+    let app = service();
+    let tokens: Vec<_> = (0..2).map(|_| pair(&app.create(r#"{"lifetime":600}"#)).0).collect();
+    let path = |name: &str| app.folder.path().join(name);
+    for (name, token) in ["a", "b"].iter().zip(&tokens) {
+        fs::write(path(name), format!("jti {} {LATER}\n", jti(token))).unwrap();
+    }
+    let swap = |name: &str| {
+        fs::remove_file(path("revoked")).unwrap();
+        symlink(name, path("revoked")).unwrap();
+        app.look();
+        tokens.iter().map(|token| is_good(&app, token)).collect::<Vec<_>>()
+    };
+    assert_eq!(swap("a"), [false, true]);
+    app.at(10);
+    assert_eq!(swap("b"), [false, false]);
+    app.at(12);
+    assert_eq!(swap("a"), [false, false]);
+    assert!(warnings(&app).contains("held back until 2026-06-01T12:01:10Z"), "{}", warnings(&app));
+    app.at(70);
+    assert_eq!(swap("a"), [false, true]);
+    assert!(!warnings(&app).contains("held back"));
+}
+
 /// "or vanished, keeps the old one for a minute, warns and counts."
 #[test]
 fn a_list_that_vanished() {
