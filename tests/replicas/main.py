@@ -81,6 +81,8 @@ class Setup:
     def finish(self):
         """Ends the load, waits for the verifiers and prints what was counted."""
         self.load.end()
+        # A replica that ends answers 503, which would count.
+        self.revoker.end()
         self.verifiers.settle()
         self.ledger.table()
         if self.ledger.failed:

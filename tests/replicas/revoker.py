@@ -2,6 +2,7 @@
 
 import json
 import random
+import threading
 import time
 
 from cluster import REFRESH, RELOAD
@@ -19,11 +20,17 @@ class Revoker:
         self.crew, self.ledger, self.central, self.replicas = crew, ledger, central, replicas
         self.ended = []  # pairs of sessions that every replica has refused, and when they began
         self.slowest = 0  # seconds from when a replica's copy had the list until it refused
-        crew.thread(self.work)
+        self.done = threading.Event()
+        self.thread = crew.thread(self.work)
 
     def work(self):
-        while self.crew.wait(PAUSE):
+        while not self.done.is_set() and self.crew.wait(PAUSE):
             self.end_one()
+
+    def end(self):
+        """Waits for the session that it is ending."""
+        self.done.set()
+        self.thread.join()
 
     def end_one(self):
         """Begins a session, has every replica find its token good, ends it, and asks until all refuse it."""
