@@ -2,7 +2,12 @@
 //! thread that writes the log is not counted.
 
 #![cfg(not(any(feature = "aws-lc", feature = "otlp")))]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops when it is wrong")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test prints, and stops when it is wrong"
+)]
 
 #[expect(dead_code, reason = "others count more")]
 mod others;
