@@ -72,46 +72,67 @@ fn method(text: &str) -> Option<String> {
     ((1..=MAX_METHOD).contains(&text.len()) && text.bytes().all(right)).then(|| text.to_owned())
 }
 
+impl Question {
+    /// Adds the parameter `name`. Returns whether there is one that is called so.
+    fn add(&mut self, name: &str, value: Option<&str>) -> Result<bool, Problem> {
+        match name {
+            "scope" => self.add_scope(value.unwrap_or_default())?,
+            "audience" => {
+                let expected = || format!("audience must be {}", Audience::EXPECTED);
+                once(&mut self.audience, value.and_then(Audience::parse), "audience", expected)?;
+            }
+            "htm" => {
+                let expected = || "htm must be the method of a request, such as GET".to_owned();
+                once(&mut self.method, value.and_then(method), "htm and htu", expected)?;
+            }
+            "htu" => {
+                let expected = || "htu must be the URL of a request, with http or https".to_owned();
+                once(&mut self.url, value.and_then(TargetUrl::parse), "htm and htu", expected)?;
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn add_scope(&mut self, scope: &str) -> Result<(), Problem> {
+        for token in scope.split(' ') {
+            let token = ScopeToken::parse(token).ok_or_else(|| {
+                let expected = ScopeToken::EXPECTED;
+                Problem::bad(format!("scope must be scope tokens separated by single spaces, each {expected}"))
+            })?;
+            self.scope.push(token);
+            if self.scope.len() > Scope::MAX {
+                return Err(Problem::bad(format!("scope must be at most {} scope tokens", Scope::MAX)));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sets the parameter `name`, which may occur once.
+fn once<T>(
+    place: &mut Option<T>,
+    value: Option<T>,
+    name: &str,
+    expected: impl FnOnce() -> String,
+) -> Result<(), Problem> {
+    if place.is_some() {
+        return Err(Problem::bad(format!("{name} must occur at most once")));
+    }
+    *place = Some(value.ok_or_else(|| Problem::bad(expected()))?);
+    Ok(())
+}
+
 /// Parses the query of `uri`.
 pub(super) fn question(uri: &Uri) -> Result<Question, Problem> {
     let mut question = Question::default();
     for (name, value) in pairs(uri.query().unwrap_or_default()) {
         let value = value.and_then(decode);
-        match decode(name).as_deref() {
-            Some("scope") => {
-                for token in value.as_deref().unwrap_or_default().split(' ') {
-                    let token = ScopeToken::parse(token).ok_or_else(|| {
-                        let expected = ScopeToken::EXPECTED;
-                        Problem::bad(format!("scope must be scope tokens separated by single spaces, each {expected}"))
-                    })?;
-                    question.scope.push(token);
-                    if question.scope.len() > Scope::MAX {
-                        return Err(Problem::bad(format!("scope must be at most {} scope tokens", Scope::MAX)));
-                    }
-                }
-            }
-            Some("audience") if question.audience.is_some() => {
-                return Err(Problem::bad("audience must occur at most once"));
-            }
-            Some("audience") => {
-                let audience = value.as_deref().and_then(Audience::parse);
-                let expected = || Problem::bad(format!("audience must be {}", Audience::EXPECTED));
-                question.audience = Some(audience.ok_or_else(expected)?);
-            }
-            Some("htm") if question.method.is_none() => {
-                let expected = || Problem::bad("htm must be the method of a request, such as GET");
-                question.method = Some(value.as_deref().and_then(method).ok_or_else(expected)?);
-            }
-            Some("htu") if question.url.is_none() => {
-                let expected = || Problem::bad("htu must be the URL of a request, with http or https");
-                question.url = Some(value.as_deref().and_then(TargetUrl::parse).ok_or_else(expected)?);
-            }
-            Some("htm" | "htu") => return Err(Problem::bad("htm and htu must occur at most once")),
-            _ => {
-                refuse_credentials(uri)?;
-                let expected = "the query has an unknown or empty parameter; expected scope, audience, htm or htu";
-                return Err(Problem::bad(expected));
-            }
+        let is_known = decode(name).map(|name| question.add(&name, value.as_deref())).transpose()?;
+        if is_known != Some(true) {
+            refuse_credentials(uri)?;
+            let expected = "the query has an unknown or empty parameter; expected scope, audience, htm or htu";
+            return Err(Problem::bad(expected));
         }
     }
     if question.method.is_some() != question.url.is_some() {
