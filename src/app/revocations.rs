@@ -20,7 +20,7 @@ use super::sight::Pace;
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
 use crate::files::{self, ReadError};
-use crate::revocation::{Builder, LineError};
+use crate::revocation::{Builder, LineError, Lost, MAX_ENTRIES, TooMany};
 use crate::service::{RevocationList, State};
 
 /// Maximum length of a line, in bytes.
@@ -262,7 +262,15 @@ struct Refused {
 
 /// Puts what `list` adds to `before` in force, beside what it lacks. Returns whether it adds anything.
 fn extend(before: &RevocationList, list: RevocationList, state: &State) -> bool {
-    let Some(entries) = before.entries.extended_by(&list.entries) else { return false };
+    let entries = match before.entries.extended_by(&list.entries) {
+        Ok(Some(entries)) => entries,
+        Ok(None) => return false,
+        Err(TooMany) => {
+            let problem = format!("both lists have more than {MAX_ENTRIES} entries, so what was added waits, too");
+            tracing::warn!(part = NAME, problem, "reloading");
+            return false;
+        }
+    };
     tracing::info!(part = NAME, entries = entries.len(), "added entries count");
     let mut digest = Digester::default();
     digest.add(&before.digest);
@@ -277,6 +285,7 @@ fn extend(before: &RevocationList, list: RevocationList, state: &State) -> bool 
 #[derive(Debug)]
 struct Held {
     status: [u8; 32],
+    lost: Lost,
     since: Timestamp,
     why: String,
 }
@@ -296,14 +305,14 @@ impl List {
         let longest = state.snapshot().longest_session();
         let list = status.read(pace.now, longest).map_err(|refused| error(Some(status.digest), &refused))?;
         let before = state.revocations();
-        let missing = before.entries.lost(&list.entries, pace.now, longest);
+        let lost = before.entries.lost(&list.entries, pace.now, longest);
         let is_new = status.digest != before.status;
-        if (missing > 0 || status.is_gone && is_new) && !self.has_waited(pace.now) {
-            self.hold(&status, missing, pace, state);
+        if (lost.count > 0 || status.is_gone && is_new) && !self.has_waited(lost, pace.now) {
+            self.hold(&status, lost, pace, state);
             return Ok(extend(&before, list, state));
         }
         self.held = None;
-        let (entries, missing) = (list.entries.len(), (missing > 0).then_some(missing));
+        let (entries, missing) = (list.entries.len(), (lost.count > 0).then_some(lost.count));
         state.revoke(list);
         if status.is_gone {
             return Err(error(Some(status.digest), &gone(&self.path)));
@@ -315,9 +324,7 @@ impl List {
         Ok(true)
     }
 
-    /// Whether these files have been judged, and time has not changed the verdict. A list that is
-    /// held back waits a minute from the first look, even if lines are appended meanwhile: new
-    /// entries must not wait for ever.
+    /// Whether these files have been judged, and time has not changed the verdict.
     fn is_known(&mut self, status: &Status, now: Timestamp, state: &State) -> bool {
         if status.digest == state.revocations().status {
             self.held = None;
@@ -328,24 +335,27 @@ impl List {
         }
         let is_refused = self.refused.as_ref().is_some_and(|refused| refused.status == Some(status.digest));
         let is_held = self.held.as_ref().is_some_and(|held| held.status == status.digest);
-        is_refused || is_held && !self.has_waited(now)
+        is_refused || is_held && !self.held.as_ref().is_some_and(|held| held.has_waited(now))
     }
 
-    fn has_waited(&self, now: Timestamp) -> bool {
-        self.held.as_ref().is_some_and(|held| now.since(held.since) >= HOLD)
+    /// Whether `lost` was lost a minute ago.
+    fn has_waited(&self, lost: Lost, now: Timestamp) -> bool {
+        self.held.as_ref().is_some_and(|held| !lost.exceeds(held.lost) && held.has_waited(now))
     }
 
-    fn hold(&mut self, status: &Status, lost: usize, pace: Pace, state: &State) {
+    fn hold(&mut self, status: &Status, lost: Lost, pace: Pace, state: &State) {
         self.refused = None;
         let path = self.path.display();
         let why = if status.is_gone {
             format!("{path}: the revocation list is gone")
         } else {
-            format!("{path}: {lost} entries that still matter are gone")
+            format!("{path}: {} entries that still matter are gone", lost.count)
         };
-        let since = self.held.as_ref().map(|held| held.since);
-        let held = Held { status: status.digest, since: since.unwrap_or(pace.now), why };
-        if pace.asked || since.is_none() {
+        // When more is lost, the minute starts over: another copy may have begun.
+        let since = self.held.as_ref().filter(|held| !lost.exceeds(held.lost)).map_or(pace.now, |held| held.since);
+        let is_first = self.held.is_none();
+        let held = Held { status: status.digest, lost, since, why };
+        if pace.asked || is_first {
             let warning = held.message();
             tracing::warn!(part = NAME, warning, "reloading");
             state.count_refused_reload(NAME);
@@ -366,6 +376,10 @@ impl List {
 }
 
 impl Held {
+    fn has_waited(&self, now: Timestamp) -> bool {
+        now.since(self.since) >= HOLD
+    }
+
     fn message(&self) -> String {
         format!(
             "{}: held back until {}, in case a copy is under way; what was loaded before still counts, and what \

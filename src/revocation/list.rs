@@ -162,6 +162,27 @@ fn bucket(high: u64) -> usize {
     u16::from_be_bytes([first, second]).into()
 }
 
+/// Entries that a list lacks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lost {
+    /// How many.
+    pub count: usize,
+    /// A sum of their fingerprints, to tell them from as many others.
+    which: u64,
+}
+
+impl Lost {
+    /// Whether others are lost than `before`, and not fewer.
+    #[must_use]
+    pub fn exceeds(self, before: Self) -> bool {
+        self != before && self.count >= before.count
+    }
+}
+
+/// Two lists have more than [`MAX_ENTRIES`] entries together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
 /// A list, ready for lookups.
 #[derive(Debug, Default)]
 pub struct Revocations {
@@ -199,13 +220,18 @@ impl Revocations {
     }
 
     /// Returns a list with the entries of both; of two with the same name the later instant counts.
-    /// None if `newer` adds nothing, or for more than [`MAX_ENTRIES`] entries.
-    #[must_use]
-    pub fn extended_by(&self, newer: &Self) -> Option<Self> {
-        let added = newer.entries.iter().filter(|(high, low, at)| self.find((*high, *low)).is_none_or(|old| old < *at));
+    /// None if `newer` adds nothing.
+    ///
+    /// # Errors
+    /// [`TooMany`] for more than [`MAX_ENTRIES`] entries.
+    pub fn extended_by(&self, newer: &Self) -> Result<Option<Self>, TooMany> {
+        let added = newer.entries.iter().filter(|(high, low, at)| self.find((*high, *low)).is_none_or(|own| own < *at));
         let added: Vec<_> = added.copied().collect();
-        if added.is_empty() || self.entries.len() + added.len() > MAX_ENTRIES {
-            return None;
+        if added.is_empty() {
+            return Ok(None);
+        }
+        if self.entries.len() + added.len() > MAX_ENTRIES {
+            return Err(TooMany);
         }
         let mut counts = self.counts;
         for (high, low, _) in &added {
@@ -214,7 +240,13 @@ impl Revocations {
             }
         }
         let entries = [&*self.entries, &added].concat();
-        Some(Self::of(entries, counts, newer.relevant.extended_by(&self.relevant)))
+        Ok(Some(Self::of(entries, counts, newer.relevant.extended_by(&self.relevant))))
+    }
+
+    /// Whether an entry ends every token that `(high, low, at)` ends.
+    fn covers(&self, &(high, low, at): &(u64, u64, u32)) -> bool {
+        let has_before = kind((high, low)).has_before();
+        self.find((high, low)).is_some_and(|own| !has_before || own >= at)
     }
 
     /// Returns the kind of entry that ends a token with these `marks` whose session began at
@@ -240,20 +272,21 @@ impl Revocations {
         alike.find(|entry| entry.1 == low).map(|entry| entry.2)
     }
 
-    /// Returns how many entries that still matter at `now` are missing from `new`: those whose
-    /// instant is ahead, and `before` entries as long as a session of `longest` seconds can still
-    /// run.
+    /// Returns the entries that still matter at `now` and are missing from `new`: those whose instant
+    /// is ahead, and `before` entries as long as a session of `longest` seconds can still run, which
+    /// are also missing where `new` has an earlier instant.
     #[must_use]
-    pub fn lost(&self, new: &Self, now: Timestamp, longest: i64) -> usize {
+    pub fn lost(&self, new: &Self, now: Timestamp, longest: i64) -> Lost {
         let longest = u32::try_from(longest).unwrap_or(u32::MAX);
         let matters = |name: Fingerprint, at: u32| {
             let until = if kind(name).has_before() { at.saturating_add(longest) } else { at };
             until > seconds(now)
         };
-        self.entries
-            .iter()
-            .filter(|(high, low, at)| matters((*high, *low), *at) && new.find((*high, *low)).is_none())
-            .count()
+        let missing = |entry: &&(u64, u64, u32)| matters((entry.0, entry.1), entry.2) && !new.covers(entry);
+        self.entries.iter().filter(missing).fold(Lost::default(), |lost, (high, low, at)| Lost {
+            count: lost.count + 1,
+            which: lost.which ^ high ^ low.rotate_left(32) ^ u64::from(*at),
+        })
     }
 
     /// Signs the entries that matter at its issue as a JWT (`typ` `revocations+jwt`), if a session
@@ -339,23 +372,23 @@ mod tests {
     }
 
     #[test]
-    fn what_both_lists_have() {
+    fn the_union_of_two_lists() {
         let now = Timestamp::from_unix(1_780_315_200);
         let until = "2026-11-22T00:00:00Z";
         let [early, late] = ["client a before 2026-06-01T11:00:00Z", "client a before 2026-06-01T13:00:00Z"];
         let before = list(&[&format!("jti {} {until}", jti(1)), early]);
         let newer = list(&[&format!("jti {} {until}", jti(2)), late]);
-        for both in [before.extended_by(&newer).unwrap(), newer.extended_by(&before).unwrap()] {
+        for both in [before.extended_by(&newer).unwrap().unwrap(), newer.extended_by(&before).unwrap().unwrap()] {
             for (kind, id) in [(Kind::Jti, jti(1)), (Kind::Jti, jti(2)), (Kind::Client, "a".to_owned())] {
                 assert_eq!(both.end(&Marks::of([(kind, &*id)]), now), Some(kind), "{id}");
             }
             assert_eq!(both.end(&Marks::of([(Kind::Jti, &*jti(3))]), now), None);
             assert_eq!(both.len(), 3);
-            assert!(both.extended_by(&before).is_none() && both.extended_by(&newer).is_none());
+            assert!([&before, &newer].iter().all(|one| matches!(both.extended_by(one), Ok(None))));
         }
         let all: Vec<_> = (0..MAX_ENTRIES as u64).map(|number| (number << 40, 0, 0)).collect();
         let full = Revocations::of(all, [0; 4], Relevant::default());
-        assert!(full.extended_by(&newer).is_none() && newer.extended_by(&full).is_none());
+        assert!(matches!(full.extended_by(&newer), Err(TooMany)) && matches!(newer.extended_by(&full), Err(TooMany)));
     }
 
     #[test]
@@ -363,7 +396,7 @@ mod tests {
         let now = Timestamp::parse_rfc3339("2026-06-01T12:00:00Z").unwrap();
         let [old, new] = ["2026-05-01T00:00:00Z", "2026-07-01T00:00:00Z"];
         let before = list(&[&format!("jti {} {old}", jti(1)), &format!("jti {} {new}", jti(2))]);
-        let lost = |before: &Revocations, after: &Revocations| before.lost(after, now, 86_400);
+        let lost = |before: &Revocations, after: &Revocations| before.lost(after, now, 86_400).count;
         assert_eq!(lost(&before, &Revocations::default()), 1);
         assert_eq!(lost(&before, &list(&[&format!("jti {} {old}", jti(2))])), 0);
         // A session that began before the instant can last another day.
@@ -372,5 +405,8 @@ mod tests {
             let before = list(&[&format!("client orders before {at}")]);
             assert_eq!(lost(&before, &Revocations::default()), expected, "{at}");
         }
+        let [early, late] =
+            ["client a before 2026-06-01T11:00:00Z", "client a before 2026-06-01T11:30:00Z"].map(|a| list(&[a]));
+        assert_eq!([lost(&late, &early), lost(&early, &late)], [1, 0], "the later instant ends more sessions");
     }
 }

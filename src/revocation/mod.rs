@@ -20,5 +20,5 @@ mod list;
 mod signed;
 
 pub use entry::{Entry, Kind};
-pub use list::{Builder, LineError, MAX_ENTRIES, Marks, Revocations};
+pub use list::{Builder, LineError, Lost, MAX_ENTRIES, Marks, Revocations, TooMany};
 pub use signed::{Head, MAX_SIGNED};

@@ -47,14 +47,14 @@ impl Relevant {
         }
     }
 
-    /// Returns the entries of both; of two with the same name the later instant counts.
+    /// Returns the entries of both, or its own if those are too many; of two with the same name the
+    /// later instant counts.
     pub(super) fn extended_by(&self, other: &Self) -> Self {
         let mut all = self.clone();
-        match &other.entries {
-            Some(entries) => entries.iter().for_each(|((kind, id), at)| all.add(&Entry { kind: *kind, id, at: *at })),
-            None => all.entries = None,
+        for ((kind, id), at) in other.entries.iter().flatten() {
+            all.add(&Entry { kind: *kind, id, at: *at });
         }
-        all
+        if all.can_be_signed() { all } else { self.clone() }
     }
 
     /// Whether they are few enough to be listed.

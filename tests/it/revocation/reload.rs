@@ -83,13 +83,13 @@ fn what_is_added_does_not_wait() {
     assert_eq!(good(), [false, false, true, true]);
     assert_ne!(digest(), before);
     assert!(warnings(&app).contains("1 entries that still matter are gone: held back until 2026-06-01T12:01:10Z"));
-    // Neither does what is added or lost meanwhile.
+    // Neither does what is added meanwhile; what is lost meanwhile has a minute of its own.
     app.at(30);
     list(&app, &lines[2]);
     assert_eq!(good(), [false, false, false, true]);
-    app.at(69).look();
+    app.at(89).look();
     assert_eq!((good(), failures(&app)), (vec![false, false, false, true], 1));
-    app.at(70).look();
+    app.at(90).look();
     assert_eq!(good(), [true, true, false, true]);
     assert!(!warnings(&app).contains("held back"));
     // The copy ends: all of it is there, and nothing waits.
@@ -119,10 +119,33 @@ fn a_list_that_is_swapped_and_comes_back() {
     assert_eq!(swap("b"), [false, false]);
     app.at(12);
     assert_eq!(swap("a"), [false, false]);
-    assert!(warnings(&app).contains("held back until 2026-06-01T12:01:10Z"), "{}", warnings(&app));
-    app.at(70);
+    // What was lost last has its minute, too.
+    assert!(warnings(&app).contains("held back until 2026-06-01T12:01:12Z"), "{}", warnings(&app));
+    app.at(71);
+    assert_eq!(swap("a"), [false, false]);
+    app.at(72);
     assert_eq!(swap("a"), [false, true]);
     assert!(!warnings(&app).contains("held back"));
+}
+
+/// A copy that begins while a line is already held back loses no token.
+#[test]
+fn a_list_that_is_cut_short_near_the_end_of_the_minute() {
+    let app = service();
+    let tokens: Vec<_> = (0..3).map(|_| pair(&app.create(r#"{"lifetime":600}"#)).0).collect();
+    let lines: Vec<_> = tokens.iter().map(|token| format!("jti {} {LATER}\n", jti(token))).collect();
+    let good = |second: i64, lines: &[String]| {
+        app.at(second);
+        list(&app, &lines.concat());
+        tokens.iter().map(|token| is_good(&app, token)).collect::<Vec<_>>()
+    };
+    assert_eq!(good(10, &lines), [false, false, false]);
+    assert_eq!(good(20, &lines[1..]), [false, false, false]);
+    assert_eq!(good(77, &[]), [false, false, false]);
+    assert_eq!(good(82, &lines[1..2]), [false, false, false]);
+    assert_eq!(good(84, &lines[1..]), [false, false, false]);
+    assert_eq!(good(136, &lines[1..]), [false, false, false]);
+    assert_eq!(good(137, &lines[1..]), [true, false, false]);
 }
 
 /// "or vanished, keeps the old one for a minute, warns and counts."
