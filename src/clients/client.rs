@@ -65,6 +65,8 @@ pub struct Client {
     pub lifetimes: Lifetimes,
     /// Sessions that began earlier are refused.
     pub not_before: Option<Timestamp>,
+    /// Whether it is in an included file.
+    pub is_included: bool,
 }
 
 /// Whether `pattern` allows `subject`: a `*` at the end matches one or more characters.

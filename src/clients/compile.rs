@@ -1,7 +1,7 @@
 //! Compiles a client as written: each value is checked once, and errors have their place in the
 //! file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::certificate::SubjectName;
@@ -21,6 +21,8 @@ const MAX_NAME: usize = 255;
 
 /// The service's defaults for clients.
 pub(super) struct Service {
+    /// The configuration's own file, if there is one.
+    file: Option<PathBuf>,
     audience: Audiences,
     pub(super) algorithm: Alg,
     pub(super) lifetimes: Lifetimes,
@@ -36,6 +38,7 @@ impl Service {
             audience.ok_or_else(|| source.error_in_file(too_long))
         };
         Ok(Self {
+            file: source.path().map(Path::to_owned),
             audience: token.audience.as_ref().map_or_else(of_issuer, |written| audiences(source, written))?,
             algorithm: algorithm(source, &token.algorithm)?,
             lifetimes: Lifetimes {
@@ -62,6 +65,7 @@ impl Service {
             limiter: None,
             lifetimes: self.lifetimes,
             not_before: None,
+            is_included: false,
         })
     }
 }
@@ -102,6 +106,7 @@ pub(super) fn client(
             session: written.session_lifetime.unwrap_or(service.lifetimes.session),
         },
         not_before: written.not_before,
+        is_included: source.path() != service.file.as_deref(),
         id,
     })
 }

@@ -117,10 +117,18 @@ pub(super) fn included(source: &Source) -> Result<Included, ConfigError> {
     Ok(Included { clients: cut.clients(source, clients)?, issuers })
 }
 
-/// Refuses what is the operator's to decide: to send one of the server's files to an address.
+/// Refuses what is the operator's to decide: to send one of the server's files to an address, and to
+/// trust a domain, which takes tokens away from other teams' issuers, because `sub` is read before `iss`.
 fn within_a_team(issuer: &TrustedIssuer) -> Result<(), ConfigError> {
-    let why = "an included file must not set `token_file`; move this issuer to the file that includes it";
-    issuer.token_file.as_ref().map_or(Ok(()), |path| Err(issuer.source.error(path, why)))
+    let refuse = |name: &str, span: Range<usize>| {
+        let why = format!("an included file must not set `{name}`; move this issuer to the file that includes it");
+        Err(issuer.source.error_at(span, why))
+    };
+    match (&issuer.token_file, &issuer.spiffe) {
+        (Some(path), _) => refuse("token_file", path.span()),
+        (None, Some(domain)) => refuse("spiffe", domain.span()),
+        (None, None) => Ok(()),
+    }
 }
 
 /// Returns the settings without a file: the defaults and `overrides`, which name an issuer.

@@ -60,10 +60,12 @@ impl<'r> Call<'r> {
     /// Returns the statement in the assertion `text`, and fetches the keys that it needs if they are
     /// missing. All later steps are synchronous.
     ///
-    /// If `iss` is the id of a client with keys, the client speaks, whatever `sub` is. Otherwise it
-    /// could not name a subject that is a SPIFFE ID (RFC 7523 §3).
+    /// If `iss` is the id of a client with keys, the client speaks, whatever `sub` is: a client could
+    /// not name a subject that is a SPIFFE ID otherwise (RFC 7523 §3). A client of an included file
+    /// does not, because it could have the id that a SPIFFE server writes in `iss`.
     pub async fn statement<'t>(&self, text: &'t str) -> Statement<'r, 't> {
-        let is_client = |iss| self.snapshot.registry.named(iss).is_some_and(|client| client.keys().is_some());
+        let speaks = |client: &Client| client.keys().is_some() && !client.is_included;
+        let is_client = |iss| self.snapshot.registry.named(iss).is_some_and(speaks);
         match self.snapshot.issuers.named(text) {
             Some(named) if !named.unverified_iss().is_some_and(is_client) => {
                 named.prepare(self.now).await;

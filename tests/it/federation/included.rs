@@ -120,6 +120,11 @@ fn mistakes() {
             "token_file = \"ci.json\"",
             "b.toml:3:14: an included file must not set `token_file`",
         ),
+        (
+            "issuer = \"https://pipes.example.net\"",
+            "spiffe = \"example.net\"",
+            "b.toml:2:10: an included file must not set `spiffe`",
+        ),
         ("{ sub = \"**\" }", "{}", "b.toml:11:9: a rule without claims would match everybody"),
         ("{ sub = \"**\" }", "{ sub = \"***\" }", "b.toml:11:17: expected "),
         ("issuer = \"https://pipes.example.net\"\n", "", "b.toml: [[issuers]] number 1: expected `issuer`"),
@@ -160,7 +165,19 @@ fn mistakes() {
         signed(&with.forges[0], &svid)
     );
     assert_eq!(with.app.form("/oauth2/token", &[], &form).status, 200);
-    // An included entry that `iss` names does not stand in the way.
+    // An included client that `iss` names does not stand in the way, although its key signs assertions.
+    let speaker = format!("[[clients]]\nid = \"spire\"\njwks = \"ci.json\"\nscope = [\"jobs:run\"]\n");
+    with.write("a.toml", &(team("a", CI, "ci.json") + &speaker)).look();
+    assert_eq!(with.error(), "");
+    let svid =
+        json!({"iss": "spire", "sub": "spiffe://example.org/a", "aud": ISSUER, "iat": START, "exp": START + 300});
+    let form = format!(
+        "grant_type=client_credentials&client_assertion_type={ASSERTION_TYPE}&client_assertion={}",
+        signed(&with.forges[0], &svid)
+    );
+    let answer = with.app.form("/oauth2/token", &[], &form);
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Nor does an included entry that `iss` names.
     let svid = json!({"iss": PIPES, "sub": "spiffe://example.org/a", "aud": ISSUER, "iat": START, "exp": START + 300});
     let form = format!(
         "grant_type=client_credentials&client_assertion_type={ASSERTION_TYPE}&client_assertion={}",
