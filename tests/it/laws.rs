@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use lingpai::clients::{Registry, SecretDigest, renew};
 use lingpai::clock::Timestamp;
-use lingpai::foreign::{HeaderPolicy, KeySet, Owner, Rejected, Unverified, verify_signature};
+use lingpai::foreign::{HeaderPolicy, KeySet, Owner, Rejected, TargetUrl, Unverified, verify_signature};
 use lingpai::keys::{Alg, KeyRing, Purpose};
 use lingpai::token::{
     AccessClaims, Audience, Audiences, ClientId, Compact, Dialect, ExtraClaims, Grant, Kind, MintError, Pair,
@@ -351,6 +351,14 @@ proptest! {
             prop_assert!(access.expires <= end && read.expires <= end && now < access.expires && now < read.expires);
             prop_assert!(read.expires.since(now) <= policy.lifetimes[1]);
             prop_assert_eq!(read.session, Session { end, ..first.clone() }, "the original is kept");
+        }
+    }
+
+    /// What compares equal is what is written alike, so the normal form of a URL is its own.
+    #[test]
+    fn a_normal_form_is_its_own(text in "(http|HTTPS)://(A|\\[::1\\])(:443){0,2}/(%{0,2}(34|41|2E|zz|\\.|/)){0,8}") {
+        if let Some(url) = TargetUrl::parse(&text) {
+            prop_assert_eq!(TargetUrl::parse(url.as_str()), Some(url));
         }
     }
 }
