@@ -20,7 +20,7 @@ use poem::{Body, Request};
 
 use service::{Service, Trusting, client_credentials, get, introspection, post, with};
 
-/// The fewest of ten such answers: in some a table grows.
+/// Returns the minimum of ten answers, because some also grow a table.
 fn least(service: &Service, ask: impl Fn(&Service) -> Request) -> u64 {
     let count = |request| allocation_counter::measure(|| drop(service.answer(request))).count_total;
     (0..10).map(|_| count(ask(service))).min().unwrap()
@@ -31,7 +31,7 @@ fn allocations_of_each_answer() {
     let service = Service::new(Trusting::ONE);
     let pair = service.mint();
     let refresh = || with("/token", Method::PUT, [(AUTHORIZATION, format!("Bearer {}", pair.refresh))], Body::empty());
-    for (name, most, count) in [
+    for (name, maximum, count) in [
         ("GET of a known token", 20, least(&service, |_| get(&pair.access))),
         ("GET of a new token", 66, least(&service, |service| get(&service.mint().access))),
         ("GET of a known token with a proof", 68, least(&service, Service::dpop_get)),
@@ -43,7 +43,7 @@ fn allocations_of_each_answer() {
         ("federated identity", 135, least(&service, Service::federated)),
     ] {
         // The service keeps standard error, so a panic would say nothing.
-        println!("{name}: {count} allocations, at most {most}");
-        assert!(count <= most);
+        println!("{name}: {count} allocations, at most {maximum}");
+        assert!(count <= maximum);
     }
 }

@@ -187,7 +187,7 @@ fn looked(part: &mut dyn Watch, pace: Pace, state: &State) -> bool {
 }
 
 /// Runs `slow` between two runs of `quick`, and `quick` at every `interval` meanwhile. The second run is left out if
-/// `slow` took a small part of an interval. Returns whether any of them did anything.
+/// `slow` took less than a tenth of an interval. Returns whether any of them did anything.
 ///
 /// `slow` stays on this thread, so that what it frees fragments one heap and not several.
 fn beside(interval: Duration, mut quick: impl FnMut() -> bool + Send, slow: impl FnOnce() -> bool) -> bool {

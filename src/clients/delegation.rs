@@ -15,7 +15,7 @@ pub enum DelegationError {
     NoLifetime,
     /// The new token would name too many actors.
     TooManyActors,
-    /// The subject token's session, which the new token continues, is one that the client may not.
+    /// The client may not continue the subject token's session, as the new token would.
     Ended(Ended),
 }
 

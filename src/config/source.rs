@@ -152,6 +152,9 @@ impl ConfigError {
     }
 }
 
+/// Minimum length of what may be a secret or a digest, or a large part of one, without its mark.
+const LIKE_A_SECRET: usize = 6;
+
 /// Returns `text` without the clients' secrets and their digests.
 #[must_use]
 pub fn without_secrets(text: &str) -> String {
@@ -159,8 +162,9 @@ pub fn without_secrets(text: &str) -> String {
         let Some((first, rest)) = text.split_once(mark) else { return text };
         rest.split(mark).fold(first.to_owned(), |before, secret| {
             let after = secret.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "_-:".contains(c));
-            // The mark alone is no secret: a message may say how one begins.
-            before + if after.len() == secret.len() { mark } else { "(a secret)" } + after
+            let (kept, after) =
+                if secret.len() - after.len() < LIKE_A_SECRET { (mark, secret) } else { ("(a secret)", after) };
+            before + kept + after
         })
     })
 }

@@ -100,7 +100,7 @@ pub struct KeyRing {
     /// The entry whose header it is; None for a revoked key's.
     by_header: HashMap<String, (Purpose, Option<usize>)>,
     jwks: ArcSwapOption<Jwks>,
-    /// The last one that was offered.
+    /// The nonce that was offered last.
     nonce: ArcSwapOption<Nonce>,
     digest: [u8; 32],
 }
@@ -313,8 +313,8 @@ impl KeyRing {
         jwks
     }
 
-    /// Returns the nonce for a DPoP proof at `now`, which is computed once a minute. None if no key
-    /// signs.
+    /// Returns the nonce for a DPoP proof at `now`, which is computed once for each step and signer.
+    /// None if no key signs.
     #[must_use]
     pub fn nonce(&self, now: Timestamp) -> Option<Arc<Nonce>> {
         let signer = self.plan.algorithms.iter().find_map(|alg| self.signer(*alg, now))?;

@@ -13,7 +13,7 @@ KEY = {
     "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
 }
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-KIDS = 500
+KIDS = 500  # none is remembered, so it does not matter how many
 
 
 class Issuer:
