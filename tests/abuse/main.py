@@ -1,8 +1,11 @@
-"""Runs the cases and prints a row for each. No time is asserted, for machines are noisy: only answers, failures of the
-good client, memory, and the end."""
+"""Runs the cases and prints a row for each when it ends. No time is asserted, for machines are noisy: only answers,
+failures of the good client, memory, and the end."""
 
 import asyncio
 import collections
+import contextlib
+import functools
+import multiprocessing
 import os
 import pathlib
 import resource
@@ -16,6 +19,8 @@ from cases import CASES, FULL, Skipped
 from server import APART, CORES, Good, Server
 
 BASELINE = 10 if FULL else 2  # seconds
+TOGETHER = 1 if FULL else 3  # cases at a time, of which one abuses; the others are calm, or give memory back
+ABUSING = multiprocessing.get_context("fork").Lock()
 LONGEST = 300 if FULL else 30  # seconds that a case may take, whatever it waits for
 RECOVERY = 10  # seconds within which a new connection is answered afterwards
 SETTLED = 60  # seconds within which memory is given back
@@ -26,7 +31,7 @@ WIDTHS = (20, 10, 10, 5, 6, 5, 5, 5, 5, 5, 4, 0)
 
 
 def row(columns):
-    print(" ".join(f"{column!s:<{width}}" for column, width in zip(columns, WIDTHS)).rstrip(), flush=True)
+    return " ".join(f"{column!s:<{width}}" for column, width in zip(columns, WIDTHS)).rstrip()
 
 
 def recovers(server):
@@ -51,10 +56,15 @@ def settled(server, before):
 
 
 def run(case, binary, folder):
-    """Runs one case, prints its row, and returns what was wrong."""
+    """Runs one case; returns its row, and what was wrong."""
     wrong = []
     environment = case.environment(folder)
-    with Server(binary, folder / "server", case.first, case.last, environment, case.log, case.files) as server:
+    with contextlib.ExitStack() as stack:
+        alone = stack.enter_context(contextlib.ExitStack())
+        if not case.calm:
+            alone.enter_context(ABUSING)
+        server = stack.enter_context(
+            Server(binary, folder / "server", case.first, case.last, environment, case.log, case.files))
         with Good(server, folder) as good:
             began = time.monotonic()
             time.sleep(BASELINE)
@@ -65,6 +75,7 @@ def run(case, binary, folder):
             over = time.monotonic()
             most, cpu = server.memory("VmHWM"), server.cpu() - cpu
             good.end()
+            alone.close()
             left = settled(server, memory)
         before, during = good.between(began, abused), good.between(abused, over)
         failed = [got for got in before.got + during.got if got not in case.good]
@@ -87,11 +98,32 @@ def run(case, binary, folder):
             wrong.append(f"exit code {code}")
         if server.log.is_file() and "panicked" in server.log.read_text(errors="replace"):
             wrong.append("a panic in the log")
-    row((
+    return row((
         case.name, before.times(), during.times(), len(before.got + during.got), len(failed),
         f"{memory:.1f}", f"{most:.1f}", f"{left:.1f}", case.bound, f"{cpu:.1f}", code, seen,
-    ))
-    return wrong
+    )), wrong
+
+
+def tried(binary, name):
+    """Runs the case of that name, whatever becomes of it; returns what to print, and whether all was well."""
+    case = next(case for case in CASES if case.name == name)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            said, wrong = run(case, binary, pathlib.Path(folder))
+        except Skipped as reason:
+            return [f"{case.name}: skipped: {reason}"], True
+        except TimeoutError:
+            said, wrong = "", [f"not over after {LONGEST} s"]
+        except Exception as error:  # a server that is gone breaks a case off anywhere
+            said, wrong = traceback.format_exc(), [repr(error)]
+    lines = [said] if said else []
+    return lines + [f"{case.name}: FAILED: {what}" for what in wrong], not wrong
+
+
+def ended(*_):
+    """By a signal: the servers end, too, and those of the other processes with the pool."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
 
 
 def main(binary, *names):
@@ -99,34 +131,21 @@ def main(binary, *names):
     unknown = set(names) - {case.name for case in CASES}
     if unknown:
         sys.exit(f"abuse: no case {', '.join(unknown)}")
-    # So that whoever ends this ends its servers, too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, ended)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000) if hard >= 0 else 20_000, hard))
     if APART:
         os.sched_setaffinity(0, CORES[1:])
     began = time.monotonic()
-    broken = False
-    row(HEADINGS)
-    for case in CASES:
-        if names and case.name not in names:
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                wrong = run(case, binary, pathlib.Path(folder))
-            except Skipped as reason:
-                print(f"{case.name}: skipped: {reason}", flush=True)
-                continue
-            except TimeoutError:
-                wrong = [f"not over after {LONGEST} s"]
-            except Exception as error:  # a server that is gone breaks a case off anywhere
-                traceback.print_exc()
-                wrong = [repr(error)]
-        for what in wrong:
-            print(f"{case.name}: FAILED: {what}", flush=True)
-        broken = broken or bool(wrong)
-    print(f"{'FAILED' if broken else 'ok'}, in {time.monotonic() - began:.0f} s")
-    sys.exit(broken)
+    fine = True
+    print(row(HEADINGS), flush=True)
+    chosen = [case.name for case in CASES if not names or case.name in names]
+    with multiprocessing.get_context("fork").Pool(TOGETHER) as pool:
+        for lines, good in pool.imap_unordered(functools.partial(tried, binary), chosen):
+            print("\n".join(lines), flush=True)
+            fine = fine and good
+    print(f"{'ok' if fine else 'FAILED'}, in {time.monotonic() - began:.0f} s")
+    sys.exit(not fine)
 
 
 main(*sys.argv[1:])
