@@ -305,14 +305,14 @@ impl List {
         let longest = state.snapshot().longest_session();
         let list = status.read(pace.now, longest).map_err(|refused| error(Some(status.digest), &refused))?;
         let before = state.revocations();
-        let lost = before.entries.lost(&list.entries, pace.now, longest);
+        let missing = before.entries.lost(&list.entries, pace.now, longest);
         let is_new = status.digest != before.status;
-        if (lost.count > 0 || status.is_gone && is_new) && !self.has_waited(lost, pace.now) {
-            self.hold(&status, lost, pace, state);
+        if (missing.count > 0 || status.is_gone && is_new) && !self.has_waited(missing, pace.now) {
+            self.hold(&status, missing, pace, state);
             return Ok(extend(&before, list, state));
         }
         self.held = None;
-        let (entries, missing) = (list.entries.len(), (lost.count > 0).then_some(lost.count));
+        let (entries, missing) = (list.entries.len(), (missing.count > 0).then_some(missing.count));
         state.revoke(list);
         if status.is_gone {
             return Err(error(Some(status.digest), &gone(&self.path)));

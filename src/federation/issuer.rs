@@ -217,8 +217,8 @@ impl Issuer {
         Ok(Identity { client: rule.client.clone(), subject: rule.subject(claims)?, limit: rule.scope.clone() })
     }
 
-    /// Verifies `token` without applying rules: with `keys`, otherwise with the keys at hand. None
-    /// if there are none.
+    /// Verifies `token` without applying rules: with `keys`, otherwise with the keys at hand. Without
+    /// any, only the claims are checked, and None says that they are good.
     #[must_use]
     pub fn check(
         &self,
@@ -228,8 +228,16 @@ impl Issuer {
         now: Timestamp,
     ) -> Option<Result<(), Rejected>> {
         let own = self.keys(now);
-        let keys = keys.or(own.as_deref())?;
-        Some(self.verify(token, keys, leeway, now).map(drop))
+        match keys.or(own.as_deref()) {
+            Some(keys) => Some(self.verify(token, keys, leeway, now).map(drop)),
+            None => self.judged(leeway, now, |rules| foreign::check_claims(token, rules)).err().map(Err),
+        }
+    }
+
+    /// Returns what `aud` must be.
+    #[must_use]
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
 
     fn verify(
@@ -239,12 +247,17 @@ impl Issuer {
         leeway: i64,
         now: Timestamp,
     ) -> Result<Verified<Assertion>, Rejected> {
+        self.judged(leeway, now, |rules| foreign::verify(token, keys, rules))
+    }
+
+    /// Judges by what its tokens must agree with.
+    fn judged<T>(&self, leeway: i64, now: Timestamp, judge: impl FnOnce(Rules<'_>) -> T) -> T {
         let issuer = match &self.name {
             Name::Issuer(name) => Some(&**name),
             Name::Spiffe(_) => None,
         };
         let max_age = MaxAge::FromIssue(self.max_age);
-        foreign::verify(token, keys, Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now })
+        judge(Rules { issuer, audiences: &[&*self.audience], max_age, leeway, now })
     }
 
     /// Whether an identity meets `rule`, including its SPIFFE trust domain.

@@ -42,4 +42,4 @@ pub use public_key::Owner;
 pub use rejected::Rejected;
 pub use target::TargetUrl;
 pub use unverified::{CLIENT_ALGORITHMS, HeaderPolicy, Unverified};
-pub use verify::{Assertion, MaxAge, Rules, Verified, verify, verify_signature};
+pub use verify::{Assertion, MaxAge, Rules, Verified, check_claims, verify, verify_signature};

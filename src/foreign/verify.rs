@@ -82,6 +82,14 @@ pub fn verify(token: Unverified<'_>, keys: &KeySet, rules: Rules<'_>) -> Result<
     Ok(Verified(assertion))
 }
 
+/// Checks the claims alone, for a diagnosis: anybody could have written them.
+///
+/// # Errors
+/// The first claim that is wrong.
+pub fn check_claims(token: Unverified<'_>, rules: Rules<'_>) -> Result<(), Rejected> {
+    Assertion::read(token.into_claims(), rules).map(drop)
+}
+
 /// Checks the signature alone, with the only key of the set that the token can mean. The caller
 /// checks the claims.
 ///

@@ -3,6 +3,7 @@
 import base64
 import http.server
 import json
+import multiprocessing
 import threading
 import time
 import urllib.parse
@@ -17,14 +18,15 @@ KIDS = 500  # none is remembered, so it does not matter how many
 
 
 class Issuer:
-    """Publishes one key, and counts how many times it was asked for it."""
+    """Publishes one key, and counts how many times it was asked for it, also on behalf of forked processes."""
 
     def __init__(self):
-        issuer, self.fetches = self, 0
+        issuer, self.count = self, multiprocessing.get_context("fork").Value("i", 0)
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
-                issuer.fetches += 1
+                with issuer.count:
+                    issuer.count.value += 1
                 body = json.dumps({"keys": [KEY]}).encode()
                 self.send_response(200)
                 self.send_header("Content-Type", "application/json")
@@ -38,6 +40,10 @@ class Issuer:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.name = f"http://127.0.0.1:{server.server_port}"
+
+    @property
+    def fetches(self):
+        return self.count.value
 
     def written(self):
         """Its entry in the configuration."""

@@ -58,7 +58,7 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
     if settings.json {
         say_json(&in_json(issuer, itself, granted, &said))?;
     } else {
-        say(&visible(&in_words(issuer, itself, &said)))?;
+        say(&visible(&in_words(issuer, itself, &claims, &said)))?;
     }
     Ok(granted)
 }
@@ -169,10 +169,19 @@ fn shown(value: &Value) -> String {
     if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 
-fn in_words(issuer: &Issuer, itself: Option<Result<(), Rejected>>, said: &[Said]) -> String {
+fn in_words(
+    issuer: &Issuer,
+    itself: Option<Result<(), Rejected>>,
+    claims: &Map<String, Value>,
+    said: &[Said],
+) -> String {
     let verdict = match itself {
         None => "not verified, because nothing is fetched here; --jwks FILE verifies it".to_owned(),
         Some(Ok(())) => "verified".to_owned(),
+        Some(Err(Rejected::WrongAudience)) => {
+            let found = claims.get("aud").map_or("none".to_owned(), shown);
+            format!("NOT VALID: its aud is {found}, expected {:?}", issuer.audience())
+        }
         Some(Err(rejected)) => format!("NOT VALID: {}", rejected.word()),
     };
     let rules: Vec<_> = said.iter().map(Said::in_words).collect();

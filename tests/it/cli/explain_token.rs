@@ -83,9 +83,12 @@ fn each_rule_says_why() {
     let refused = explain(&token(&forges[0], &json!({"repository_id": "7", "owner": "root"})), &[]);
     assert!(refused.assert(1).out.ends_with("\n\nREFUSED: subject_not_allowed (root)\n"), "{}", refused.out);
     // What is wrong with the token itself.
-    for (changes, word) in [(json!({"aud": "urn:x"}), "wrong_audience"), (json!({"exp": 1, "iat": 0}), "expired")] {
+    let audience = format!("its aud is \"urn:x\", expected \"{ISSUER}\"");
+    for (changes, word, told) in
+        [(json!({"aud": "urn:x"}), "wrong_audience", &*audience), (json!({"exp": 1, "iat": 0}), "expired", "expired")]
+    {
         let ran = explain(&token(&forges[0], &changes), &[]);
-        assert!(ran.assert(1).out.contains(&format!("\n  NOT VALID: {word}\n")), "{}", ran.out);
+        assert!(ran.assert(1).out.contains(&format!("\n  NOT VALID: {told}\n")), "{}", ran.out);
         assert!(ran.out.ends_with(&format!("\nREFUSED: the token itself is not valid ({word})\n")), "{}", ran.out);
     }
     explain("x", &[]).assert_refused(1, &["this is not a token"]);
@@ -107,6 +110,16 @@ fn keys_are_not_fetched() {
     let ran = home.run(&["explain", "--token", "token"]);
     assert!(ran.assert(0).out.contains("not verified, because nothing is fetched here; --jwks FILE"), "{}", ran.out);
     assert!(ran.out.contains("\ngranted, if the token is good: client deploy\n"), "{}", ran.out);
+    // The claims need no key.
+    for (changes, told) in [
+        (json!({"aud": "urn:x"}), "its aud is \"urn:x\", expected "),
+        (json!({"exp": 1, "iat": 0}), "expired\n"),
+        (json!({"exp": i64::from(u32::MAX)}), "max_age\n"),
+    ] {
+        home.write("wrong", &token(&forges[0], &changes));
+        let ran = home.run(&["explain", "--token", "wrong"]);
+        assert!(ran.assert(1).out.contains(&format!("\n  NOT VALID: {told}")), "{}", ran.out);
+    }
     let ran = home.run(&["explain", "--token", "token", "--jwks", "right.json"]);
     assert!(ran.assert(0).out.contains("\n  verified\n"), "{}", ran.out);
     let ran = home.run(&["explain", "--token", "token", "--jwks", "wrong.json"]);

@@ -166,8 +166,8 @@ fn mistakes() {
     );
     assert_eq!(with.app.form("/oauth2/token", &[], &form).status, 200);
     // An included client that `iss` names does not stand in the way, although its key signs assertions.
-    let speaker = format!("[[clients]]\nid = \"spire\"\njwks = \"ci.json\"\nscope = [\"jobs:run\"]\n");
-    with.write("a.toml", &(team("a", CI, "ci.json") + &speaker)).look();
+    let speaker = "[[clients]]\nid = \"spire\"\njwks = \"ci.json\"\nscope = [\"jobs:run\"]\n";
+    with.write("a.toml", &(team("a", CI, "ci.json") + speaker)).look();
     assert_eq!(with.error(), "");
     let svid =
         json!({"iss": "spire", "sub": "spiffe://example.org/a", "aud": ISSUER, "iat": START, "exp": START + 300});
