@@ -40,6 +40,9 @@ pub enum FetchError {
     /// Connecting or the TLS handshake failed.
     #[error("cannot be reached: {0}")]
     Connect(#[source] io::Error),
+    /// What answers an https URL is not TLS.
+    #[error("does not speak TLS; is it http?")]
+    NoTls,
     /// The answer is not HTTP, is cut off, or is too long.
     #[error("the answer is not HTTP, is cut off, or is longer than {} MiB", MAX_BODY >> 20)]
     Answer,
@@ -122,7 +125,14 @@ async fn send_over(
     let Some(trust) = trust else { return send(stream, request).await };
     let name = ServerName::try_from(server.host).map_err(|_| FetchError::Url)?;
     let stream = TlsConnector::from(trust).connect(name, stream).await;
-    send(stream.map_err(FetchError::Connect)?, request).await
+    send(stream.map_err(handshake_failed)?, request).await
+}
+
+fn handshake_failed(error: io::Error) -> FetchError {
+    match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidMessage(_)) => FetchError::NoTls,
+        _ => FetchError::Connect(error),
+    }
 }
 
 async fn send(

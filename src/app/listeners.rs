@@ -53,7 +53,7 @@ pub(super) fn cannot_listen(address: &Listen, error: io::Error) -> StartError {
     let hint = match (address, error.kind()) {
         (Listen::Unix(_) | Listen::Inherited(_), _) => "",
         (_, io::ErrorKind::AddrNotAvailable) => "; expected an address of this machine",
-        (_, io::ErrorKind::AddrInUse) => "; stop the process that listens there, or choose another address",
+        (_, io::ErrorKind::AddrInUse) => "; stop the process that listens there, or choose another address (--listen)",
         (_, io::ErrorKind::PermissionDenied) => {
             "; expected a port from 1024, a socket of systemd (fd:name), or the capability CAP_NET_BIND_SERVICE"
         }

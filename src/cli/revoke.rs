@@ -104,6 +104,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         Ok(_) => return Err(StartError::new(format!("--{}: expected an id", kind.word()))),
         Err(error) => return Err(StartError::new(format!("--{}: {error}", kind.word()))),
     };
+    if kind == Kind::Client && !registry.is_client(&id) {
+        complain(&format!("note: the configuration has no client {id:?}"));
+    }
     service.append(&entry, arguments.dry_run, settings.json)
 }
 

@@ -78,6 +78,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 }
 
 fn request(url: Uri, arguments: &Arguments) -> Result<Request<Bytes>, StartError> {
+    if arguments.client.is_none() && variable(SECRET).is_some() {
+        return Err(StartError::new(format!("{SECRET} is set, but no client is named; add --client ID, or unset it")));
+    }
     let body = if arguments.scope.is_empty() { json!({}) } else { json!({"scope": arguments.scope}) };
     let request = Request::builder().method(Method::POST).uri(url).header(CONTENT_TYPE, "application/json");
     let mut request =

@@ -8,13 +8,14 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Answer, Settings};
-use crate::app::{self, StartError};
+use crate::app::{self, RevocationFile, StartError};
 use crate::cli::{complain, read, say, say_json, visible};
-use crate::clients::Registry;
+use crate::clients::{self, Ended, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::foreign::{self, HeaderPolicy, KeySet, Owner, Rejected, Unverified};
 use crate::keys::{self, KeyRing, Modes};
+use crate::revocation::{Kind, Marks};
 use crate::token::{self, AccessClaims, Compact, MAX_TOKEN, RefreshClaims, Rejection, Verifying};
 
 /// An answer of `POST` holds two tokens and some words.
@@ -110,11 +111,30 @@ fn with_keys(settings: &Settings, text: &str, header: &Value, now: Timestamp) ->
     };
     let with = verifying(&config, now);
     let checked = if kind(header) == "refresh" {
-        token::verify::<RefreshClaims>(compact, &ring, with).map(drop)
+        token::verify::<RefreshClaims>(compact, &ring, with).map(|token| {
+            let session = &token.claims().session;
+            let ended = clients::renew(&registry, session.clone(), now).err();
+            (Marks::of_refresh(token.claims()), session.start, ended)
+        })
     } else {
-        token::verify::<AccessClaims>(compact, &ring, with).map(drop)
+        token::verify::<AccessClaims>(compact, &ring, with).map(|token| {
+            let claims = token.claims();
+            (Marks::of_access(claims), claims.began(), clients::admit(&registry, claims).err())
+        })
     };
-    Ok(checked.map_err(|rejection| explain(rejection, config.issuer.as_str())))
+    match checked {
+        Ok((marks, began, ended)) => still_good(&config, &marks, began, ended),
+        Err(rejection) => Ok(Err(explain(rejection, config.issuer.as_str()))),
+    }
+}
+
+/// Returns why the service refuses a token that is signed and current: a line of the list of revocations with one of
+/// these `marks`, or its client.
+fn still_good(config: &Config, marks: &Marks, began: Timestamp, ended: Option<Ended>) -> Result<Verdict, StartError> {
+    let list = config.revocations.as_ref().map(|list| RevocationFile::of(&list.path).load()).transpose()?.flatten();
+    let revoked = list.and_then(|list| list.entries.end(marks, began)).map(Kind::cause);
+    let why = revoked.or(ended.map(Ended::word));
+    Ok(why.map_or(Ok(()), |why| Err(format!("the service refuses it: {why}"))))
 }
 
 fn with_jwks(

@@ -41,6 +41,10 @@ fn a_token_alone_is_printed() {
     get(&home, &[&client[..], &["--scope", "x"]].concat(), SECRET)
         .assert_refused(1, &["answers 403: the scope x is not allowed"]);
     get(&home, &client, "").assert_refused(2, &["the secret is empty", "LINGPAI_CLIENT_SECRET"]);
+    let forgotten = home.run_in(&["token", "get", "--url", &url], &variable);
+    forgotten.assert_refused(2, &["LINGPAI_CLIENT_SECRET is set, but no client is named; add --client ID"]);
+    let tls = url.replacen("http", "https", 1);
+    get(&home, &["--url", &tls], "").assert_refused(1, &["does not speak TLS; is it http?"]);
     server.stop("TERM");
     get(&home, &client, SECRET).assert_refused(1, &["cannot be reached: Connection refused"]);
 }

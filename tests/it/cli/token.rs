@@ -130,6 +130,24 @@ fn token_inspect_refuses() {
     assert!(ran.assert(1).out.contains("longer than 8192 bytes"), "{ran:?}");
 }
 
+/// What the server refuses is not called valid.
+#[test]
+fn token_inspect_knows_what_the_files_say() {
+    let home = Home::standard();
+    let with_list = crate::app::standard().replacen("[token]", "[revocations]\npath = \"revoked\"\n[token]", 1);
+    home.write("lingpai.toml", &with_list);
+    let (token, gone) = (forged(&json!({})), forged(&json!({"sub": "nobody", "client_id": "nobody"})));
+    let inspect = |token: &str| home.run_with_input(&["token", "inspect"], token.as_bytes());
+    inspect(&token).assert(0);
+    let ran = inspect(&gone);
+    assert!(ran.assert(1).out.ends_with("\nNOT VALID: the service refuses it: client_gone\n"), "{ran:?}");
+    home.write("revoked", "jti AAAAAAAAAAAAAAAAAAAAAA 2099-01-01T00:00:00Z\n");
+    let ran = inspect(&token);
+    assert!(ran.assert(1).out.ends_with("\nNOT VALID: the service refuses it: revoked_token\n"), "{ran:?}");
+    home.write("revoked", "x\n");
+    inspect(&token).assert_refused(2, &["revoked: line 1: expected a line that begins with"]);
+}
+
 /// "exit code 0, 1 (the answer is no) or 2 (usage or configuration)"
 #[test]
 fn bytes_that_are_no_text_are_no_token() {

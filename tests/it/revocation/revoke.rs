@@ -75,7 +75,10 @@ fn revoke_takes_names() {
     assert_eq!(list(), format!("{}\n", told["line"].as_str().unwrap()));
     office.revoke(&["--session", &format!("1780315200.{RANDOM}")], "").assert(0);
     assert!(list().contains(&format!("session 1780315200.{RANDOM} 2026-07-01T12:00:05Z\n")), "{}", list());
-    office.revoke(&["--client", "orders", "--before", "2026-06-01T00:00:00Z"], "").assert(0);
+    let known = office.revoke(&["--client", "orders", "--before", "2026-06-01T00:00:00Z"], "");
+    assert_eq!(known.assert(0).err, "");
+    let unknown = office.revoke(&["--client", "order", "--dry-run"], "");
+    assert!(unknown.assert(0).err.contains("note: the configuration has no client \"order\""), "{unknown:?}");
     office.revoke(&["--subject", "user:7"], "").assert(0);
     let ran = office.revoke(&["--subject", "user:7", "--before", "2100-01-01T00:00:00Z"], "");
     assert!(ran.assert(0).out.contains("until 2100-01-01T00:00:00Z it also ends new tokens"), "{ran:?}");

@@ -122,7 +122,10 @@ fn localhost_is_both_loopbacks_and_a_port_alone_is_every_address() {
         assert_eq!(home.run(&["healthcheck", "--listen", &address]).assert(0).out, format!("ready: {address}\n"));
         let taken = home.run(&["serve", "--listen", &address]);
         let expected = format!("cannot listen on {address}: Address already in use");
-        taken.assert_refused(2, &[&expected, "; stop the process that listens there, or choose another address"]);
+        taken.assert_refused(
+            2,
+            &[&expected, "; stop the process that listens there, or choose another address (--listen)"],
+        );
         assert_eq!(server.stop("TERM").code, Some(0));
     }
     let expected = "\"localhost:8080\", \":8080\" (every address)";
