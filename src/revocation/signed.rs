@@ -115,3 +115,26 @@ struct Revoked<'a> {
     client: BTreeMap<&'a str, Timestamp>,
     subject: BTreeMap<&'a str, Timestamp>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_union_that_is_too_long_leaves_its_own() {
+        let now = Timestamp::from_unix(1_780_315_200);
+        let of = |prefix: &str, count: usize| {
+            let mut all = Relevant::at(now, 0);
+            for number in 0..count {
+                all.add(&Entry { kind: Kind::Jti, id: &format!("{prefix}{number}"), at: now.plus(60) });
+            }
+            all
+        };
+        let count = |all: &Relevant| all.entries.as_ref().map(BTreeMap::len);
+        let newer = of("a", 6_000);
+        assert_eq!(count(&newer.extended_by(&of("b", 4_000))), Some(MAX_SIGNED));
+        assert_eq!(count(&newer.extended_by(&of("b", 4_001))), Some(6_000));
+        assert_eq!(count(&newer.extended_by(&of("b", MAX_SIGNED + 1))), Some(6_000));
+        assert_eq!(count(&of("a", MAX_SIGNED + 1).extended_by(&newer)), None);
+    }
+}
