@@ -1,11 +1,10 @@
-"""Runs the cases and prints a row for each when it ends. No time is asserted, for machines are noisy: only answers,
-failures of the good client, memory, and the end."""
+"""Runs the cases, each in a process of its own, and prints a row for each when it ends. No time is asserted, for machines
+are noisy: only answers, failures of the good client, memory, and the end."""
 
 import asyncio
 import collections
 import contextlib
-import functools
-import multiprocessing
+import fcntl
 import os
 import pathlib
 import resource
@@ -20,8 +19,10 @@ from server import APART, CORES, Good, Server
 
 BASELINE = 10 if FULL else 2  # seconds
 TOGETHER = 1 if FULL else 3  # cases at a time, of which one abuses; the others are calm, or give memory back
-ABUSING = multiprocessing.get_context("fork").Lock()
-LONGEST = 300 if FULL else 30  # seconds that a case may take, whatever it waits for
+LONGEST = 300 if FULL else 30  # seconds that a case may abuse
+# Seconds after which a case is ended, whatever it waits for: others that abuse, the server, or what it started.
+WHOLE = 600 if FULL else 240
+ONE = "--one"  # the process of one case, which gets a lock as its standard input
 RECOVERY = 10  # seconds within which a new connection is answered afterwards
 SETTLED = 60  # seconds within which memory is given back
 KEPT = 8  # MiB that may be left
@@ -32,6 +33,16 @@ WIDTHS = (20, 10, 10, 5, 6, 5, 5, 5, 5, 5, 4, 0)
 
 def row(columns):
     return " ".join(f"{column!s:<{width}}" for column, width in zip(columns, WIDTHS)).rstrip()
+
+
+@contextlib.contextmanager
+def abusing():
+    """While no other case abuses."""
+    fcntl.flock(sys.stdin, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(sys.stdin, fcntl.LOCK_UN)
 
 
 def recovers(server):
@@ -62,7 +73,7 @@ def run(case, binary, folder):
     with contextlib.ExitStack() as stack:
         alone = stack.enter_context(contextlib.ExitStack())
         if not case.calm:
-            alone.enter_context(ABUSING)
+            alone.enter_context(abusing())
         server = stack.enter_context(
             Server(binary, folder / "server", case.first, case.last, environment, case.log, case.files))
         with Good(server, folder) as good:
@@ -105,45 +116,83 @@ def run(case, binary, folder):
 
 
 def tried(binary, name):
-    """Runs the case of that name, whatever becomes of it; returns what to print, and whether all was well."""
+    """Runs the case of that name, whatever becomes of it, prints how it was, and returns whether all was well."""
     case = next(case for case in CASES if case.name == name)
     with tempfile.TemporaryDirectory() as folder:
         try:
             said, wrong = run(case, binary, pathlib.Path(folder))
         except Skipped as reason:
-            return [f"{case.name}: skipped: {reason}"], True
-        except TimeoutError:
-            said, wrong = "", [f"not over after {LONGEST} s"]
-        except Exception as error:  # a server that is gone breaks a case off anywhere
+            said, wrong = f"{case.name}: skipped: {reason}", []
+        except Exception as error:  # it takes too long, or a server that is gone breaks it off anywhere
             said, wrong = traceback.format_exc(), [repr(error)]
-    lines = [said] if said else []
-    return lines + [f"{case.name}: FAILED: {what}" for what in wrong], not wrong
+    print("\n".join([said, *(f"{case.name}: FAILED: {what}" for what in wrong)]), flush=True)
+    return not wrong
 
 
-def ended(*_):
-    """By a signal: the servers end, too, and those of the other processes with the pool."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(1)
-
-
-def main(binary, *names):
-    binary = pathlib.Path(binary).resolve()
-    unknown = set(names) - {case.name for case in CASES}
-    if unknown:
-        sys.exit(f"abuse: no case {', '.join(unknown)}")
-    signal.signal(signal.SIGTERM, ended)
+def one(binary, name):
+    """The process of one case."""
+    # By a signal, too, what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000) if hard >= 0 else 20_000, hard))
     if APART:
         os.sched_setaffinity(0, CORES[1:])
+    sys.exit(not tried(binary, name))
+
+
+async def supervised(binary, name, places, lock):
+    """Runs one case when there is a place, prints what it says, and returns whether all was well."""
+    async with places:
+        # Each opens the lock for itself: who shares a descriptor shares what it holds.
+        with open(lock) as lock:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-B", __file__, binary, ONE, name, stdin=lock, stdout=asyncio.subprocess.PIPE)
+        said = asyncio.create_task(process.stdout.read())
+        late = False
+        try:
+            await asyncio.wait_for(process.wait(), WHOLE)
+        except TimeoutError:
+            late = True
+        finally:
+            await end(process)
+        print((await said).decode(), end="", flush=True)
+        if late:
+            print(f"{name}: FAILED: not over after {WHOLE} s", flush=True)
+        return process.returncode == 0
+
+
+async def end(process):
+    """Ends a process that may have ended, and with it what it started."""
+    with contextlib.suppress(ProcessLookupError):
+        if process.returncode is None:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def all_of(binary, names):
+    """Whether all was well in the cases of these names."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)
+    places = asyncio.Semaphore(TOGETHER)
+    with tempfile.NamedTemporaryFile() as lock:
+        return all(await asyncio.gather(*(supervised(binary, name, places, lock.name) for name in names)))
+
+
+def main(binary, *names):
+    binary = pathlib.Path(binary).resolve()
+    if names[:1] == (ONE,):
+        one(binary, names[1])
+    if unknown := set(names) - {case.name for case in CASES}:
+        sys.exit(f"abuse: no case {', '.join(unknown)}")
     began = time.monotonic()
-    fine = True
     print(row(HEADINGS), flush=True)
-    chosen = [case.name for case in CASES if not names or case.name in names]
-    with multiprocessing.get_context("fork").Pool(TOGETHER) as pool:
-        for lines, good in pool.imap_unordered(functools.partial(tried, binary), chosen):
-            print("\n".join(lines), flush=True)
-            fine = fine and good
+    try:
+        fine = asyncio.run(all_of(binary, [case.name for case in CASES if not names or case.name in names]))
+    except asyncio.CancelledError:
+        sys.exit(1)
     print(f"{'ok' if fine else 'FAILED'}, in {time.monotonic() - began:.0f} s")
     sys.exit(not fine)
 
