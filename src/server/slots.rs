@@ -10,6 +10,9 @@
 //!
 //! If none can be closed, a new connection waits if its caller has no other, and no caller waits behind one with many
 //! connections.
+//!
+//! Each look for one to close goes through all. So for callers with many connections, looks take at most a tenth of the
+//! time, however fast they connect.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -28,6 +31,8 @@ use super::shares::{Caller, Counts};
 const AGAIN: Duration = Duration::from_millis(20);
 /// More than one in this many slots is many for one caller.
 const MANY: u32 = 8;
+/// How long a caller with many connections gets no look after one, as a multiple of the time that this one took.
+const PAUSE: u32 = 9;
 /// There has been no request yet.
 const SILENT: u64 = 0;
 /// A request is being read or answered.
@@ -174,6 +179,8 @@ pub(super) struct Slots {
     next: AtomicU64,
     /// Idle times are counted from here.
     begun: Instant,
+    /// Until then, callers with many connections get no look; in microseconds.
+    paused: AtomicU64,
 }
 
 impl Slots {
@@ -187,12 +194,31 @@ impl Slots {
             by_caller: Counts::default(),
             next: AtomicU64::new(0),
             begun: Instant::now(),
+            paused: AtomicU64::new(0),
         })
     }
 
     fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Open>>> {
         // Nothing in here panics halfway.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for a connection to close for `caller`, unless it has many and others looked just now. Returns whether
+    /// one closes.
+    fn look(&self, caller: Option<Caller>, find: impl FnOnce() -> bool) -> bool {
+        let begun = self.begun.elapsed();
+        if self.has_many(caller) && begun.as_micros() < u128::from(self.paused.load(Ordering::Relaxed)) {
+            return false;
+        }
+        let found = find();
+        let ended = self.begun.elapsed();
+        let until = ended + PAUSE * ended.saturating_sub(begun);
+        self.paused.store(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        found
+    }
+
+    fn has_many(&self, caller: Option<Caller>) -> bool {
+        self.count(caller) > self.total / MANY
     }
 
     /// Waits for room for a connection of `caller`; None if there is none and the caller has other
@@ -203,8 +229,8 @@ impl Slots {
         }
         loop {
             let has = self.count(caller);
-            let leaves = self.make_room(caller);
-            if !leaves && has > self.total / MANY {
+            let leaves = self.look(caller, || self.make_room(caller));
+            if !leaves && self.has_many(caller) {
                 return None;
             }
             // If no connection could be closed, one may have become idle since.
@@ -222,7 +248,7 @@ impl Slots {
             let has = self.by_caller.add(caller);
             let is_over = self.of_one.is_some_and(|most| has >= most);
             // The caller's own idle connection makes room for its new one.
-            if is_over && !self.end_longest_idle(|of| of == Some(caller)) {
+            if is_over && !self.look(Some(caller), || self.end_longest_idle(|of| of == Some(caller))) {
                 self.by_caller.sub(caller);
                 return None;
             }
@@ -380,6 +406,22 @@ mod tests {
         assert_eq!(unwanted(), [false, true, true]);
         assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
         assert!(slots.room(caller(2)).now_or_never().is_none());
+    }
+
+    /// Whoever has many looks for its own less often than it connects, and nobody else has to wait for that.
+    #[tokio::test(start_paused = true)]
+    async fn looks_for_a_crowd_take_a_share_of_the_time() {
+        let slots = Slots::new(3, None);
+        let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
+        let unwanted = || all.iter().filter(|slot| slot.open.is_unwanted()).count();
+        slots.paused.store(1_000_000, Ordering::Relaxed);
+        assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
+        assert_eq!(unwanted(), 0);
+        assert!(slots.room(caller(2)).now_or_never().is_none());
+        assert_eq!(unwanted(), 1);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert!(slots.room(caller(1)).now_or_never().is_none());
+        assert_eq!(unwanted(), 2);
     }
 
     #[tokio::test(start_paused = true)]
