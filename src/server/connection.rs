@@ -1,5 +1,6 @@
 //! A connection, from when it is accepted until it is closed.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use poem::{Endpoint, Response};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::abort::Abort;
 use super::exchange::{Connection, Exchange, Security};
@@ -28,12 +29,33 @@ pub(super) const PATIENCE: Limits =
 /// How long to wait before accepting again when accepting failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-pub(super) async fn accept<E>(listener: Listener, serving: Arc<Serving<E>>, graceful: Arc<GracefulShutdown>)
-where
+/// Accepted connections that may wait to be begun. The others wait in the kernel's accept queue, where they cost nothing.
+pub(super) const FRESH: usize = 128;
+
+/// A connection that has not begun.
+pub(super) type Fresh = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Begins accepted connections, until there will be no more.
+///
+/// This is a task of the runtime, because what a worker spawns joins its own queue. What another thread spawns joins the
+/// queue that workers take from first: with many new connections, open ones would not be served at all.
+pub(super) async fn begin(mut accepted: mpsc::Receiver<Fresh>) {
+    while let Some(connection) = accepted.recv().await {
+        tokio::spawn(connection);
+    }
+}
+
+/// Accepts connections, which go to [`begin`].
+pub(super) async fn accept<E>(
+    listener: Listener,
+    serving: Arc<Serving<E>>,
+    graceful: Arc<GracefulShutdown>,
+    accepted: mpsc::Sender<Fresh>,
+) where
     E: Endpoint<Output = Response> + 'static,
 {
     loop {
-        match listener.accept().await {
+        let connection: Fresh = match listener.accept().await {
             Ok(Accepted::Tcp(stream, local, remote, asks)) => {
                 // The PROXY header will name the caller.
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
@@ -47,18 +69,22 @@ where
                     Place::Entered(slot)
                 };
                 let peer = (remote, asks);
-                tokio::spawn(tcp(stream, local, peer, place, Arc::clone(&serving), graceful.watcher()));
+                Box::pin(tcp(stream, local, peer, place, Arc::clone(&serving), graceful.watcher()))
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
                 let Some(room) = serving.slots.room(None).await else { continue };
                 let Some(slot) = serving.slots.enter(room, None) else { continue };
                 let (serving, watcher) = (Arc::clone(&serving), graceful.watcher());
-                tokio::spawn(connection(stream, local, remote, Security::None, slot, serving, watcher));
+                Box::pin(connection(stream, local, remote, Security::None, slot, serving, watcher))
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(BACK_OFF).await;
+                continue;
             }
+        };
+        if accepted.send(connection).await.is_err() {
+            return;
         }
     }
 }

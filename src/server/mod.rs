@@ -62,9 +62,9 @@ use hyper_util::server::graceful::GracefulShutdown;
 use poem::web::RemoteAddr;
 use poem::{Endpoint, Response};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-use connection::accept;
+use connection::{FRESH, accept, begin};
 use exchange::Streams;
 use overload::Overload;
 use shares::{Caller, Pool};
@@ -122,11 +122,16 @@ pub async fn serve<E>(
 {
     let serving = Arc::new(Serving::new(endpoint, refusals, transport, tls));
     let graceful = Arc::new(GracefulShutdown::new());
-    let accepting = listeners.into_iter().map(|listener| accept(listener, Arc::clone(&serving), Arc::clone(&graceful)));
-    let accepting = futures_util::future::join_all(accepting);
+    let (accepted, fresh) = mpsc::channel(FRESH);
+    tokio::spawn(begin(fresh));
+    let accepting = futures_util::future::join_all(
+        listeners
+            .into_iter()
+            .map(|listener| accept(listener, Arc::clone(&serving), Arc::clone(&graceful), accepted.clone())),
+    );
+    drop(accepted);
     let (enough, until_enough) = oneshot::channel::<Infallible>();
-    // Not on the workers: a new connection would otherwise wait in their queue twice, to be accepted and to be
-    // answered.
+    // Not on the workers, which would come to it only between requests.
     let accepting = tokio::task::spawn_blocking(|| {
         Handle::current().block_on(async {
             tokio::select! {

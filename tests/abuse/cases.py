@@ -680,6 +680,7 @@ ISSUER = Issuer()
 FLOODS = {
     "healthz": lambda server: "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n",
     "keys": lambda server: "GET /.well-known/jwks.json HTTP/1.1\r\nHost: a\r\n\r\n",
+    "new connections": lambda server: "GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "options": lambda server: "OPTIONS /token HTTP/1.1\r\nHost: a\r\n\r\n",
     "bad tokens": lambda server: f"GET /token HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {forged(server)}\r\n\r\n",
     "bad secrets": lambda server: (
