@@ -1,5 +1,5 @@
-//! Decoy keys: a token without a matching key costs as much as one with a wrong signature, so
-//! timing does not tell who has a key.
+//! Decoy keys: an assertion without a matching key costs as much as one with a wrong signature, so
+//! timing does not tell which clients have keys.
 
 use std::sync::LazyLock;
 

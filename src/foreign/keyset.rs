@@ -15,6 +15,7 @@ use crate::crypto::{self, Digester};
 /// Public keys, ready to verify signatures.
 #[derive(Debug, Clone)]
 pub struct KeySet {
+    owner: Owner,
     keys: Vec<PublicKey>,
     /// The SHA-256 of the first certificate in `x5c` of each of a client's keys.
     certificates: Vec<[u8; 32]>,
@@ -38,7 +39,7 @@ impl KeySet {
         if written.len() > MAX_KEYS {
             return Err(KeySetError::TooManyKeys);
         }
-        let mut all = Self::none();
+        let mut all = Self { owner, ..Self::none() };
         for (index, jwk) in written.iter().enumerate() {
             let jwk = jwk.as_object().ok_or(KeySetError::NotAKeySet)?;
             if let Some(member) = private_member(jwk) {
@@ -51,7 +52,7 @@ impl KeySet {
                         let digest = certificate(chain, &key.key).ok_or(KeySetError::Unusable { index, why })?;
                         all.certificates.push(digest);
                     }
-                    all.add(key, owner)?;
+                    all.add(key)?;
                 }
                 Err(why) if owner == Owner::Client => return Err(KeySetError::Unusable { index, why }),
                 Err(why) => all.passed_over.push((index, why)),
@@ -65,22 +66,24 @@ impl KeySet {
 
     /// Refuses keys that a token could not tell apart: two with the same `kid`, and a client's key
     /// that appears twice without a `kid` for each.
-    fn add(&mut self, key: PublicKey, owner: Owner) -> Result<(), KeySetError> {
+    fn add(&mut self, key: PublicKey) -> Result<(), KeySetError> {
         if let Some(kid) = key.kid.as_ref().filter(|_| self.keys.iter().any(|other| other.kid == key.kid)) {
             return Err(KeySetError::RepeatedKid(kid.clone()));
         }
-        if let (Owner::Client, Some(first)) = (owner, self.keys.iter().position(|other| other.is_confused_with(&key))) {
+        if let (Owner::Client, Some(first)) =
+            (self.owner, self.keys.iter().position(|other| other.is_confused_with(&key)))
+        {
             return Err(KeySetError::RepeatedKey { index: self.keys.len(), first });
         }
         self.keys.push(key);
         Ok(())
     }
 
-    /// Returns a set without keys, in place of a missing one: every token is refused, and costs as
-    /// much as one with a wrong signature.
+    /// Returns a client's set without keys, in place of a missing one: every token is refused, and
+    /// costs as much as one with a wrong signature.
     #[must_use]
     pub const fn none() -> Self {
-        Self { keys: Vec::new(), certificates: Vec::new(), passed_over: Vec::new() }
+        Self { owner: Owner::Client, keys: Vec::new(), certificates: Vec::new(), passed_over: Vec::new() }
     }
 
     /// Returns the number of usable keys.
@@ -135,14 +138,17 @@ impl KeySet {
         }
     }
 
-    /// Checks the signature. Without a matching key it still costs one check.
+    /// Checks the signature. Where it would be a client's, it costs one check without a matching key,
+    /// too. An issuer's keys are public, and who sends what they did not sign gets none.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let (kid, algorithm) = (jws.header.kid.as_deref(), jws.header.algorithm);
         let key = self.candidate(kid, algorithm).and_then(|key| key.accepts(algorithm).map(|()| key));
         match key {
             Ok(key) => key.verify(jws),
             Err(why) => {
-                decoy::check(jws.message.as_bytes(), algorithm);
+                if self.owner == Owner::Client {
+                    decoy::check(jws.message.as_bytes(), algorithm);
+                }
                 Err(why)
             }
         }

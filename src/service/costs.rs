@@ -3,7 +3,7 @@
 
 use serde_json::json;
 
-use super::fixture::Service;
+use super::fixture::{Service, TRUSTED};
 use super::{Denied, Unauthenticated};
 use crate::clients::ClientAuth;
 use crate::foreign::Rejected;
@@ -45,6 +45,24 @@ fn an_assertion_of_nobody_costs_as_much_as_a_wrong_one() {
     ] {
         assert_eq!(authenticate(&text), (Err(Denied::Client(why)), 1), "{text}");
     }
+}
+
+/// An issuer's keys are public: tokens that name none of them, which anybody can send, cost no check.
+#[test]
+fn a_token_by_no_key_of_its_issuer_costs_nothing() {
+    let service = Service::new();
+    let vouched = |header: serde_json::Value, issuer: &str| {
+        let text = service.assertion(&header, issuer);
+        service.cost(0, |call| {
+            let named = call.snapshot.issuers.named(&text).unwrap();
+            call.vouched(named).map(|vouched| vouched.client.id.to_string())
+        })
+    };
+    let kid = service.key.kid().as_str();
+    let refused = |why| Err(Denied::Client(Unauthenticated::Assertion(why)));
+    assert_eq!(vouched(json!({"alg": "ES256", "kid": kid}), TRUSTED), (Ok("orders".to_owned()), 1));
+    assert_eq!(vouched(json!({"alg": "ES256", "kid": "other"}), TRUSTED), (refused(Rejected::UnknownKey), 0));
+    assert_eq!(vouched(json!({"alg": "RS256", "kid": kid}), TRUSTED), (refused(Rejected::WrongAlgorithm), 0));
 }
 
 /// "Everything else, refresh tokens too, is exactly `{"active":false}`, at the same cost."

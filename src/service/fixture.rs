@@ -12,10 +12,13 @@ use crate::keys::{self, Alg, Key, Purpose};
 use crate::token::{self, Dialect, Grant, Pair, Scope, Session};
 
 const ISSUER: &str = "https://tokens.example.com";
+/// A trusted issuer.
+pub(super) const TRUSTED: &str = "https://ci.example.com";
 /// The second at which its tokens are issued.
 const NOW: i64 = 1_780_315_200;
 
-/// A service with the clients `orders` (a secret), `gate` (which serves an API) and `signer` (a key set).
+/// A service with the clients `orders` (a secret), `gate` (which serves an API) and `signer` (a key set), and
+/// the issuer [`TRUSTED`] with the same keys.
 pub(super) struct Service {
     pub(super) state: State,
     /// The key of `signer`.
@@ -34,7 +37,9 @@ impl Service {
         let config = format!(
             "issuer = \"{ISSUER}\"\n[[clients]]\nid = \"orders\"\nsecrets = [\"{secret}\"]\naudience = [\"a\"]\n\
              [[clients]]\nid = \"gate\"\nsecrets = [\"{secret}\"]\naccepts = [\"b\"]\n\
-             [[clients]]\nid = \"signer\"\njwks = \"signer.json\"\n"
+             [[clients]]\nid = \"signer\"\njwks = \"signer.json\"\n\
+             [[issuers]]\nissuer = \"{TRUSTED}\"\njwks_file = \"signer.json\"\n\
+             [[issuers.rules]]\nmatch = {{ sub = \"{TRUSTED}\" }}\nclient = \"orders\"\n"
         );
         let config = Config::parse(&path("lingpai.toml"), config, Overrides::default()).unwrap();
         let snapshot = crate::app::snapshot(&config, at(0)).unwrap();
@@ -56,7 +61,7 @@ impl Service {
         effort::of(|| ask(call))
     }
 
-    /// An assertion signed by `signer`.
+    /// An assertion signed by the key of `signer`, which is also that of [`TRUSTED`].
     pub(super) fn assertion(&self, header: &serde_json::Value, issuer: &str) -> String {
         let payload = json!({"iss": issuer, "sub": issuer, "aud": ISSUER, "exp": NOW + 60});
         self.signed(header, &payload)

@@ -647,13 +647,14 @@ async def slow_readers(server, wrong):
     return f"ended after {time.monotonic() - began:.0f} s"
 
 
-def flooded(request, addresses):
-    """A case in which 2,000 connections pipeline `request(server)` without end."""
+def flooded(request, addresses, connections=2_000, rate=None):
+    """A case in which 2,000 connections pipeline `request(server)` without end, or at a `rate` ask and wait."""
 
     async def abuse(server, wrong):
         file = server.log.parent / "request"
         file.write_bytes(request(server).encode())
-        command = [sys.executable, "-B", HERE / "flood.py", *map(str, server.public), "2000", str(addresses), file]
+        command = [sys.executable, "-B", HERE / "flood.py", *server.public, connections, addresses, file]
+        command = [*map(str, command), *([str(rate)] if rate else [])]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             await asyncio.sleep(FLOOD)
@@ -689,14 +690,14 @@ FLOODS = {
 }
 
 
-def unknown_kids(addresses):
+def unknown_kids(addresses, **how):
     """A case in which tokens name keys that the issuer does not have: it is asked for its keys at most once in 30 seconds."""
 
     async def abuse(server, wrong):
         before, began = ISSUER.fetches, time.monotonic()
         # While there are no keys, requests wait for them, and those that find no place to wait are 503.
         await asyncio.to_thread(server.send, ISSUER.unknown_kid())
-        said = await flooded(lambda _: ISSUER.unknown_kids(), addresses)(server, wrong)
+        said = await flooded(lambda _: ISSUER.unknown_kids(), addresses, **how)(server, wrong)
         fetches = ISSUER.fetches - before
         if not 1 <= fetches <= 1 + (time.monotonic() - began) // 29:
             wrong.append(f"the issuer was asked {fetches} times")
@@ -741,7 +742,11 @@ CASES = [
         for addresses in (1, 64)
     ),
     *(
-        Case(f"unknown kids from {addresses}", unknown_kids(addresses), 170, last=f"{ROOM}\n{ISSUER.written()}", judged=True)
-        for addresses in (1, 64)
+        Case(name, abuse, 170, last=f"{ROOM}\n{ISSUER.written()}", judged=True)
+        for name, abuse in {
+            "unknown kids from 1": unknown_kids(1),
+            "unknown kids from 64": unknown_kids(64),
+            "10,000 kids a second": unknown_kids(1, connections=100, rate=10_000),
+        }.items()
     ),
 ]

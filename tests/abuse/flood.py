@@ -1,10 +1,12 @@
 """A flood: requests without a pause on many connections, pipelined, from some addresses; answers are thrown away. In a
 process of its own, on one core. Prints how many answers there were of each status, as JSON, when it is told to end.
 
-flood.py HOST PORT CONNECTIONS ADDRESSES FILE: FILE holds one request or several."""
+flood.py HOST PORT CONNECTIONS ADDRESSES FILE [RATE]: FILE holds one request or several. With RATE, so many are sent a
+second, each on a connection that waits for no answer."""
 
 import collections
 import errno
+import itertools
 import json
 import pathlib
 import re
@@ -73,7 +75,38 @@ def flood(host, port, connections, addresses, requests, seen):
                 another(number)
 
 
-def main(host, port, connections, addresses, file):
+def pace(host, port, connections, addresses, requests, rate, seen):
+    """Until `Over`: `rate` requests a second, fewer while all connections wait for answers."""
+    poll, open_, idle = select.epoll(), {}, collections.deque()
+
+    def another(number):
+        connection = connect(host, port, number % addresses)
+        connection.setblocking(True)
+        open_[connection.fileno()] = connection, number
+        poll.register(connection, select.EPOLLIN)
+        idle.append(connection)
+
+    for number in range(connections):
+        another(number)
+    requests = itertools.cycle(requests)
+    began, sent = time.monotonic(), 0
+    while True:
+        due = int((time.monotonic() - began) * rate) - sent
+        for _ in range(min(due, len(idle))):
+            idle.popleft().send(next(requests))
+            sent += 1
+        for descriptor, _ in poll.poll(0.0005):
+            connection, number = open_[descriptor]
+            if came := connection.recv(READ):
+                seen[came[9:12].decode()] += 1
+                idle.append(connection)
+            else:
+                seen["ended"] += 1
+                connection.close()
+                another(number)
+
+
+def main(host, port, connections, addresses, file, rate=None):
     def over(*_):
         raise Over
 
@@ -82,11 +115,13 @@ def main(host, port, connections, addresses, file):
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     seen = collections.Counter()
     request = pathlib.Path(file).read_bytes()
-    # Of a view, what is left over is no copy.
-    requests = memoryview(request * max(1, WRITE // len(request)))
+    where = host, int(port), int(connections), int(addresses)
     began = time.monotonic()
     try:
-        flood(host, int(port), int(connections), int(addresses), requests, seen)
+        if rate:
+            pace(*where, re.split(rb"(?=POST /)", request)[1:], int(rate), seen)
+        # Of a view, what is left over is no copy.
+        flood(*where, memoryview(request * max(1, WRITE // len(request))), seen)
     except Over:
         seen["seconds"] = time.monotonic() - began
         print(json.dumps(seen))
