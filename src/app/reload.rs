@@ -139,9 +139,11 @@ impl Reloader {
         let Self { settings, tls, revocations, .. } = self;
         let look = |part: &mut dyn Watch, asked| looked(part, pace(asked, interval, state.clock()), &state);
         let mut first = asked;
-        let quick = || revocations.as_mut().is_some_and(|list| look(list, std::mem::take(&mut first)));
-        let slow = || look(settings, asked) | tls.as_mut().is_some_and(|pair| look(pair, asked));
-        let applied = beside(interval, quick, slow);
+        let mut slow = || look(settings, asked) | tls.as_mut().is_some_and(|pair| look(pair, asked));
+        let applied = match revocations {
+            Some(list) => beside(interval, || look(list, std::mem::take(&mut first)), slow),
+            None => slow(),
+        };
         let refused: Vec<_> = self.parts().filter_map(|part| part.refused()).collect();
         let refused = (!refused.is_empty()).then(|| refused.join("; "));
         let pending = self.parts().filter_map(|part| part.pending()).collect();

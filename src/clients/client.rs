@@ -110,6 +110,12 @@ impl Client {
         self.credentials.secrets_len()
     }
 
+    /// Whether it serves any audience.
+    #[must_use]
+    pub fn is_api(&self) -> bool {
+        self.accepts.is_some()
+    }
+
     /// Whether it serves one of `audience`, and so may introspect tokens for it.
     #[must_use]
     pub fn accepts_any(&self, audience: &Audiences) -> bool {
