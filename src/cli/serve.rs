@@ -14,7 +14,7 @@ use crate::service::Snapshot;
 use crate::telemetry;
 
 pub(super) fn run(settings: &Settings) -> Answer {
-    // Workers look at the shared queue first: under overload, what has waited longest is next.
+    // Workers look at the shared queue first: under overload it has what overflowed their own, and so has waited longest.
     let runtime = tokio::runtime::Builder::new_multi_thread().global_queue_interval(1).enable_all().build();
     let runtime = runtime.map_err(|error| StartError::with_source(format!("cannot start: {error}"), error))?;
     runtime.block_on(serve(settings))

@@ -138,8 +138,9 @@ impl KeySet {
         }
     }
 
-    /// Checks the signature. Where it would be a client's, it costs one check without a matching key,
-    /// too. An issuer's keys are public, and who sends what they did not sign gets none.
+    /// Checks the signature. With a client's set it costs one check without a matching key, too, so
+    /// that timing does not tell which clients have keys. An issuer's keys are no secret, and a flood
+    /// of tokens that name none of them must be cheap.
     pub(super) fn verify(&self, jws: &Jws<'_>) -> Result<(), Rejected> {
         let (kid, algorithm) = (jws.header.kid.as_deref(), jws.header.algorithm);
         let key = self.candidate(kid, algorithm).and_then(|key| key.accepts(algorithm).map(|()| key));

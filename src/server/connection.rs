@@ -29,19 +29,22 @@ pub(super) const PATIENCE: Limits =
 /// How long to wait before accepting again when accepting failed.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Accepted connections that may wait to be begun. The others wait in the kernel's accept queue, where they cost nothing.
+/// Maximum accepted connections that have not begun.
 pub(super) const FRESH: usize = 128;
 
 /// A connection that has not begun.
 pub(super) type Fresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Begins accepted connections, until there will be no more.
+/// Begins accepted connections, until all senders are gone.
 ///
 /// This is a task of the runtime, because what a worker spawns joins its own queue. What another thread spawns joins the
 /// queue that workers take from first: with many new connections, open ones would not be served at all.
 pub(super) async fn begin(mut accepted: mpsc::Receiver<Fresh>) {
-    while let Some(connection) = accepted.recv().await {
-        tokio::spawn(connection);
+    let mut fresh = Vec::with_capacity(FRESH);
+    while accepted.recv_many(&mut fresh, FRESH).await > 0 {
+        fresh.drain(..).for_each(|connection| _ = tokio::spawn(connection));
+        // It goes on after the next poll for I/O, when open connections had their turn.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -54,22 +57,23 @@ pub(super) async fn accept<E>(
 ) where
     E: Endpoint<Output = Response> + 'static,
 {
-    loop {
+    // Each listener holds a place while it waits.
+    while let Ok(place) = accepted.reserve().await {
         let connection: Fresh = match listener.accept().await {
             Ok(Accepted::Tcp(stream, local, remote, asks)) => {
                 // The PROXY header will name the caller.
                 let caller = if serving.proxy_protocol { None } else { serving.sole_caller(&remote) };
-                // One connection waits here; others wait in the kernel's accept queue, where they cost nothing.
+                // One waits here; others wait in the kernel's accept queue, where they cost nothing.
                 let Some(room) = serving.slots.room(caller).await else { continue };
                 // Registered at once, so that the next connection is counted against it.
-                let place = if serving.proxy_protocol {
+                let held = if serving.proxy_protocol {
                     Place::Unnamed(room)
                 } else {
                     let Some(slot) = serving.slots.enter(room, caller) else { continue };
                     Place::Entered(slot)
                 };
                 let peer = (remote, asks);
-                Box::pin(tcp(stream, local, peer, place, Arc::clone(&serving), graceful.watcher()))
+                Box::pin(tcp(stream, local, peer, held, Arc::clone(&serving), graceful.watcher()))
             }
             Ok(Accepted::Unix(stream, local, remote)) => {
                 let Some(room) = serving.slots.room(None).await else { continue };
@@ -83,9 +87,7 @@ pub(super) async fn accept<E>(
                 continue;
             }
         };
-        if accepted.send(connection).await.is_err() {
-            return;
-        }
+        place.send(connection);
     }
 }
 

@@ -22,7 +22,7 @@
 //! HTTP/1 gets 503. What was written and not taken keeps a connection from being read, for five
 //! seconds without progress and a minute in all.
 //!
-//! All threads take from one queue (tokio's multi-threaded runtime). A single-threaded
+//! All threads share their work (tokio's multi-threaded runtime). A single-threaded
 //! runtime for each core, with a listener of its own (`SO_REUSEPORT`), takes a little
 //! less: beside it, on 2026-11-26 (`benches/compare/run runtime`), its CPU time for a
 //! request was 0.95 to 1.00 of this on one core and 0.89 to 1.09 on two, over 3, 16 and

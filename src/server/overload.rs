@@ -93,8 +93,8 @@ impl Overload {
     /// Watches the queue of this runtime until `self` is dropped.
     ///
     /// This needs a thread outside the runtime: its tasks join the queue that all
-    /// workers share, where tasks wait under load. A worker's own queue is short, and
-    /// runs its newest task first.
+    /// workers share, where tasks wait under load. A worker's own queue, of up to 256,
+    /// is not seen, and runs its newest task first.
     ///
     /// # Errors
     /// There may be no more threads.

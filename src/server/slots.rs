@@ -11,8 +11,8 @@
 //! If none can be closed, a new connection waits if its caller has no other, and no caller waits behind one with many
 //! connections.
 //!
-//! Each look for one to close goes through all. So for callers with many connections, looks take at most a tenth of the
-//! time, however fast they connect.
+//! Each look for one to close goes through all, so callers with many connections get at most a tenth of the time for
+//! them. Beyond it their new connections are closed.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -31,7 +31,7 @@ use super::shares::{Caller, Counts};
 const AGAIN: Duration = Duration::from_millis(20);
 /// More than one in this many slots is many for one caller.
 const MANY: u32 = 8;
-/// How long a caller with many connections gets no look after one, as a multiple of the time that this one took.
+/// The pause after a look, for callers with many connections, as a multiple of what the look took.
 const PAUSE: u32 = 9;
 /// There has been no request yet.
 const SILENT: u64 = 0;
@@ -179,7 +179,7 @@ pub(super) struct Slots {
     next: AtomicU64,
     /// Idle times are counted from here.
     begun: Instant,
-    /// Until then, callers with many connections get no look; in microseconds.
+    /// The end of that pause, in microseconds since `begun`.
     paused: AtomicU64,
 }
 
@@ -203,17 +203,17 @@ impl Slots {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for a connection to close for `caller`, unless it has many and others looked just now. Returns whether
-    /// one closes.
-    fn look(&self, caller: Option<Caller>, find: impl FnOnce() -> bool) -> bool {
+    /// Looks for a connection to close, unless the caller `has_many` and the pause after the last look is not over. Returns
+    /// whether one closes.
+    fn look(&self, has_many: bool, find: impl FnOnce() -> bool) -> bool {
         let begun = self.begun.elapsed();
-        if self.has_many(caller) && begun.as_micros() < u128::from(self.paused.load(Ordering::Relaxed)) {
+        if has_many && begun.as_micros() < u128::from(self.paused.load(Ordering::Relaxed)) {
             return false;
         }
         let found = find();
         let ended = self.begun.elapsed();
         let until = ended + PAUSE * ended.saturating_sub(begun);
-        self.paused.store(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.paused.fetch_max(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         found
     }
 
@@ -229,7 +229,7 @@ impl Slots {
         }
         loop {
             let has = self.count(caller);
-            let leaves = self.look(caller, || self.make_room(caller));
+            let leaves = self.look(self.has_many(caller), || self.make_room(caller));
             if !leaves && self.has_many(caller) {
                 return None;
             }
@@ -248,7 +248,7 @@ impl Slots {
             let has = self.by_caller.add(caller);
             let is_over = self.of_one.is_some_and(|most| has >= most);
             // The caller's own idle connection makes room for its new one.
-            if is_over && !self.look(Some(caller), || self.end_longest_idle(|of| of == Some(caller))) {
+            if is_over && !self.look(true, || self.end_longest_idle(|of| of == Some(caller))) {
                 self.by_caller.sub(caller);
                 return None;
             }
@@ -408,20 +408,28 @@ mod tests {
         assert!(slots.room(caller(2)).now_or_never().is_none());
     }
 
-    /// Whoever has many looks for its own less often than it connects, and nobody else has to wait for that.
+    /// A caller with many connections gets fewer looks than it opens connections; others get theirs at once.
     #[tokio::test(start_paused = true)]
     async fn looks_for_a_crowd_take_a_share_of_the_time() {
         let slots = Slots::new(3, None);
         let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.iter().filter(|slot| slot.open.is_unwanted()).count();
-        slots.paused.store(1_000_000, Ordering::Relaxed);
-        assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
-        assert_eq!(unwanted(), 0);
-        assert!(slots.room(caller(2)).now_or_never().is_none());
+        // One that takes no time is followed by no pause.
+        assert!(slots.look(true, || slots.make_room(caller(1))));
         assert_eq!(unwanted(), 1);
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(slots.room(caller(1)).now_or_never().is_none());
+        let look = slots.look(true, || tokio::time::advance(Duration::from_millis(10)).now_or_never().is_none());
+        assert!(look);
+        for _ in 0..2 {
+            assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
+        }
+        assert_eq!(unwanted(), 1);
+        assert!(slots.room(caller(2)).now_or_never().is_none());
         assert_eq!(unwanted(), 2);
+        assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
+        assert_eq!(unwanted(), 2);
+        tokio::time::advance(Duration::from_millis(10) * PAUSE).await;
+        assert!(slots.room(caller(1)).now_or_never().is_none());
+        assert_eq!(unwanted(), 3);
     }
 
     #[tokio::test(start_paused = true)]

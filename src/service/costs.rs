@@ -47,7 +47,8 @@ fn an_assertion_of_nobody_costs_as_much_as_a_wrong_one() {
     }
 }
 
-/// An issuer's keys are public: tokens that name none of them, which anybody can send, cost no check.
+/// Which issuers are trusted, and their keys' ids and algorithms, are no secret: tokens that name none
+/// of the keys, which any caller can send, cost no check.
 #[test]
 fn a_token_by_no_key_of_its_issuer_costs_nothing() {
     let service = Service::new();
