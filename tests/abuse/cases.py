@@ -648,14 +648,15 @@ async def slow_readers(server, wrong):
 
 
 def flooded(request, addresses, connections=2_000, rate=None):
-    """A case in which 2,000 connections pipeline `request(server)` without end, or at a `rate` ask and wait."""
+    """A case in which connections pipeline `request(server)` without end; with a `rate`, so many are sent a second, and
+    each connection waits for its answer."""
 
     async def abuse(server, wrong):
         file = server.log.parent / "request"
         file.write_bytes(request(server).encode())
         command = [sys.executable, "-B", HERE / "flood.py", *server.public, connections, addresses, file]
         command = [*map(str, command), *([str(rate)] if rate else [])]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
         try:
             await asyncio.sleep(FLOOD)
             # Probes of the operator are answered.

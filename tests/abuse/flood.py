@@ -89,21 +89,22 @@ def pace(host, port, connections, addresses, requests, rate, seen):
     for number in range(connections):
         another(number)
     requests = itertools.cycle(requests)
-    began, sent = time.monotonic(), 0
+    last, due = time.monotonic(), 0
     while True:
-        due = int((time.monotonic() - began) * rate) - sent
-        for _ in range(min(due, len(idle))):
+        now = time.monotonic()
+        # What could not be sent in time is left out.
+        last, due = now, min(due + (now - last) * rate, connections)
+        while due >= 1 and idle:
             idle.popleft().send(next(requests))
-            sent += 1
+            due -= 1
         for descriptor, _ in poll.poll(0.0005):
             connection, number = open_[descriptor]
+            # An answer is shorter than what a piece of the network carries.
             if came := connection.recv(READ):
                 seen[came[9:12].decode()] += 1
                 idle.append(connection)
             else:
-                seen["ended"] += 1
-                connection.close()
-                another(number)
+                raise SystemExit("the server ended a connection")
 
 
 def main(host, port, connections, addresses, file, rate=None):
@@ -120,8 +121,9 @@ def main(host, port, connections, addresses, file, rate=None):
     try:
         if rate:
             pace(*where, re.split(rb"(?=POST /)", request)[1:], int(rate), seen)
-        # Of a view, what is left over is no copy.
-        flood(*where, memoryview(request * max(1, WRITE // len(request))), seen)
+        else:
+            # Of a view, what is left over is no copy.
+            flood(*where, memoryview(request * max(1, WRITE // len(request))), seen)
     except Over:
         seen["seconds"] = time.monotonic() - began
         print(json.dumps(seen))

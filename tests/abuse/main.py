@@ -37,7 +37,7 @@ def row(columns):
 
 @contextlib.contextmanager
 def abusing():
-    """While no other case abuses."""
+    """While no other case abuses. What it starts has no part in the lock, for its standard input is another."""
     fcntl.flock(sys.stdin, fcntl.LOCK_EX)
     try:
         yield
@@ -66,6 +66,18 @@ def settled(server, before):
     return left
 
 
+async def ended(abuse):
+    """What it saw, if it ends in time."""
+    try:
+        async with asyncio.timeout(LONGEST) as limit:
+            return await abuse
+    except TimeoutError:
+        # A socket's own limit raises the same.
+        if limit.expired():
+            raise TimeoutError(f"not over after {LONGEST} s") from None
+        raise
+
+
 def run(case, binary, folder):
     """Runs one case; returns its row, and what was wrong."""
     wrong = []
@@ -82,7 +94,7 @@ def run(case, binary, folder):
             memory, cpu = server.memory(), server.cpu()
             server.forget_peak()
             abused = time.monotonic()
-            seen = asyncio.run(asyncio.wait_for(case.abuse(server, wrong), LONGEST))
+            seen = asyncio.run(ended(case.abuse(server, wrong)))
             over = time.monotonic()
             most, cpu = server.memory("VmHWM"), server.cpu() - cpu
             good.end()
@@ -129,10 +141,15 @@ def tried(binary, name):
     return not wrong
 
 
+def told_to_end(*_):
+    """By a signal, too, what was started is ended, and a second one does not break that off."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(1)
+
+
 def one(binary, name):
     """The process of one case."""
-    # By a signal, too, what was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, told_to_end)
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20_000) if hard >= 0 else 20_000, hard))
     if APART:
@@ -143,7 +160,7 @@ def one(binary, name):
 async def supervised(binary, name, places, lock):
     """Runs one case when there is a place, prints what it says, and returns whether all was well."""
     async with places:
-        # Each opens the lock for itself: who shares a descriptor shares what it holds.
+        # Each opens the file for itself: a shared descriptor shares the lock.
         with open(lock) as lock:
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-B", __file__, binary, ONE, name, stdin=lock, stdout=asyncio.subprocess.PIPE)

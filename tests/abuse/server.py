@@ -42,7 +42,7 @@ class Server:
             self.process = subprocess.Popen(
                 [*MEASURED, *(["prlimit", f"--nofile={files}"] if files else []), binary, "serve", "--config", file,
                  "--listen", "127.0.0.1:0"],
-                stdout=subprocess.PIPE, stderr=log, text=True, env=ENVIRONMENT | (environment or {}),
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True, env=ENVIRONMENT | (environment or {}),
             )
         try:
             addresses = re.findall(r"http://([\d.]+):(\d+)", self.process.stdout.readline())
@@ -147,7 +147,7 @@ class Good:
         program = [sys.executable, "-B", HERE / "good.py"]
         command = [*AT_ONCE, *MEASURED, *program, *map(str, server.public), server.authorization]
         with self.file.open("wb") as out:
-            self.process = subprocess.Popen(command, stdout=out)
+            self.process = subprocess.Popen(command, stdout=out, stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while not self.file.stat().st_size and time.monotonic() < deadline:
             time.sleep(0.02)
