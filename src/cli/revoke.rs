@@ -87,6 +87,12 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         if arguments.dry_run {
             return service.describe(&found, settings.json);
         }
+        if found.session.is_none() {
+            complain(
+                "note: the token names no session, so it alone ends; --client or --subject ends what was issued with it, \
+                 too",
+            );
+        }
         found.entry()
     } else if let Some((kind, id)) = named(Kind::Jti, jti).or_else(|| named(Kind::Session, session)) {
         let at = service.until(kind, &id);

@@ -17,7 +17,11 @@ struct Office {
 
 impl Office {
     fn new() -> Self {
-        let home = Home::standard();
+        Self::with(Home::standard())
+    }
+
+    /// Adds a list to a home.
+    fn with(home: Home) -> Self {
         let config = home.text("lingpai.toml").replacen("[token]", "[revocations]\npath = \"revoked\"\n[token]", 1);
         home.write("lingpai.toml", &config.replacen("[token]", "[reload]\ninterval = \"1s\"\n[token]", 1));
         Self { home }
@@ -56,12 +60,26 @@ fn revoke_appends_what_a_server_obeys() {
     let told = office.revoke(&["--token", "-", "--dry-run", "--json"], &access);
     assert_eq!(told.assert(1).json()["ended_by"], "revoked_session");
 
-    // No session: the token itself. Nor is a token believed that others made.
+    // No token is believed that others made.
     let (access, _) = pair(&server.create("orders", SECRET));
     let ran = office.revoke(&["--token", "-"], &access.replace(&access[access.len() - 4..], "AAAA"));
     ran.assert_refused(1, &["the token is not accepted"]);
     office.revoke(&["--token", "-"], "x").assert_refused(1, &["expected three segments"]);
     assert_eq!(server.stop("TERM").code, Some(0));
+}
+
+/// A token from before there was a list.
+#[test]
+fn a_token_that_names_no_session_ends_alone() {
+    let home = Home::standard();
+    let server = home.serve(&[]);
+    let (access, _) = pair(&server.create("orders", SECRET));
+    server.stop("TERM");
+    let office = Office::with(home);
+    office.home.write("revoked", "");
+    let done = office.revoke(&["--token", "-"], &access);
+    assert!(done.assert(0).err.starts_with("lingpai: note: the token names no session, so it alone ends;"), "{done:?}");
+    assert!(office.home.text("revoked").starts_with("jti "));
 }
 
 #[test]
