@@ -11,8 +11,9 @@
 //! If none can be closed, a new connection waits if its caller has no other, and no caller waits behind one with many
 //! connections.
 //!
-//! Each look for one to close goes through all, so callers with many connections get at most a tenth of the time for
-//! them. Beyond it their new connections are closed.
+//! Each look for one to close goes through all. So after one there is a pause, in which new connections are closed without
+//! a look: those of callers with many connections, and if there was nothing to close, of callers with as many as the one
+//! that looked.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -31,8 +32,8 @@ use super::shares::{Caller, Counts};
 const AGAIN: Duration = Duration::from_millis(20);
 /// More than one in this many slots is many for one caller.
 const MANY: u32 = 8;
-/// The pause after a look, for callers with many connections, as a multiple of what the look took.
-const PAUSE: u32 = 9;
+/// The pause after a look, as a multiple of what the look took.
+const LOOKS_PAUSE: u32 = 9;
 /// There has been no request yet.
 const SILENT: u64 = 0;
 /// A request is being read or answered.
@@ -167,6 +168,15 @@ impl Drop for One {
     }
 }
 
+/// When a caller gets no look.
+#[derive(Debug, Default)]
+struct Pause {
+    /// Its end, since the slots' beginning.
+    until: Duration,
+    /// For callers with at least as many connections.
+    from: u32,
+}
+
 /// The slots of one transport.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -179,8 +189,7 @@ pub(super) struct Slots {
     next: AtomicU64,
     /// Idle times are counted from here.
     begun: Instant,
-    /// The end of that pause, in microseconds since `begun`.
-    paused: AtomicU64,
+    pause: Mutex<Pause>,
 }
 
 impl Slots {
@@ -194,7 +203,7 @@ impl Slots {
             by_caller: Counts::default(),
             next: AtomicU64::new(0),
             begun: Instant::now(),
-            paused: AtomicU64::new(0),
+            pause: Mutex::default(),
         })
     }
 
@@ -203,22 +212,24 @@ impl Slots {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for a connection to close, unless the caller `has_many` and the pause after the last look is not over. Returns
-    /// whether one closes.
-    fn look(&self, has_many: bool, find: impl FnOnce() -> bool) -> bool {
+    /// Looks for a connection to close for a caller that `has` this many, unless it has to pause. Returns whether one closes.
+    fn look(&self, has: u32, find: impl FnOnce() -> bool) -> bool {
         let begun = self.begun.elapsed();
-        if has_many && begun.as_micros() < u128::from(self.paused.load(Ordering::Relaxed)) {
+        let is_paused = |pause: &Pause| begun < pause.until;
+        if is_paused(&self.pause()) && has >= self.pause().from {
             return false;
         }
         let found = find();
         let ended = self.begun.elapsed();
-        let until = ended + PAUSE * ended.saturating_sub(begun);
-        self.paused.fetch_max(u64::try_from(until.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let mut pause = self.pause();
+        let from = if found || has == 0 { self.total / MANY + 1 } else { has };
+        pause.from = if is_paused(&pause) { pause.from.min(from) } else { from };
+        pause.until = pause.until.max(ended + LOOKS_PAUSE * ended.saturating_sub(begun));
         found
     }
 
-    fn has_many(&self, caller: Option<Caller>) -> bool {
-        self.count(caller) > self.total / MANY
+    fn pause(&self) -> MutexGuard<'_, Pause> {
+        self.pause.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for room for a connection of `caller`; None if there is none and the caller has other
@@ -229,8 +240,8 @@ impl Slots {
         }
         loop {
             let has = self.count(caller);
-            let leaves = self.look(self.has_many(caller), || self.make_room(caller));
-            if !leaves && self.has_many(caller) {
+            let leaves = self.look(has, || self.make_room(caller));
+            if !leaves && has > self.total / MANY {
                 return None;
             }
             // If no connection could be closed, one may have become idle since.
@@ -248,7 +259,7 @@ impl Slots {
             let has = self.by_caller.add(caller);
             let is_over = self.of_one.is_some_and(|most| has >= most);
             // The caller's own idle connection makes room for its new one.
-            if is_over && !self.look(true, || self.end_longest_idle(|of| of == Some(caller))) {
+            if is_over && !self.look(u32::MAX, || self.end_longest_idle(|of| of == Some(caller))) {
                 self.by_caller.sub(caller);
                 return None;
             }
@@ -415,10 +426,13 @@ mod tests {
         let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.iter().filter(|slot| slot.open.is_unwanted()).count();
         // One that takes no time is followed by no pause.
-        assert!(slots.look(true, || slots.make_room(caller(1))));
+        assert!(slots.look(3, || slots.make_room(caller(1))));
         assert_eq!(unwanted(), 1);
-        let look = slots.look(true, || tokio::time::advance(Duration::from_millis(10)).now_or_never().is_none());
-        assert!(look);
+        let takes_time = |found| {
+            assert!(tokio::time::advance(Duration::from_millis(10)).now_or_never().is_none());
+            found
+        };
+        assert!(slots.look(3, || takes_time(true)));
         for _ in 0..2 {
             assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
         }
@@ -427,9 +441,31 @@ mod tests {
         assert_eq!(unwanted(), 2);
         assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
         assert_eq!(unwanted(), 2);
-        tokio::time::advance(Duration::from_millis(10) * PAUSE).await;
+        tokio::time::advance(Duration::from_millis(10) * LOOKS_PAUSE).await;
         assert!(slots.room(caller(1)).now_or_never().is_none());
         assert_eq!(unwanted(), 3);
+    }
+
+    /// Where nothing could be closed for a caller, nothing can be for one with as many.
+    #[tokio::test(start_paused = true)]
+    async fn a_look_in_vain_is_not_repeated_at_once() {
+        let slots = Slots::new(80, None);
+        let looks = |has, found| {
+            let looked = std::cell::Cell::new(false);
+            slots.look(has, || {
+                assert!(tokio::time::advance(Duration::from_millis(1)).now_or_never().is_none());
+                looked.set(true);
+                found
+            });
+            looked.get()
+        };
+        assert!(looks(5, true) && looks(5, false));
+        assert!(!looks(5, false) && !looks(6, false));
+        assert!(looks(4, true) && looks(0, false));
+        assert!(!looks(5, true));
+        tokio::time::advance(Duration::from_millis(1) * LOOKS_PAUSE).await;
+        assert!(looks(5, true));
+        assert!(!looks(11, true));
     }
 
     #[tokio::test(start_paused = true)]
