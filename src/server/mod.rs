@@ -14,8 +14,9 @@
 //!   when its handler begins, of HTTP/2 from its head, until the last piece of its answer has left.
 //!   A stream that makes no progress is reset after a minute, whatever else its connection does;
 //! - a head of more than 8 KiB: 128 KiB until it is whole;
-//! - requests sent ahead of their answers: up to 64 KiB a connection (2,000 connections that pipeline
-//!   take 30 to 58 KiB each in all).
+//! - requests sent ahead of their answers: up to 128 KiB a connection where they come faster than they
+//!   are answered for long (2026-11-29, 2,000 connections with bad tokens for ten seconds). No limit
+//!   over all connections counts that, so 128 MiB are not enough for such a flood.
 //!
 //! Each has a limit over all connections, and one caller gets half of what others leave
 //! (`shares.rs`). HTTP/2 beyond it gets `REFUSED_STREAM`, which says that it may be tried again;
