@@ -9,7 +9,7 @@ use super::Snapshot;
 use crate::clients::{FailureLimiter, ReplayTable};
 use crate::clock::{Clock, Timestamp};
 use crate::revocation::{Kind, MAX_SIGNED, Marks, Revocations};
-use crate::telemetry::Metrics;
+use crate::telemetry::{DRAINING, Metrics};
 
 /// The revocation list in force, and where it came from. It is not part of a [`Snapshot`]: a new
 /// list drops no verified token and reloads no key.
@@ -150,7 +150,7 @@ impl State {
     #[must_use]
     pub fn unready(&self, snapshot: &Snapshot, now: Timestamp) -> Option<&'static str> {
         if self.draining.load(Ordering::Relaxed) {
-            Some("draining")
+            Some(DRAINING)
         } else if snapshot.keys.signs(now) {
             None
         } else {

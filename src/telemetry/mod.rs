@@ -131,6 +131,9 @@ pub struct Request<'a> {
     pub certificate: Option<&'a str>,
 }
 
+/// The cause of a 503 that says that this process is about to stop. It was told to, so nothing failed.
+pub const DRAINING: &str = "draining";
+
 /// Logs an answered request and its duration in microseconds; `cause` says why it
 /// was refused, from a closed set.
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
@@ -149,7 +152,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
     }
     match cause {
         None => line!(info, "answered"),
-        Some(cause) if status < 500 => line!(info, cause, refused, "refused"),
+        Some(cause) if status < 500 || cause == DRAINING => line!(info, cause, refused, "refused"),
         Some(cause) => line!(error, cause, "failed"),
     }
 }
