@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep};
 
 use super::abort::Abort;
@@ -23,6 +23,9 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Initial size of hyper's buffer in bytes. A longer head needs more.
 const SMALL: usize = 8 << 10;
+/// Bytes that hyper may read at once. Where a read fills its buffer, it doubles what it asks for: requests sent ahead of
+/// their answers would take 64 KiB a connection. So no read does, and they wait in the kernel.
+const PIECE: u64 = SMALL as u64 - 1;
 
 /// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -59,7 +62,7 @@ pub(super) struct Shared {
 
 /// A stream that fails if its client is too slow, or if the connection must make room.
 pub(super) struct Patient<S> {
-    stream: S,
+    stream: Take<S>,
     limits: Limits,
     shared: Shared,
     awaited: Awaited,
@@ -79,10 +82,10 @@ pub(super) struct Patient<S> {
     large: Option<Held>,
 }
 
-impl<S> Patient<S> {
+impl<S: AsyncRead> Patient<S> {
     pub(super) fn new(stream: S, limits: Limits, shared: Shared) -> Self {
         Self {
-            stream,
+            stream: stream.take(PIECE),
             limits,
             shared,
             awaited: Awaited::Preface(0),
@@ -113,7 +116,7 @@ impl<S> Patient<S> {
         let stalled =
             self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(whole.min(now() + limits.head))));
         stalled.as_mut().poll(cx).map(|()| {
-            self.stream.abort();
+            self.stream.get_ref().abort();
             Err(io::ErrorKind::TimedOut.into())
         })
     }
@@ -212,6 +215,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         }
         this.look_at_answers();
         let before = buf.filled().len();
+        this.stream.set_limit(PIECE);
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
         let (_, arrived) = buf.filled().split_at(before);
         if !arrived.is_empty() {
@@ -232,16 +236,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     }
 }
 
-impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Patient<S> {
+impl<S: AsyncRead + AsyncWrite + Abort + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.settle();
         self.look_at_writing();
-        let polled = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let polled = Pin::new(self.stream.get_mut()).poll_write(cx, buf);
         self.unless_stalled(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        let polled = Pin::new(self.stream.get_mut()).poll_flush(cx);
         if polled.is_ready() && self.unsent.is_some() {
             self.sent();
         }
@@ -249,7 +253,7 @@ impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        let polled = Pin::new(self.stream.get_mut()).poll_shutdown(cx);
         self.unless_stalled(cx, polled)
     }
 
@@ -260,19 +264,19 @@ impl<S: AsyncWrite + Abort + Unpin> AsyncWrite for Patient<S> {
     ) -> Poll<io::Result<usize>> {
         self.settle();
         self.look_at_writing();
-        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let polled = Pin::new(self.stream.get_mut()).poll_write_vectored(cx, bufs);
         self.unless_stalled(cx, polled)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use futures_util::FutureExt as _;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
 
     use super::*;
 

@@ -742,6 +742,7 @@ CASES = [
         for kind, request in FLOODS.items()
         for addresses in (1, 64)
     ),
+    Case("sent ahead", flooded(FLOODS["bad tokens"], 64), BOUND, last=MEMORY),
     *(
         Case(name, abuse, 170, last=f"{ROOM}\n{ISSUER.written()}", judged=True)
         for name, abuse in {
