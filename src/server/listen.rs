@@ -13,6 +13,7 @@ use poem::web::{LocalAddr, RemoteAddr};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::net::sockopt::set_ipv6_v6only;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Listen;
@@ -45,9 +46,17 @@ pub(super) enum Accepted {
     Unix(UnixStream, LocalAddr, RemoteAddr),
 }
 
-/// Size of the accept queue. The standard library's 128 is less than the number of clients that reconnect after a
-/// restart: the kernel then drops their SYNs, and they retry after one second, then two.
-const BACKLOG: u32 = 1_024;
+/// Size of the accept queue, which the kernel cuts to `net.core.somaxconn`. The standard library's 128 is less than the
+/// number of clients that reconnect after a restart: the kernel then drops their SYNs, and they retry after one second,
+/// then two.
+const BACKLOG: u32 = 4_096;
+
+/// Bytes that the kernel may hold of what a connection has received, and of what its peer has not read. It doubles both
+/// for its own needs (`socket(7)`). By itself it holds up to some MiB of each, and counts them as this process's memory.
+const KERNEL_BUFFER: usize = 16 << 10;
+/// Maximum bytes of a segment. It binds where packets are larger than Ethernet's: the loopback interface sends
+/// 64 KiB at once, which is more than the buffer has, and then waits for an acknowledgement that its peer delays.
+const SEGMENT: u32 = 8 << 10;
 
 /// Maximum attempts of `localhost:0` to find a port that is free on both loopback addresses.
 const TRIES: usize = 16;
@@ -69,6 +78,14 @@ fn bound(address: SocketAddr, only_v6: bool) -> io::Result<TcpSocket> {
 
 fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     bound(address, only_v6)?.listen(BACKLOG)
+}
+
+/// Bounds what the kernel holds for each connection that this listener accepts.
+fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
+    let socket = SockRef::from(listener);
+    socket.set_recv_buffer_size(KERNEL_BUFFER)?;
+    socket.set_send_buffer_size(KERNEL_BUFFER)?;
+    socket.set_tcp_mss(SEGMENT)
 }
 
 /// Whether `error` means that this machine has no IPv6.
@@ -150,16 +167,24 @@ impl Listener {
     /// # Errors
     /// Why it cannot be opened.
     pub fn open(address: &Listen, only_v6: bool, inherited: &mut Inherited) -> io::Result<Vec<Self>> {
-        match address {
-            Listen::Tcp(address) => Ok(vec![Self::Tcp(tcp(*address, only_v6)?)]),
-            Listen::Localhost(port) => Ok(localhost(*port)?.into_iter().map(Self::Tcp).collect()),
-            Listen::Everywhere(port) => Ok(vec![Self::Tcp(everywhere(*port)?.listen(BACKLOG)?)]),
+        let listeners = match address {
+            Listen::Tcp(address) => vec![Self::Tcp(tcp(*address, only_v6)?)],
+            Listen::Localhost(port) => localhost(*port)?.into_iter().map(Self::Tcp).collect(),
+            Listen::Everywhere(port) => vec![Self::Tcp(everywhere(*port)?.listen(BACKLOG)?)],
             Listen::Unix(path) => {
                 remove_stale(path)?;
-                Ok(vec![Self::Unix(UnixListener::bind(path)?, Some(MadePath(path.clone())))])
+                vec![Self::Unix(UnixListener::bind(path)?, Some(MadePath(path.clone())))]
             }
-            Listen::Inherited(name) => Ok(vec![inherited.take(name)?]),
+            Listen::Inherited(name) => vec![inherited.take(name)?],
+        };
+        for listener in &listeners {
+            if let Self::Tcp(listener) = listener
+                && let Err(error) = bound_buffers(listener)
+            {
+                tracing::warn!(%error, "the kernel does not let its memory for a connection be bounded");
+            }
         }
+        Ok(listeners)
     }
 
     /// The same, where clients are asked for a certificate. A Unix socket speaks no TLS, so no one is asked.
@@ -249,5 +274,23 @@ impl Inherited {
             }
             _ => Err(io::Error::other("it is not a listening stream socket, or it was used twice")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_has_its_listeners_bounds() {
+        let address = Listen::Tcp((Ipv4Addr::LOCALHOST, 0).into());
+        let listeners = Listener::open(&address, false, &mut Inherited::from_environment()).unwrap();
+        let [Listener::Tcp(listener)] = &listeners[..] else { panic!("{listeners:?}") };
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let Ok(Accepted::Tcp(stream, ..)) = listeners[0].accept().await else { panic!("no connection") };
+        let socket = SockRef::from(&stream);
+        assert_eq!(socket.recv_buffer_size().unwrap(), 2 * KERNEL_BUFFER);
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * KERNEL_BUFFER);
+        assert!(socket.tcp_mss().unwrap() <= SEGMENT);
     }
 }

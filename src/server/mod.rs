@@ -6,7 +6,7 @@
 //! poem's own server is not used: it has no time limit for an incomplete head, and
 //! it spins when accepting fails.
 //!
-//! What a peer can make this process hold (2026-11-28; `tests/abuse/run` prints the peak of each
+//! What a peer can make this process hold (2026-11-29; `tests/abuse/run` prints the peak of each
 //! case, each judged against half of the memory that the manifests give; `memory.rs` has the figures
 //! that the default limits are made of):
 //! - an open connection: 26 KiB, most of it hyper's two buffers of 8 KiB; idle or half a head alike;
@@ -14,9 +14,8 @@
 //!   when its handler begins, of HTTP/2 from its head, until the last piece of its answer has left.
 //!   A stream that makes no progress is reset after a minute, whatever else its connection does;
 //! - a head of more than 8 KiB: 128 KiB until it is whole;
-//! - requests sent ahead of their answers: up to 128 KiB a connection where they come faster than they
-//!   are answered for long (2026-11-29, 2,000 connections with bad tokens for ten seconds). No limit
-//!   over all connections counts that, so 128 MiB are not enough for such a flood.
+//! - requests sent ahead of their answers, and answers that are not read: in this process nothing more, in the
+//!   kernel some 30 KiB each, of unread answers up to 80 (`listen.rs`).
 //!
 //! Each has a limit over all connections, and one caller gets half of what others leave
 //! (`shares.rs`). HTTP/2 beyond it gets `REFUSED_STREAM`, which says that it may be tried again;

@@ -14,6 +14,7 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
+LISTENS = "0A"  # as /proc/net/tcp says it
 TICKS = os.sysconf("SC_CLK_TCK")
 OPS = '\n[ops]\nlisten = "127.0.0.1:0"\n'
 # Whoever abuses has one core, and who is measured another: else it is the kernel's turns between them that are measured.
@@ -80,6 +81,16 @@ class Server:
 
     def forget_peak(self):
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
+
+    def queued(self):
+        """MiB that the kernel holds of what the public listener's connections have received, and of what is not read."""
+        port, queues = f":{self.public[1]:04X}", 0
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            _, local, _, state, unread, *_ = line.split()
+            # A listener's numbers are of connections.
+            if local.endswith(port) and state != LISTENS:
+                queues += sum(int(queue, 16) for queue in unread.split(":"))
+        return queues / (1 << 20)
 
     def cpu(self):
         """Seconds on a processor so far."""
