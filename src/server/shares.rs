@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 const CELLS: usize = 4_096;
 
 /// A caller, as limits see it: an IPv4 address or an IPv6 /64. All callers without an address are one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub(super) struct Caller(pub(super) u64);
 
 impl Caller {

@@ -16,6 +16,7 @@
 //! that looked.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +27,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::shares::{Caller, Counts};
+use super::shares::Caller;
 
 /// How long to wait for a closing connection's slot before closing another one.
 const AGAIN: Duration = Duration::from_millis(20);
@@ -177,6 +178,10 @@ struct Pause {
     from: u32,
 }
 
+/// The open connections of each caller, by number.
+#[derive(Debug, Default)]
+struct Connections(HashMap<Option<Caller>, HashMap<u64, Arc<Open>>>);
+
 /// The slots of one transport.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -184,8 +189,7 @@ pub(super) struct Slots {
     total: u32,
     /// Maximum connections of one caller.
     of_one: Option<u32>,
-    open: Mutex<HashMap<u64, Arc<Open>>>,
-    by_caller: Counts,
+    open: Mutex<Connections>,
     next: AtomicU64,
     /// Idle times are counted from here.
     begun: Instant,
@@ -200,14 +204,13 @@ impl Slots {
             total: connections,
             of_one,
             open: Mutex::default(),
-            by_caller: Counts::default(),
             next: AtomicU64::new(0),
             begun: Instant::now(),
             pause: Mutex::default(),
         })
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, Arc<Open>>> {
+    fn open(&self) -> MutexGuard<'_, Connections> {
         // Nothing in here panics halfway.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -239,8 +242,8 @@ impl Slots {
             return Some(permit);
         }
         loop {
-            let has = self.count(caller);
-            let leaves = self.look(has, || self.make_room(caller));
+            let has = self.open().count(caller);
+            let leaves = self.look(has, || self.open().make_room(caller));
             if !leaves && has > self.total / MANY {
                 return None;
             }
@@ -255,71 +258,79 @@ impl Slots {
 
     /// Takes a slot for a connection of `caller`; None if the caller has its maximum.
     pub(super) fn enter(self: &Arc<Self>, permit: OwnedSemaphorePermit, caller: Option<Caller>) -> Option<Slot> {
-        if let Some(caller) = caller {
-            let has = self.by_caller.add(caller);
-            let is_over = self.of_one.is_some_and(|most| has >= most);
-            // The caller's own idle connection makes room for its new one.
-            if is_over && !self.look(u32::MAX, || self.end_longest_idle(|of| of == Some(caller))) {
-                self.by_caller.sub(caller);
-                return None;
-            }
+        let mut connections = self.open();
+        let is_over = caller.is_some() && self.of_one.is_some_and(|most| connections.count(caller) >= most);
+        // The caller's own idle connection makes room for its new one.
+        if is_over && !end_longest_idle(connections.of(caller)) {
+            return None;
         }
         let open = Arc::new(Open::new(self.begun, caller));
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.open().insert(number, Arc::clone(&open));
+        connections.0.entry(caller).or_default().insert(number, Arc::clone(&open));
+        drop(connections);
         Some(Slot { slots: Arc::clone(self), number, open, _permit: permit })
     }
+}
 
-    fn count(&self, caller: Option<Caller>) -> u32 {
-        caller.map_or(0, |caller| self.by_caller.of(caller))
+impl Connections {
+    fn remove(&mut self, caller: Option<Caller>, number: u64) {
+        if let Entry::Occupied(mut own) = self.0.entry(caller) {
+            own.get_mut().remove(&number);
+            if own.get().is_empty() {
+                own.remove();
+            }
+        }
     }
 
-    /// Closes the longest idle connection of those whose caller is one of `these`.
-    fn end_longest_idle(&self, these: impl Fn(Option<Caller>) -> bool) -> bool {
-        let open = self.open();
-        let idle = open.values().filter(|one| !one.is_unwanted() && these(one.caller));
-        let idle = idle.map(|one| (one.idle.load(Ordering::Relaxed), one)).filter(|(since, _)| *since >= FIRST);
-        let longest = idle.min_by_key(|(since, _)| *since);
-        if let Some((_, one)) = longest {
-            one.end();
-        }
-        longest.is_some()
+    /// Returns how many `caller` has. Those without one count as if each were alone.
+    fn count(&self, caller: Option<Caller>) -> u32 {
+        let own = caller.and_then(|_| self.0.get(&caller)).map_or(0, HashMap::len);
+        u32::try_from(own).unwrap_or(u32::MAX)
+    }
+
+    fn of(&self, caller: Option<Caller>) -> impl Iterator<Item = &Arc<Open>> {
+        self.0.get(&caller).into_iter().flat_map(HashMap::values)
+    }
+
+    /// Returns the connections of those callers that are one of `these`, by caller and number of connections.
+    fn of_those(&self, these: impl Fn(Option<Caller>, u32) -> bool) -> impl Iterator<Item = &Arc<Open>> {
+        let those = self.0.iter().filter(move |(caller, _)| these(**caller, self.count(**caller)));
+        those.flat_map(|(_, own)| own.values())
     }
 
     /// Closes a connection to make room for one of `newcomer`, if there is one to close.
     fn make_room(&self, newcomer: Option<Caller>) -> bool {
         let has = self.count(newcomer);
-        self.end_longest_idle(|of| of.is_none() || self.count(of) > has)
+        end_longest_idle(self.of_those(|of, count| of.is_none() || count > has))
             || self.end_greedy(has)
-            || self.end_longest_idle(|of| of == newcomer || self.count(of) == has)
+            || end_longest_idle(self.of_those(|of, count| of == newcomer || count == has))
             || self.end_own_silent(newcomer)
     }
 
     /// Closes a connection of the caller with the most, if that has more than twice as many as a caller that `has` this
     /// many and opens another.
     fn end_greedy(&self, has: u32) -> bool {
-        let open = self.open();
-        let greedy = open.values().filter(|one| !one.is_unwanted()).filter_map(|one| {
-            let count = self.count(one.caller);
-            (count > 2 * (has + 1)).then_some(((count, one.is_silent()), one))
-        });
-        let greediest = greedy.max_by_key(|(rank, _)| *rank).map(|(_, one)| one);
-        if let Some(one) = greediest {
-            one.end();
-        }
-        greediest.is_some()
+        let greedy = self.of_those(|_, count| count > 2 * (has + 1)).filter(|one| !one.is_unwanted());
+        end(greedy.max_by_key(|one| (self.count(one.caller), one.is_silent())))
     }
 
     /// Closes the oldest connection of `caller` without any request yet.
     fn end_own_silent(&self, caller: Option<Caller>) -> bool {
-        let open = self.open();
-        let is_own = |one: &Open| caller.is_some() && one.caller == caller && one.is_silent() && !one.is_unwanted();
-        let oldest = open.iter().filter(|(_, one)| is_own(one)).min_by_key(|(number, _)| **number);
-        if let Some((_, one)) = oldest {
-            one.end();
-        }
-        oldest.is_some()
+        let own = caller.and_then(|_| self.0.get(&caller)).into_iter().flatten();
+        let silent = own.filter(|(_, one)| one.is_silent() && !one.is_unwanted());
+        end(silent.min_by_key(|(number, _)| **number).map(|(_, one)| one))
     }
+}
+
+/// Closes the longest idle one of these connections.
+fn end_longest_idle<'a>(these: impl Iterator<Item = &'a Arc<Open>>) -> bool {
+    let idle = these.filter(|one| !one.is_unwanted());
+    let idle = idle.map(|one| (one.idle.load(Ordering::Relaxed), one)).filter(|(since, _)| *since >= FIRST);
+    end(idle.min_by_key(|(since, _)| *since).map(|(_, one)| one))
+}
+
+fn end(connection: Option<&Arc<Open>>) -> bool {
+    connection.inspect(|one| one.end()).is_some()
 }
 
 /// The slot of an open connection, until it is dropped.
@@ -333,10 +344,7 @@ pub(super) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.slots.open().remove(&self.number);
-        if let Some(caller) = self.open.caller {
-            self.slots.by_caller.sub(caller);
-        }
+        self.slots.open().remove(self.open.caller, self.number);
     }
 }
 
@@ -370,14 +378,14 @@ mod tests {
         let slots = Slots::new(4, None);
         let all = [idle(&slots, 1).await, idle(&slots, 2).await, idle(&slots, 2).await, idle(&slots, 2).await];
         let unwanted = || all.iter().map(|slot| slot.open.is_unwanted()).collect::<Vec<_>>();
-        slots.make_room(caller(2));
+        slots.open().make_room(caller(2));
         assert_eq!(unwanted(), [false, true, false, false]);
-        slots.make_room(caller(3));
+        slots.open().make_room(caller(3));
         assert_eq!(unwanted(), [true, true, false, false]);
         all[2].open.mark_busy();
-        slots.make_room(None);
+        slots.open().make_room(None);
         assert_eq!(unwanted(), [true, true, false, true]);
-        slots.make_room(None);
+        slots.open().make_room(None);
         assert_eq!(unwanted(), [true, true, true, true]);
     }
 
@@ -387,7 +395,7 @@ mod tests {
         let slots = Slots::new(7, None);
         let own = idle(&slots, 2).await;
         let crowd = [(); 6].map(|()| entered(&slots, 1).unwrap());
-        assert!(slots.make_room(caller(2)));
+        assert!(slots.open().make_room(caller(2)));
         assert!(!own.open.is_unwanted() && crowd.iter().filter(|slot| slot.open.is_unwanted()).count() == 1);
     }
 
@@ -397,11 +405,11 @@ mod tests {
         let all = [(); 4].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.each_ref().map(|slot| slot.open.is_unwanted());
         all[0].open.mark_busy();
-        assert!(slots.make_room(caller(2)));
+        assert!(slots.open().make_room(caller(2)));
         assert!(!unwanted()[0]);
         assert_eq!(unwanted().iter().filter(|is| **is).count(), 1);
         drop(all);
-        assert!(slots.open().is_empty() && slots.count(caller(1)) == 0 && slots.room.available_permits() == 4);
+        assert!(slots.open().0.is_empty() && slots.room.available_permits() == 4);
     }
 
     /// Whoever has many does not wait in front of others.
@@ -411,9 +419,9 @@ mod tests {
         let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.each_ref().map(|slot| slot.open.is_unwanted());
         all[0].open.mark_busy();
-        assert!(slots.make_room(caller(1)));
+        assert!(slots.open().make_room(caller(1)));
         assert_eq!(unwanted(), [false, true, false]);
-        assert!(slots.make_room(caller(1)));
+        assert!(slots.open().make_room(caller(1)));
         assert_eq!(unwanted(), [false, true, true]);
         assert!(slots.room(caller(1)).now_or_never().unwrap().is_none());
         assert!(slots.room(caller(2)).now_or_never().is_none());
@@ -426,7 +434,7 @@ mod tests {
         let all = [(); 3].map(|()| entered(&slots, 1).unwrap());
         let unwanted = || all.iter().filter(|slot| slot.open.is_unwanted()).count();
         // One that takes no time is followed by no pause.
-        assert!(slots.look(3, || slots.make_room(caller(1))));
+        assert!(slots.look(3, || slots.open().make_room(caller(1))));
         assert_eq!(unwanted(), 1);
         let takes_time = |found| {
             assert!(tokio::time::advance(Duration::from_millis(10)).now_or_never().is_none());
@@ -473,6 +481,8 @@ mod tests {
         let slots = Slots::new(9, Some(2));
         let [first, second] = [idle(&slots, 1).await, idle(&slots, 1).await];
         assert!(entered(&slots, 2).is_some());
+        // Not even in a pause, which others may have caused.
+        slots.look(0, || tokio::time::advance(Duration::from_secs(1)).now_or_never().is_some());
         assert!(entered(&slots, 1).is_some());
         assert!(first.open.is_unwanted() && !second.open.is_unwanted());
         second.open.mark_busy();
