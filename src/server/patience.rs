@@ -137,15 +137,17 @@ impl<S: AsyncRead> Patient<S> {
         }
     }
 
-    /// Records this many bytes that have arrived. Returns false if they exceed this caller's share.
+    /// Records this many bytes that have arrived. Returns false if they belong to a large head, and this caller has its
+    /// share of those. The newest may begin another request, so only what came before them tells.
     fn has_room(&mut self, arrived: usize) -> bool {
         self.settle();
         // They belong to a body, or wait behind one: requests in flight have their own limit.
         if self.shared.open.is_answering() {
             return true;
         }
+        let is_large = self.unasked > SMALL;
         self.unasked = self.unasked.saturating_add(arrived);
-        if self.unasked > SMALL && self.large.is_none() {
+        if is_large && self.large.is_none() {
             self.large = self.shared.heads.take(self.shared.caller);
             return self.large.is_some();
         }
@@ -420,6 +422,21 @@ mod tests {
         assert_eq!(stream.read(&mut [0; 4]).await.unwrap(), 4);
     }
 
+    /// hyper reads as much as HTTP/2's preface has first. What comes with a request may be the next ones.
+    #[tokio::test]
+    async fn requests_sent_ahead_are_no_large_head() {
+        let open = Arc::default();
+        let (mut client, server) = tokio::io::duplex(SMALL * 4);
+        let mut stream = Patient::new(server, LIMITS, Shared { heads: Pool::new(0), ..shared(&open) });
+        client.write_all(&[0; SMALL * 4]).await.unwrap();
+        stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+        let mut piece = [0; SMALL];
+        for _ in 0..3 {
+            assert_eq!(stream.read(&mut piece).await.unwrap(), SMALL - 1);
+            drop(open.one());
+        }
+    }
+
     /// Of a pool of one, the first connection with a large head takes it until its request has come.
     #[tokio::test(start_paused = true)]
     async fn large_heads_are_limited() {
@@ -429,7 +446,7 @@ mod tests {
             let (client, server) = tokio::io::duplex(SMALL * 2);
             (client, Patient::new(server, LIMITS, Shared { heads: Arc::clone(&heads), ..shared(open) }))
         });
-        let mut large = [0; SMALL + 1];
+        let mut large = [0; SMALL * 2];
         for (client, _) in &mut ends {
             client.write_all(&large).await.unwrap();
         }
