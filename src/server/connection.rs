@@ -19,7 +19,7 @@ use super::leftover::{Lingering, Unread};
 use super::listen::{Accepted, Listener};
 use super::patience::{Limits, Patient, Shared};
 use super::slots::Slot;
-use super::turns::Lane;
+use super::turns::{Lane, Turns};
 use super::{Serving, handshake, proxy, tls};
 
 /// Longer than the usual minute of proxies, so that the proxy closes an idle
@@ -31,17 +31,23 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Maximum accepted connections that have not begun.
 pub(super) const FRESH: usize = 128;
+/// Maximum connections that begin at once.
+pub(super) const TOGETHER: usize = 8;
 
 /// A connection that has not begun.
 pub(super) type Fresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Begins accepted connections, until all senders are gone.
+/// Begins accepted connections, until all senders are gone. Where they come in a crowd, requests take turns from the
+/// first on, not only once it is seen how long they wait.
 ///
 /// This is a task of the runtime, because what a worker spawns joins its own queue. What another thread spawns joins the
 /// queue that workers take from first: with many new connections, open ones would not be served at all.
-pub(super) async fn begin(mut accepted: mpsc::Receiver<Fresh>) {
-    let mut fresh = Vec::with_capacity(FRESH);
-    while accepted.recv_many(&mut fresh, FRESH).await > 0 {
+pub(super) async fn begin(mut accepted: mpsc::Receiver<Fresh>, turns: Arc<Turns>) {
+    let mut fresh = Vec::with_capacity(TOGETHER);
+    while accepted.recv_many(&mut fresh, TOGETHER).await > 0 {
+        if fresh.len() == TOGETHER {
+            turns.need(true);
+        }
         fresh.drain(..).for_each(|connection| _ = tokio::spawn(connection));
         // It goes on after the next poll for I/O, when open connections had their turn.
         tokio::task::yield_now().await;

@@ -123,7 +123,7 @@ pub async fn serve<E>(
     let serving = Arc::new(Serving::new(endpoint, refusals, transport, tls));
     let graceful = Arc::new(GracefulShutdown::new());
     let (accepted, fresh) = mpsc::channel(FRESH);
-    tokio::spawn(begin(fresh));
+    tokio::spawn(begin(fresh, Arc::clone(&serving.turns)));
     let accepting = futures_util::future::join_all(
         listeners
             .into_iter()

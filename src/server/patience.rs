@@ -428,7 +428,7 @@ mod tests {
         let open = Arc::default();
         let (mut client, server) = tokio::io::duplex(SMALL * 4);
         let mut stream = Patient::new(server, LIMITS, Shared { heads: Pool::new(0), ..shared(&open) });
-        client.write_all(&[0; SMALL * 4]).await.unwrap();
+        client.write_all(&vec![0; SMALL * 4]).await.unwrap();
         stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
         let mut piece = [0; SMALL];
         for _ in 0..3 {
@@ -446,7 +446,7 @@ mod tests {
             let (client, server) = tokio::io::duplex(SMALL * 2);
             (client, Patient::new(server, LIMITS, Shared { heads: Arc::clone(&heads), ..shared(open) }))
         });
-        let mut large = [0; SMALL * 2];
+        let mut large = vec![0; SMALL * 2];
         for (client, _) in &mut ends {
             client.write_all(&large).await.unwrap();
         }

@@ -60,10 +60,6 @@ impl Counts {
             other.fetch_sub(1, Ordering::Relaxed);
         }
     }
-
-    pub(super) fn of(&self, caller: Caller) -> u32 {
-        self.cells(caller).map_or(0, |(one, other)| one.load(Ordering::Relaxed).min(other.load(Ordering::Relaxed)))
-    }
 }
 
 /// A limited number of something that callers hold.
@@ -119,7 +115,7 @@ mod tests {
         assert_eq!(two.len(), 25);
         assert!(pool.take(caller(1)).is_none() && pool.take(caller(3)).is_some());
         drop((one, two));
-        assert_eq!((pool.used.load(Ordering::Relaxed), pool.held.of(caller(1))), (0, 0));
+        assert_eq!((pool.used.load(Ordering::Relaxed), pool.held.add(caller(1))), (0, 0));
         assert_eq!(std::iter::from_fn(|| pool.take(caller(1))).take(200).collect::<Vec<_>>().len(), 50);
     }
 

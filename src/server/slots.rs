@@ -294,8 +294,7 @@ impl Connections {
 
     /// Returns the connections of those callers that are one of `these`, by caller and number of connections.
     fn of_those(&self, these: impl Fn(Option<Caller>, u32) -> bool) -> impl Iterator<Item = &Arc<Open>> {
-        let those = self.0.iter().filter(move |(caller, _)| these(**caller, self.count(**caller)));
-        those.flat_map(|(_, own)| own.values())
+        self.0.iter().filter(move |(of, _)| these(**of, self.count(**of))).flat_map(|(_, own)| own.values())
     }
 
     /// Closes a connection to make room for one of `newcomer`, if there is one to close.

@@ -1,11 +1,13 @@
 //! Connections that are served.
 
+use std::sync::atomic::AtomicUsize;
+
 use poem::endpoint::make_sync;
 use poem::web::LocalAddr;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::{Instant, timeout};
 
-use super::connection::{PATIENCE, connection};
+use super::connection::{Fresh, PATIENCE, TOGETHER, connection};
 use super::exchange::Security;
 use super::*;
 use crate::service::State;
@@ -133,4 +135,30 @@ async fn a_stream_without_a_window_ends() {
         assert_eq!((failed.reason(), begun.elapsed().as_secs()), (Some(h2::Reason::CANCEL), 60));
         assert!(asking.send_request(request(), true).unwrap().0.await.is_ok());
     }
+}
+
+/// However many connections begin, the others have their turn after a few, and a crowd takes turns from then on.
+#[tokio::test]
+async fn a_crowd_begins_a_few_at_a_time() {
+    let turns = Turns::new(1);
+    let (accepted, fresh) = mpsc::channel(FRESH);
+    tokio::spawn(begin(fresh, Arc::clone(&turns)));
+    let begun = Arc::new(AtomicUsize::new(0));
+    let crowd = async |size: usize| {
+        for _ in 0..size {
+            let begun = Arc::clone(&begun);
+            let connection: Fresh = Box::pin(async move { _ = begun.fetch_add(1, Ordering::Relaxed) });
+            assert!(accepted.try_send(connection).is_ok());
+        }
+        let mut most = 0;
+        for _ in 0..FRESH {
+            let before = begun.load(Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            most = most.max(begun.load(Ordering::Relaxed) - before);
+        }
+        (most, turns.are_needed())
+    };
+    assert_eq!(crowd(TOGETHER - 1).await, (TOGETHER - 1, false));
+    assert_eq!(crowd(FRESH).await, (TOGETHER, true));
+    assert_eq!(begun.load(Ordering::Relaxed), FRESH + TOGETHER - 1);
 }
