@@ -33,6 +33,12 @@ fn the_limit_of_open_files() {
     server.signal("HUP");
     until(|| server.log().contains("lingpai.toml:1:"));
     drop(flood);
+    // Who comes before the server has noticed that they left may find no place.
+    until(|| {
+        let (mut stream, mut said) = (server.connect(), [0; 12]);
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+        asked.is_ok() && stream.read_exact(&mut said).is_ok() && said == *b"HTTP/1.1 200"
+    });
     assert_eq!(server.create("orders", SECRET).status, 200);
     let ran = server.stop("TERM");
     assert!(ran.code == Some(0) && !ran.err.contains("cannot accept a connection"), "{ran:?}");
