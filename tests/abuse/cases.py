@@ -771,12 +771,12 @@ CASES = [
     Case("one address", share_of_an_address, 50, last="[limits]\nconnections_per_address = 20", calm=True),
     Case("slow readers", slow_readers, 50, calm=True),
     *(
-        Case(f"{kind} from {addresses}", flooded(request, addresses), 170, last=ROOM, judged=True)
+        Case(f"{kind} from {addresses}", flooded(request, addresses), 110, last=ROOM, judged=True)
         for kind, request in FLOODS.items()
         for addresses in (1, 64)
     ),
     *(
-        Case(name, abuse, 170, last=f"{ROOM}\n{ISSUER.written()}", judged=True)
+        Case(name, abuse, 110, last=f"{ROOM}\n{ISSUER.written()}", judged=True)
         for name, abuse in {
             "unknown kids from 1": unknown_kids(1),
             "unknown kids from 64": unknown_kids(64),
