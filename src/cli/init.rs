@@ -80,9 +80,15 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     Ok(true)
 }
 
+/// Returns where an `issuer` with http is reached, which is on this machine; None without a port.
+fn address(issuer: &Issuer) -> Option<Listen> {
+    issuer.as_str().strip_prefix("http://")?.split('/').next()?.parse().ok()
+}
+
 fn configuration(settings: &Settings, keys: &str, digest: &str) -> String {
     let listen = match settings.listen.as_slice() {
-        [] => vec![Listen::default()],
+        // An issuer on this machine says where.
+        [] => vec![settings.issuer.as_ref().and_then(address).unwrap_or_default()],
         addresses => addresses.to_vec(),
     };
     let port = listen.iter().find_map(|address| Some(address.sockets().first()?.port())).unwrap_or(8080);

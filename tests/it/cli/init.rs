@@ -110,6 +110,17 @@ fn init_writes_what_its_flags_say() {
         assert!(written.contains(line), "{written}");
     }
     home.run(&["check", "--config", "etc/a.toml", "--listen", "127.0.0.1:0"]).assert(0);
+    for (issuer, listen) in [
+        ("http://localhost:8090/a", "localhost:8090"),
+        ("http://[::1]:8090", "[::1]:8090"),
+        ("http://localhost", "127.0.0.1:8080"),
+        ("https://t.example:8443", "127.0.0.1:8080"),
+    ] {
+        home.run(&["init", "--issuer", issuer, listen]).assert(0);
+        let written = home.text(&format!("{listen}/lingpai.toml"));
+        assert!(written.contains(&format!("listen = \"{listen}\"")), "{written}");
+        std::fs::remove_dir_all(home.path(listen)).unwrap();
+    }
     // Beside the file, it is named as the file sees it.
     home.run(&["init", "--config", "b/b.toml", "--keys", "b/k"]).assert(0);
     assert!(home.text("b/b.toml").contains("path    = \"k\""), "{}", home.text("b/b.toml"));
