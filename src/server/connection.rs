@@ -37,8 +37,8 @@ pub(super) const TOGETHER: usize = 8;
 /// A connection that has not begun.
 pub(super) type Fresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Begins accepted connections, until all senders are gone. Where they come in a crowd, requests take turns from the
-/// first on, not only once it is seen how long they wait.
+/// Begins accepted connections, until all senders are gone. Where they come in a crowd, requests take turns at once, until
+/// the next look at how long they wait tells whether they need to.
 ///
 /// This is a task of the runtime, because what a worker spawns joins its own queue. What another thread spawns joins the
 /// queue that workers take from first: with many new connections, open ones would not be served at all.
@@ -125,7 +125,7 @@ async fn tcp<E>(
         return connection(stream, local, remote, Security::None, slot, serving, watcher).await;
     };
     // Boxed, so that a connection without TLS does not hold the memory for it.
-    let accepting = Box::pin(tokio::time::timeout(PATIENCE.head, acceptor.accept(stream)));
+    let accepting = Box::pin(tokio::time::timeout(PATIENCE.head, acceptor.accept_with(stream, tls::bound_buffers)));
     let accepted = tokio::select! {
         accepted = accepting => accepted,
         () = slot.open.unwanted() => return,

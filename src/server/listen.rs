@@ -80,7 +80,7 @@ fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     bound(address, only_v6)?.listen(BACKLOG)
 }
 
-/// Bounds what the kernel holds for each connection that this listener accepts.
+/// Bounds what the kernel holds for each connection that this listener accepts from now on.
 fn bound_buffers(listener: &TcpListener) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.set_recv_buffer_size(KERNEL_BUFFER)?;
@@ -181,7 +181,7 @@ impl Listener {
             if let Self::Tcp(listener) = listener
                 && let Err(error) = bound_buffers(listener)
             {
-                tracing::warn!(%error, "the kernel does not let its memory for a connection be bounded");
+                tracing::warn!(%error, "cannot bound the kernel's buffers of a connection");
             }
         }
         Ok(listeners)

@@ -14,8 +14,10 @@
 //!   when its handler begins, of HTTP/2 from its head, until the last piece of its answer has left.
 //!   A stream that makes no progress is reset after a minute, whatever else its connection does;
 //! - a head of more than 8 KiB: 128 KiB until it is whole;
-//! - requests sent ahead of their answers, and answers that are not read: in this process nothing more, in the
-//!   kernel some 30 KiB each, of unread answers up to 80 (`listen.rs`).
+//! - answers that are not read: up to 50 KiB of such without a body, with TLS 16 KiB more. Requests sent ahead of their
+//!   answers take nothing more;
+//! - in the kernel, which counts it as this process's memory, 32 KiB of what it has not read, and about as much of what
+//!   its peer has not, at most 80 KiB (`listen.rs`).
 //!
 //! Each has a limit over all connections, and one caller gets half of what others leave
 //! (`shares.rs`). HTTP/2 beyond it gets `REFUSED_STREAM`, which says that it may be tried again;

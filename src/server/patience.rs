@@ -101,7 +101,8 @@ impl<S: AsyncRead> Patient<S> {
         }
     }
 
-    /// Fails if the client has not read for too long, or has not read everything in time.
+    /// Fails if the client has not read for too long, or has not read everything in time, or if the connection must make
+    /// room: what was answered counts as idle, however much of it has not been read.
     fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>>
     where
         S: Abort,
@@ -109,6 +110,12 @@ impl<S: AsyncRead> Patient<S> {
         if polled.is_ready() {
             self.stalled = None;
             return polled;
+        }
+        let open = &self.shared.open;
+        open.wake_when_unwanted(cx.waker());
+        if open.is_unwanted() && !open.is_answering() {
+            self.stream.get_ref().abort();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         let limits = self.limits;
         let now = Instant::now;
@@ -137,21 +144,18 @@ impl<S: AsyncRead> Patient<S> {
         }
     }
 
-    /// Records this many bytes that have arrived. Returns false if they belong to a large head, and this caller has its
-    /// share of those. The newest may begin another request, so only what came before them tells.
-    fn has_room(&mut self, arrived: usize) -> bool {
-        self.settle();
-        // They belong to a body, or wait behind one: requests in flight have their own limit.
-        if self.shared.open.is_answering() {
-            return true;
+    /// Returns how many bytes may be read now; None if the head is large and this caller has its share of those.
+    fn room(&mut self) -> Option<u64> {
+        // What comes belongs to a body, or waits behind one: requests in flight have their own limit.
+        if self.shared.open.is_answering() || self.large.is_some() {
+            return Some(PIECE);
         }
-        let is_large = self.unasked > SMALL;
-        self.unasked = self.unasked.saturating_add(arrived);
-        if is_large && self.large.is_none() {
-            self.large = self.shared.heads.take(self.shared.caller);
-            return self.large.is_some();
+        let left = SMALL.saturating_sub(self.unasked) as u64;
+        if left > 0 {
+            return Some(left.min(PIECE));
         }
-        true
+        self.large = self.shared.heads.take(self.shared.caller);
+        self.large.as_ref().map(|_| PIECE)
     }
 
     fn await_within(&mut self, awaited: Awaited, limit: Duration) {
@@ -217,13 +221,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         }
         this.look_at_answers();
         let before = buf.filled().len();
-        this.stream.set_limit(PIECE);
+        let Some(room) = this.room() else { return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())) };
+        this.stream.set_limit(room);
         let polled = Pin::new(&mut this.stream).poll_read(cx, buf);
         let (_, arrived) = buf.filled().split_at(before);
         if !arrived.is_empty() {
             this.look_at(arrived);
-            if !this.has_room(arrived.len()) {
-                return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()));
+            if !this.shared.open.is_answering() {
+                this.unasked = this.unasked.saturating_add(arrived.len());
             }
         } else if polled.is_pending() {
             this.shared.open.mark_read();
@@ -422,19 +427,26 @@ mod tests {
         assert_eq!(stream.read(&mut [0; 4]).await.unwrap(), 4);
     }
 
-    /// hyper reads as much as HTTP/2's preface has first. What comes with a request may be the next ones.
+    /// hyper reads as much as HTTP/2's preface has first, and then what a small head may have in all. What comes with a
+    /// request may be the next ones.
     #[tokio::test]
     async fn requests_sent_ahead_are_no_large_head() {
         let open = Arc::default();
-        let (mut client, server) = tokio::io::duplex(SMALL * 4);
+        let (mut client, server) = tokio::io::duplex(SMALL * 5);
         let mut stream = Patient::new(server, LIMITS, Shared { heads: Pool::new(0), ..shared(&open) });
-        client.write_all(&vec![0; SMALL * 4]).await.unwrap();
+        client.write_all(&vec![0; SMALL * 5]).await.unwrap();
         stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
         let mut piece = [0; SMALL];
-        for _ in 0..3 {
-            assert_eq!(stream.read(&mut piece).await.unwrap(), SMALL - 1);
+        for most in [SMALL - PREFACE.len(), SMALL - 1, SMALL - 1] {
+            assert_eq!(stream.read(&mut piece).await.unwrap(), most);
             drop(open.one());
         }
+        // Without a request in it, it is one.
+        for most in [SMALL - 1, 1] {
+            assert_eq!(stream.read(&mut piece).await.unwrap(), most);
+        }
+        let error = stream.read(&mut piece).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
     }
 
     /// Of a pool of one, the first connection with a large head takes it until its request has come.

@@ -11,7 +11,7 @@
 //! If none can be closed, a new connection waits if its caller has no other, and no caller waits behind one with many
 //! connections.
 //!
-//! Each look for one to close goes through all. So after one there is a pause, in which new connections are closed without
+//! Each look for room goes through all. So after one there is a pause, in which new connections are closed without
 //! a look: those of callers with many connections, and if there was nothing to close, of callers with as many as the one
 //! that looked.
 
@@ -292,7 +292,7 @@ impl Connections {
         self.0.get(&caller).into_iter().flat_map(HashMap::values)
     }
 
-    /// Returns the connections of those callers that are one of `these`, by caller and number of connections.
+    /// Returns the connections of the callers that `these` selects, given a caller and how many it has.
     fn of_those(&self, these: impl Fn(Option<Caller>, u32) -> bool) -> impl Iterator<Item = &Arc<Open>> {
         self.0.iter().filter(move |(of, _)| these(**of, self.count(**of))).flat_map(|(_, own)| own.values())
     }
@@ -480,7 +480,7 @@ mod tests {
         let slots = Slots::new(9, Some(2));
         let [first, second] = [idle(&slots, 1).await, idle(&slots, 1).await];
         assert!(entered(&slots, 2).is_some());
-        // Not even in a pause, which others may have caused.
+        // Also in a pause of looks, which others may have caused.
         slots.look(0, || tokio::time::advance(Duration::from_secs(1)).now_or_never().is_some());
         assert!(entered(&slots, 1).is_some());
         assert!(first.open.is_unwanted() && !second.open.is_unwanted());

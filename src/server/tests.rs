@@ -90,6 +90,22 @@ async fn an_idle_connection_makes_room() {
     }
 }
 
+/// Nor does it matter what of its answers it has not read.
+#[tokio::test]
+async fn one_that_does_not_read_makes_room() {
+    let serving = serving(Capacity { connections: 1, requests: 8, large_heads: 2 }, None);
+    let mut client = connected(&serving).await;
+    // Their answers are more than the stream holds.
+    let asking = async {
+        for _ in 0..20_000 {
+            client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await?;
+        }
+        std::io::Result::Ok(())
+    };
+    assert!(timeout(Duration::from_millis(200), asking).await.is_err());
+    assert!(timeout(Duration::from_secs(1), serving.slots.room(None)).await.unwrap().is_some());
+}
+
 /// Requests that come together are answered one after the other, each in a turn of its own.
 #[tokio::test(start_paused = true)]
 async fn pipelined_requests_are_all_answered() {
@@ -137,7 +153,7 @@ async fn a_stream_without_a_window_ends() {
     }
 }
 
-/// However many connections begin, the others have their turn after a few, and a crowd takes turns from then on.
+/// However many connections begin, the others have their turn after a few, and in a crowd requests take turns.
 #[tokio::test]
 async fn a_crowd_begins_a_few_at_a_time() {
     let turns = Turns::new(1);

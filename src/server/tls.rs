@@ -31,6 +31,8 @@ use crate::peer::ClientCertificate;
 
 /// Maximum size of a file in bytes. A certificate chain takes a few KiB.
 const MAX_FILE: u64 = 256 << 10;
+/// Bytes of an answer that rustls encrypts ahead of what the kernel takes: one record. Its default is 64 KiB.
+const AHEAD: usize = 16 << 10;
 
 /// What is wrong with a file: `path: what is wrong; what would be right`.
 #[derive(Debug, thiserror::Error)]
@@ -239,6 +241,11 @@ impl Tls {
         let identity = self.0.load();
         TlsAcceptor::from(Arc::clone(if asks { &identity.asking } else { &identity.served }))
     }
+}
+
+/// Bounds what a connection holds of answers that its peer does not read.
+pub(super) fn bound_buffers(connection: &mut ServerConnection) {
+    connection.set_buffer_limit(Some(AHEAD));
 }
 
 fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {

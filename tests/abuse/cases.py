@@ -563,6 +563,8 @@ async def most_queued(server, wrong, abusing):
         await asyncio.wait({abusing}, timeout=0.2)
     if most > BOUND:
         wrong.append(f"{most:.0f} MiB in the kernel")
+    if most < 1:
+        wrong.append("hardly anything waited in the kernel: nothing was tried")
     return f"{await abusing}, at most {most:.0f} MiB in the kernel"
 
 

@@ -83,7 +83,7 @@ class Server:
         pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def queued(self):
-        """MiB that the kernel holds of what the public listener's connections have received, and of what is not read."""
+        """MiB of payload that wait in the kernel for this server and for its peers, on the public listener's connections."""
         port, queues = f":{self.public[1]:04X}", 0
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
             _, local, _, state, unread, *_ = line.split()
