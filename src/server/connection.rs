@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -164,8 +165,9 @@ pub(super) async fn connection<S, E>(
     E: Endpoint<Output = Response> + 'static,
 {
     let (open, caller) = (Arc::clone(&slot.open), serving.sole_caller(&remote));
-    let shared =
-        Shared { open: Arc::clone(&open), heads: Arc::clone(&serving.heads), caller: caller.unwrap_or_default() };
+    // Of a proxy, which speaks for others, its own address counts.
+    let sender = serving.caller(&remote, &HeaderMap::new());
+    let shared = Shared { open: Arc::clone(&open), heads: Arc::clone(&serving.heads), caller: sender };
     let unread = Unread::default();
     let io = TokioIo::new(Lingering::new(Patient::new(stream, PATIENCE, shared), unread.clone()));
     let shared_by_all = Arc::clone(&serving);

@@ -13,7 +13,8 @@
 //! - a request in flight, of either protocol: 80 KiB, of which up to 64 are its body. It counts from
 //!   when its handler begins, of HTTP/2 from its head, until the last piece of its answer has left.
 //!   A stream that makes no progress is reset after a minute, whatever else its connection does;
-//! - a head of more than 8 KiB: 128 KiB until it is whole;
+//! - a head of more than 8 KiB: 128 KiB until it is whole; of HTTP/2, which has no limit over all connections for it, 54
+//!   KiB for its connection and the head together;
 //! - answers that are not read: up to 50 KiB of such without a body, with TLS 16 KiB more. Requests sent ahead of their
 //!   answers take nothing more;
 //! - in the kernel, which counts it as this process's memory, 32 KiB of what it has not read, and about as much of what

@@ -26,6 +26,8 @@ const SMALL: usize = 8 << 10;
 /// Bytes that hyper may read at once. Where a read fills its buffer, it doubles what it asks for: requests sent ahead of
 /// their answers would take 64 KiB a connection. So no read does, and they wait in the kernel.
 const PIECE: u64 = SMALL as u64 - 1;
+/// How long the client may not read any of an answer if the connection must make room.
+const HURRY: Duration = Duration::from_secs(1);
 
 /// Time limits of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -68,8 +70,8 @@ pub(super) struct Patient<S> {
     awaited: Awaited,
     is_http2: bool,
     deadline: Pin<Box<Sleep>>,
-    /// The timer while the client does not read.
-    stalled: Option<Pin<Box<Sleep>>>,
+    /// Since when the client has not read, and the timer.
+    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Since when written bytes have been waiting.
     unsent: Option<Instant>,
     /// The task that wanted to read meanwhile.
@@ -80,6 +82,7 @@ pub(super) struct Patient<S> {
     asked: u32,
     unasked: usize,
     large: Option<Held>,
+    is_closing: bool,
 }
 
 impl<S: AsyncRead> Patient<S> {
@@ -98,11 +101,12 @@ impl<S: AsyncRead> Patient<S> {
             asked: 0,
             unasked: 0,
             large: None,
+            is_closing: false,
         }
     }
 
-    /// Fails if the client has not read for too long, or has not read everything in time, or if the connection must make
-    /// room: what was answered counts as idle, however much of it has not been read.
+    /// Fails if the client has not read for too long, or has not read everything in time. If the connection must make room,
+    /// it has less time: what was answered counts as idle, and only who goes on reading gets the rest of it.
     fn unless_stalled<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>>
     where
         S: Abort,
@@ -111,18 +115,19 @@ impl<S: AsyncRead> Patient<S> {
             self.stalled = None;
             return polled;
         }
-        let open = &self.shared.open;
-        open.wake_when_unwanted(cx.waker());
-        if open.is_unwanted() && !open.is_answering() {
-            self.stream.get_ref().abort();
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-        }
         let limits = self.limits;
-        let now = Instant::now;
-        let whole = *self.unsent.get_or_insert_with(now) + limits.answer;
-        let stalled =
-            self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(whole.min(now() + limits.head))));
-        stalled.as_mut().poll(cx).map(|()| {
+        self.shared.open.wake_when_unwanted(cx.waker());
+        let patience = if self.shared.open.is_unwanted() { HURRY } else { limits.head };
+        let whole = *self.unsent.get_or_insert_with(Instant::now) + limits.answer;
+        let (since, timer) = self.stalled.get_or_insert_with(|| {
+            let now = Instant::now();
+            (now, Box::pin(tokio::time::sleep_until(now)))
+        });
+        let end = whole.min(*since + patience);
+        if timer.deadline() != end {
+            timer.as_mut().reset(end);
+        }
+        timer.as_mut().poll(cx).map(|()| {
             self.stream.get_ref().abort();
             Err(io::ErrorKind::TimedOut.into())
         })
@@ -146,8 +151,9 @@ impl<S: AsyncRead> Patient<S> {
 
     /// Returns how many bytes may be read now; None if the head is large and this caller has its share of those.
     fn room(&mut self) -> Option<u64> {
-        // What comes belongs to a body, or waits behind one: requests in flight have their own limit.
-        if self.shared.open.is_answering() || self.large.is_some() {
+        // What comes belongs to a body, or waits behind one: requests in flight have their own limit. HTTP/2 bounds an
+        // incomplete head itself, and sends other frames without a request. After the last answer all is discarded.
+        if self.shared.open.is_answering() || self.is_http2 || self.is_closing || self.large.is_some() {
             return Some(PIECE);
         }
         let left = SMALL.saturating_sub(self.unasked) as u64;
@@ -260,6 +266,7 @@ impl<S: AsyncRead + AsyncWrite + Abort + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_closing = true;
         let polled = Pin::new(self.stream.get_mut()).poll_shutdown(cx);
         self.unless_stalled(cx, polled)
     }
@@ -447,6 +454,24 @@ mod tests {
         }
         let error = stream.read(&mut piece).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+    }
+
+    /// HTTP/2 sends frames without a request, and bodies are discarded after the last answer.
+    #[tokio::test]
+    async fn what_is_no_head_is_no_large_one() {
+        for is_http2 in [true, false] {
+            let open = Arc::default();
+            let (mut client, server) = tokio::io::duplex(SMALL * 5);
+            let mut stream = Patient::new(server, LIMITS, Shared { heads: Pool::new(0), ..shared(&open) });
+            if is_http2 {
+                client.write_all(PREFACE).await.unwrap();
+                stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+            } else {
+                stream.shutdown().await.unwrap();
+            }
+            client.write_all(&vec![0; SMALL * 4]).await.unwrap();
+            stream.read_exact(&mut vec![0; SMALL * 4]).await.unwrap();
+        }
     }
 
     /// Of a pool of one, the first connection with a large head takes it until its request has come.

@@ -90,7 +90,7 @@ async fn an_idle_connection_makes_room() {
     }
 }
 
-/// Nor does it matter what of its answers it has not read.
+/// So does one that does not read its answers, within a second; one that does gets all of them.
 #[tokio::test]
 async fn one_that_does_not_read_makes_room() {
     let serving = serving(Capacity { connections: 1, requests: 8, large_heads: 2 }, None);
@@ -103,7 +103,7 @@ async fn one_that_does_not_read_makes_room() {
         std::io::Result::Ok(())
     };
     assert!(timeout(Duration::from_millis(200), asking).await.is_err());
-    assert!(timeout(Duration::from_secs(1), serving.slots.room(None)).await.unwrap().is_some());
+    assert!(timeout(Duration::from_secs(3), serving.slots.room(None)).await.unwrap().is_some());
 }
 
 /// Requests that come together are answered one after the other, each in a turn of its own.

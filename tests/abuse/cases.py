@@ -518,6 +518,21 @@ async def unfinished_streams(server, wrong):
     return f"20,000 streams, {refused:,} refused"
 
 
+async def unfinished_heads(server, wrong):
+    """12 KB of a head of HTTP/2 that does not end, on each of 900 connections."""
+    more = [(f"x{number}".encode(), b"a" * 100) for number in range(115)]
+    part = http2.fields(b"GET", b"/healthz", *more)[:11_800]
+    opened = await many(server, 900, http2.START + http2.frame(http2.HEADERS, 1, part))
+    try:
+        await asyncio.sleep(2)
+        said = [(await until_closed(reader, 0.01))[0] for reader, _ in opened[::9]]
+        if ended := sum(http2.goodbye(came) is not None for came in said):
+            wrong.append(f"{ended} of 100 were ended: nothing was tried")
+    finally:
+        leave(opened)
+    return "900 heads"
+
+
 async def windows_of_nothing(server, wrong):
     """100 requests on each of 100 connections of HTTP/2 whose answers may not be sent, though PINGs are answered: each
     stream ends. (The minute that it takes is tried in full; src/server tries it in no time.)"""
@@ -763,6 +778,7 @@ CASES = [
     Case("full disk", full_disk, 50, log="/dev/full", calm=True),
     Case("jumping clock", jumping_clock, 50, good=("200", "503"), environment=clock_of, calm=True),
     Case("unfinished streams", unfinished_streams, BOUND, last=MEMORY, calm=True),
+    Case("unfinished heads", unfinished_heads, BOUND, last=MEMORY),
     Case("no window", windows_of_nothing, BOUND, last=MEMORY, calm=True),
     Case("idle connections", idle_connections, BOUND, last=MEMORY),
     Case("large heads", large_heads, BOUND, last=MEMORY),

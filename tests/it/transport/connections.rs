@@ -44,6 +44,30 @@ fn the_limit_of_open_files() {
     assert!(ran.code == Some(0) && !ran.err.contains("cannot accept a connection"), "{ran:?}");
 }
 
+/// What is answered counts as idle, but its rest is sent to who goes on reading; another connection makes room.
+#[test]
+fn a_download_is_not_cut_off_for_a_newcomer() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(standard() + "[limits]\nconnections = 4"));
+    let server = home.serve(&[]);
+    let _silent = [(); 3].map(|()| server.connect());
+    let mut download = server.connect();
+    download.write_all(b"GET /docs HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut said = vec![0; 1 << 14];
+    download.read_exact(&mut said).unwrap();
+    assert_eq!(server.send("GET", "/healthz", "", "").status, 200);
+    let mut piece = [0; 1 << 14];
+    loop {
+        match download.read(&mut piece).unwrap() {
+            0 => break,
+            read => said.extend_from_slice(&piece[..read]),
+        }
+    }
+    let said = String::from_utf8(said).unwrap();
+    let (head, body) = said.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{} bytes came of {head}", body.len());
+}
+
 #[test]
 fn who_closes_its_side_is_answered() {
     let app = TestApp::start();
