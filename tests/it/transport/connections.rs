@@ -25,6 +25,13 @@ fn whoever_takes_all_connections_displaces_its_own() {
     assert_eq!(crate::app::read_answer(&mut taken[3]).status, 200);
 }
 
+/// Whether a new connection is answered. Where there are too many, it may be closed.
+fn is_served(address: &str) -> bool {
+    let (mut stream, mut said) = (TcpStream::connect(address).unwrap(), [0; 12]);
+    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    asked.is_ok() && stream.read_exact(&mut said).is_ok() && said == *b"HTTP/1.1 200"
+}
+
 /// The default leaves room for files: a flood of silent connections keeps nobody from reloading, nor the process busy.
 #[test]
 fn the_limit_of_open_files() {
@@ -36,11 +43,7 @@ fn the_limit_of_open_files() {
     until(|| server.log().contains("lingpai.toml:1:"));
     drop(flood);
     // Who comes before the server has noticed that they left may find no place.
-    until(|| {
-        let (mut stream, mut said) = (server.connect(), [0; 12]);
-        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-        asked.is_ok() && stream.read_exact(&mut said).is_ok() && said == *b"HTTP/1.1 200"
-    });
+    until(|| is_served(&server.address));
     assert_eq!(server.create("orders", SECRET).status, 200);
     let ran = server.stop("TERM");
     assert!(ran.code == Some(0) && !ran.err.contains("cannot accept a connection"), "{ran:?}");
@@ -63,11 +66,11 @@ fn a_download_is_not_cut_off_for_a_newcomer() {
         said.extend_from_slice(&piece[..read]);
         read > 0
     };
-    let mut stream = server.connect();
+    let address = server.address.clone();
     let (answered, newcomer) = mpsc::channel();
     let asking = std::thread::spawn(move || {
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        answered.send(read_answer(&mut stream).status).unwrap();
+        until(|| is_served(&address));
+        answered.send(()).unwrap();
     });
     // Slowly, but it goes on.
     while newcomer.recv_timeout(Duration::from_millis(10)).is_err() && go_on() {}
