@@ -51,8 +51,8 @@ pub(super) enum Accepted {
 /// then two.
 const BACKLOG: u32 = 4_096;
 
-/// Bytes that the kernel may hold of what a connection has received, and of what its peer has not read. It doubles both
-/// for its own needs (`socket(7)`). By itself it holds up to some MiB of each, and counts them as this process's memory.
+/// Size in bytes of the kernel's receive buffer and of its send buffer, for each connection. The kernel doubles it
+/// (`socket(7)`). Unset, each buffer grows to some MiB, which count as this process's memory.
 const KERNEL_BUFFER: usize = 16 << 10;
 /// Maximum bytes of a segment. It binds where packets are larger than Ethernet's: the loopback interface sends
 /// 64 KiB at once, which is more than the buffer has, and then waits for an acknowledgement that its peer delays.

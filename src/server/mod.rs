@@ -17,8 +17,8 @@
 //!   KiB for its connection and the head together;
 //! - answers that are not read: up to 50 KiB of such without a body, with TLS 16 KiB more. Requests sent ahead of their
 //!   answers take nothing more;
-//! - in the kernel, which counts it as this process's memory, 32 KiB of what it has not read, and about as much of what
-//!   its peer has not, at most 80 KiB (`listen.rs`).
+//! - the kernel's buffers of a connection, which count as this process's memory: 32 KiB for what arrives, and about as
+//!   much for answers, at most 80 KiB (`listen.rs`).
 //!
 //! Each has a limit over all connections, and one caller gets half of what others leave
 //! (`shares.rs`). HTTP/2 beyond it gets `REFUSED_STREAM`, which says that it may be tried again;

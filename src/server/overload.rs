@@ -5,9 +5,10 @@
 //! second measures that delay. When it has been too long for a while, a share of the
 //! requests is refused: the longer the delay, the larger the share.
 //!
-//! All callers share that queue. So once the delay is noticeable and there is more than one caller, or
-//! where a crowd of connections has just begun, requests take turns ([`Turns`]), and the delay that counts is that of the request in its own
-//! caller's line: a caller that asks for little does not wait, and nothing of it is refused.
+//! All callers share that queue. So once the delay is noticeable and there is more than one caller,
+//! or when many connections begin at once, requests take turns ([`Turns`]). Then the delay that
+//! counts is that of the request in its own caller's line: a caller that asks for little does not
+//! wait, and nothing of it is refused.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak, mpsc};

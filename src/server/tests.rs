@@ -90,7 +90,7 @@ async fn an_idle_connection_makes_room() {
     }
 }
 
-/// So does one that does not read its answers, within a second; one that does gets all of them.
+/// A connection that does not read its answers makes room after a second.
 #[tokio::test]
 async fn one_that_does_not_read_makes_room() {
     let serving = serving(Capacity { connections: 1, requests: 8, large_heads: 2 }, None);

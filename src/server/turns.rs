@@ -1,9 +1,8 @@
 //! Fair queueing between callers under load.
 //!
 //! The runtime's queue is first come, first served: a caller with 2,000 connections has 2,000 places
-//! in it, and other callers wait behind them all. So while requests wait and there is more than one
-//! caller (`overload.rs`), a request needs a turn for each run of its handler. A caller without recent requests gets
-//! one at once. The others form a ring of callers, each with its waiting requests, and each caller in
+//! in it, and other callers wait behind them all. So while turns are needed (`overload.rs` says when), a
+//! request needs one for each run of its handler. A caller without recent requests gets one at once. The others form a ring of callers, each with its waiting requests, and each caller in
 //! the ring gets one request through in rotation. Among one caller's requests, the connection with the
 //! fewest requests goes first: with 100 streams it gets no more turns than with one. (This ring with a
 //! pass for new flows is `fq_codel`, RFC 8290; the order within it is start-time fair queueing.)

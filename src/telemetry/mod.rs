@@ -131,7 +131,7 @@ pub struct Request<'a> {
     pub certificate: Option<&'a str>,
 }
 
-/// The cause of a 503 that says that this process is about to stop. It was told to, so nothing failed.
+/// The cause of a 503 while the process drains. It is no failure.
 pub const DRAINING: &str = "draining";
 
 /// Logs an answered request and its duration in microseconds; `cause` says why it

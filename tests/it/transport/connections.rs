@@ -42,14 +42,14 @@ fn the_limit_of_open_files() {
     server.signal("HUP");
     until(|| server.log().contains("lingpai.toml:1:"));
     drop(flood);
-    // Who comes before the server has noticed that they left may find no place.
+    // The server takes a moment to see that the connections are closed.
     until(|| is_served(&server.address));
     assert_eq!(server.create("orders", SECRET).status, 200);
     let ran = server.stop("TERM");
     assert!(ran.code == Some(0) && !ran.err.contains("cannot accept a connection"), "{ran:?}");
 }
 
-/// What is answered counts as idle, but its rest is sent to who goes on reading; another connection makes room.
+/// A newcomer takes the place of a silent connection, not of one whose client is still reading an answer.
 #[test]
 fn a_download_is_not_cut_off_for_a_newcomer() {
     let home = Home::standard();
