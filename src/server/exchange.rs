@@ -15,8 +15,8 @@ use poem::Endpoint;
 use poem::web::{LocalAddr, RemoteAddr};
 
 use super::leftover::Unread;
+use super::open::{One, Open};
 use super::shares::{Caller, Held};
-use super::slots::{One, Open};
 use super::turns::{Admission, Lane, Turn};
 use super::{BoxBody, Serving, leftover};
 use crate::peer::ClientCertificate;

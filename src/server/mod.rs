@@ -41,6 +41,7 @@ mod leftover;
 mod listen;
 pub mod manager;
 mod memory;
+mod open;
 mod overload;
 mod patience;
 mod proxy;
