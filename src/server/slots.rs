@@ -157,9 +157,14 @@ impl Connections {
         self.0.get(&caller).into_iter().flat_map(HashMap::values)
     }
 
+    /// Returns each caller with the number of its connections, and these.
+    fn callers(&self) -> impl Iterator<Item = (Option<Caller>, u32, impl Iterator<Item = &Arc<Open>>)> {
+        self.0.iter().map(|(caller, own)| (*caller, self.count(*caller), own.values()))
+    }
+
     /// Returns the connections of the callers that `these` selects, given a caller and how many it has.
     fn of_those(&self, these: impl Fn(Option<Caller>, u32) -> bool) -> impl Iterator<Item = &Arc<Open>> {
-        self.0.iter().filter(move |(of, _)| these(**of, self.count(**of))).flat_map(|(_, own)| own.values())
+        self.callers().filter(move |(caller, count, _)| these(*caller, *count)).flat_map(|(_, _, own)| own)
     }
 
     /// Closes a connection to make room for one of `newcomer`, if there is one to close.
@@ -174,8 +179,10 @@ impl Connections {
     /// Closes a connection of the caller with the most, if that has more than twice as many as a caller that `has` this
     /// many and opens another.
     fn end_greedy(&self, has: u32) -> bool {
-        let greedy = self.of_those(|_, count| count > 2 * (has + 1)).filter(|one| !one.is_unwanted());
-        end(greedy.max_by_key(|one| (self.count(one.caller), one.is_silent())))
+        let greedy = self.callers().filter(|(_, count, _)| *count > 2 * (has + 1));
+        let theirs = greedy.flat_map(|(_, count, own)| own.map(move |one| (count, one)));
+        let theirs = theirs.filter(|(_, one)| !one.is_unwanted());
+        end(theirs.max_by_key(|(count, one)| (*count, one.is_silent())).map(|(_, one)| one))
     }
 
     /// Closes the oldest connection of `caller` without any request yet.
