@@ -1,9 +1,12 @@
 //! How many connections there are, and how each of them ends.
 
+use std::io::ErrorKind::WouldBlock;
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use super::shell;
 use crate::app::{SECRET, TestApp, answers, read_answer, standard};
@@ -30,6 +33,43 @@ fn is_served(address: &str) -> bool {
     let (mut stream, mut said) = (TcpStream::connect(address).unwrap(), [0; 12]);
     let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     asked.is_ok() && stream.read_exact(&mut said).is_ok() && said == *b"HTTP/1.1 200"
+}
+
+/// Each proxy speaks for others, so it has a share of the large heads of its own.
+#[test]
+fn proxies_do_not_share_their_large_heads() {
+    let home = Home::standard();
+    let settings = standard().replacen("[token]", "trusted_proxies = [\"127.0.0.0/8\"]\n[token]", 1);
+    home.write("lingpai.toml", &(settings + "[limits]\nmemory = \"16MiB\""));
+    let server = home.serve(&[]);
+    // More than a small head, and less than a whole one. So little memory has room for three of them,
+    // of which a caller gets two.
+    let send = |proxy: u8| {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, proxy], 0)).into()).unwrap();
+        socket.connect(&server.address.parse::<SocketAddr>().unwrap().into()).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+            .write_all(format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX-Padding: {}", "a".repeat(10_000)).as_bytes())
+            .unwrap();
+        stream
+    };
+    let is_answered = |mut stream: TcpStream| {
+        let (went, mut said) = (stream.write_all(b"\r\nConnection: close\r\n\r\n"), String::new());
+        went.is_ok() && stream.read_to_string(&mut said).is_ok() && said.starts_with("HTTP/1.1 200")
+    };
+    let of_one = [send(2), send(2), send(2)];
+    for stream in &of_one {
+        stream.set_nonblocking(true).unwrap();
+    }
+    let is_open = |mut stream: &TcpStream| matches!(stream.read(&mut [0; 1]), Err(error) if error.kind() == WouldBlock);
+    until(|| !of_one.iter().all(is_open));
+    assert!(is_answered(send(3)));
+    for stream in &of_one {
+        stream.set_nonblocking(false).unwrap();
+    }
+    assert_eq!(of_one.map(is_answered).iter().filter(|is| **is).count(), 2);
 }
 
 /// The default leaves room for files: a flood of silent connections keeps nobody from reloading, nor the process busy.
