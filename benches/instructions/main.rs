@@ -1,18 +1,20 @@
 //! Whose instructions `benches/instructions/run` counts: the steps behind `/token`, and the handlers of each door, from a
 //! request to the answer, with its metrics and its line in the log. Each is done [`OPERATIONS`] times.
 //!
-//! Counted is the thread that asks, inside of the functions that are marked: not what was made or signed before, nor what
-//! only a first time costs, nor the thread that writes the log. No two tokens are alike, because what it costs to verify
-//! a signature depends on its bits.
-#![expect(missing_docs, clippy::must_use_candidate, reason = "the macros make public items")]
+//! Counted is the thread that asks, inside of [`counted`]: not what was made or signed before, nor what only a first time
+//! costs, nor the thread that writes the log. No two tokens are alike, because what it costs to verify a signature depends
+//! on its bits.
+//!
+//! `instructions` lists what can be counted, and `instructions NAME` does it.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a measurement stops when it is wrong")]
+#![expect(clippy::print_stdout, reason = "a program for a script")]
 
 mod others;
 mod service;
 
+use std::env;
 use std::hint::black_box;
 
-use gungraun::{Callgrind, EntryPoint, LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use lingpai::clients::renew;
 use lingpai::token::{self, AccessClaims, Compact, Fingerprint, Kind, Pair, RefreshClaims, Verified};
 use poem::http::Method;
@@ -87,97 +89,59 @@ fn signed() -> (Service, Vec<Signed>) {
     (service, tokens)
 }
 
-#[library_benchmark]
-#[bench::es256(minted())]
-fn mint((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
-    for _ in 0..OPERATIONS {
-        black_box(service.mint());
-    }
-    (service, pairs)
+/// All that is counted, by name.
+const COUNTED: [(&str, fn()); 19] = [
+    ("mint", || mint(|service| drop(black_box(service.mint())))),
+    ("mint_access", || mint(|service| drop(black_box(service.mint_access())))),
+    ("verify", || with_each(minted(), |service, pair| drop(black_box(service.verify::<AccessClaims>(&pair.access))))),
+    ("verify_bare", || with_each(signed(), |service, token| service.signer.verify(token))),
+    ("verify_again", || with_each(seen(), verify_again)),
+    ("refresh", || with_each(minted(), |service, pair| drop(black_box(service.refresh(&pair.refresh))))),
+    ("post", || answer(asked(Trusting::NOBODY, |_, _| post()))),
+    ("post_50_issuers", || answer(asked(Trusting::MANY, |_, _| post()))),
+    ("get", || answer(asked(Trusting::NOBODY, |_, pair| get(&pair.access)))),
+    ("get_again", || answer(asked_again(|_, pair| get(&pair.access)))),
+    ("put", || answer(asked(Trusting::NOBODY, |_, pair| put(&pair.refresh)))),
+    ("client_credentials", || answer(asked(Trusting::NOBODY, |_, _| client_credentials()))),
+    ("introspect_again", || answer(asked_again(|_, pair| introspection(&pair.access)))),
+    ("private_key_jwt", || answer(asked(Trusting::NOBODY, |service, _| service.private_key_jwt()))),
+    ("private_key_jwt_50_issuers", || answer(asked(Trusting::MANY, |service, _| service.private_key_jwt()))),
+    ("federated", || answer(asked(Trusting::ONE, |service, _| service.federated()))),
+    ("federated_50_issuers", || answer(asked(Trusting::MANY, |service, _| service.federated()))),
+    ("dpop_issue", || answer(asked(Trusting::NOBODY, |service, _| service.dpop_issue()))),
+    ("dpop_get", || answer(asked(Trusting::NOBODY, |service, _| service.dpop_get()))),
+];
+
+fn mint(one: fn(&Service)) {
+    let service = Service::new(Trusting::NOBODY);
+    one(&service);
+    counted(|| (0..OPERATIONS).for_each(|_| one(&service)));
 }
 
-#[library_benchmark]
-#[bench::es256(minted())]
-fn mint_access((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
-    for _ in 0..OPERATIONS {
-        black_box(service.mint_access());
-    }
-    (service, pairs)
+fn with_each<T>((service, these): (Service, Vec<T>), one: fn(&Service, &T)) {
+    counted(|| these.iter().for_each(|this| one(&service, this)));
 }
 
-#[library_benchmark]
-#[bench::es256(minted())]
-fn verify((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
-    for pair in &pairs {
-        black_box(service.verify::<AccessClaims>(&pair.access));
-    }
-    (service, pairs)
+fn verify_again(service: &Service, pair: &Pair) {
+    let fingerprint = Fingerprint::of(&pair.access);
+    black_box(service.snapshot.inspected.get(&fingerprint, now()).unwrap().claims());
 }
 
-#[library_benchmark]
-#[bench::es256(signed())]
-fn verify_bare((service, tokens): (Service, Vec<Signed>)) -> (Service, Vec<Signed>) {
-    for token in &tokens {
-        service.signer.verify(token);
-    }
-    (service, tokens)
-}
-
-#[library_benchmark]
-#[bench::es256(seen())]
-fn verify_again((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
-    for pair in &pairs {
-        let fingerprint = Fingerprint::of(&pair.access);
-        black_box(service.snapshot.inspected.get(&fingerprint, now()).unwrap().claims());
-    }
-    (service, pairs)
-}
-
-#[library_benchmark]
-#[bench::es256(minted())]
-fn refresh((service, pairs): (Service, Vec<Pair>)) -> (Service, Vec<Pair>) {
-    for pair in &pairs {
-        black_box(service.refresh(&pair.refresh));
-    }
-    (service, pairs)
-}
-
-#[library_benchmark(config = counting("*::answer_one"))]
-#[bench::post(asked(Trusting::NOBODY, |_, _| post()))]
-#[bench::post_50_issuers(asked(Trusting::MANY, |_, _| post()))]
-#[bench::get(asked(Trusting::NOBODY, |_, pair| get(&pair.access)))]
-#[bench::get_again(asked_again(|_, pair| get(&pair.access)))]
-#[bench::put(asked(Trusting::NOBODY, |_, pair| put(&pair.refresh)))]
-#[bench::client_credentials(asked(Trusting::NOBODY, |_, _| client_credentials()))]
-#[bench::introspect_again(asked_again(|_, pair| introspection(&pair.access)))]
-#[bench::private_key_jwt(asked(Trusting::NOBODY, |service, _| service.private_key_jwt()))]
-#[bench::private_key_jwt_50_issuers(asked(Trusting::MANY, |service, _| service.private_key_jwt()))]
-#[bench::federated(asked(Trusting::ONE, |service, _| service.federated()))]
-#[bench::federated_50_issuers(asked(Trusting::MANY, |service, _| service.federated()))]
-#[bench::dpop_issue(asked(Trusting::NOBODY, |service, _| service.dpop_issue()))]
-#[bench::dpop_get(asked(Trusting::NOBODY, |service, _| service.dpop_get()))]
 fn answer((service, requests): (Service, Vec<Request>)) {
-    for request in requests {
-        answer_one(&service, request);
-    }
+    let mut answers = Vec::with_capacity(OPERATIONS);
+    counted(|| answers.extend(requests.into_iter().map(|request| service.answer(request))));
 }
 
+/// callgrind counts between its beginning and its end.
 #[inline(never)]
-fn answer_one(service: &Service, request: Request) {
-    black_box(service.answer(request));
+fn counted(work: impl FnOnce()) {
+    work();
 }
 
-/// Counts inside of one function only.
-fn counting(function: &str) -> LibraryBenchmarkConfig {
-    let mut callgrind = Callgrind::default();
-    callgrind.entry_point(EntryPoint::Custom(function.to_owned()));
-    let mut config = LibraryBenchmarkConfig::default();
-    config.tool(callgrind);
-    config
+fn main() {
+    let Some(name) = env::args().nth(1) else {
+        return COUNTED.iter().for_each(|(name, _)| println!("{name}"));
+    };
+    let (_, count) = COUNTED.iter().find(|(known, _)| *known == name).unwrap();
+    count();
 }
-
-library_benchmark_group!(
-    name = path,
-    benchmarks = [mint, mint_access, verify, verify_bare, verify_again, refresh, answer]
-);
-main!(library_benchmark_groups = path);

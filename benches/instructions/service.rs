@@ -31,6 +31,7 @@ const CLIENT: &str = "orders";
 const SIGNER: &str = "signer";
 const SECRET: &str = "lps_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
+const KEY_PEM: &[u8] = include_bytes!("../../tests/vectors/keys/2026-01-01T00-00-00Z.es256.pem");
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
@@ -223,7 +224,7 @@ fn log_nothing() {
 fn written(folder: &Path, signer: &Signer, trusting: Trusting) -> Config {
     let key = folder.join("keys").join(KEY);
     fs::create_dir(folder.join("keys")).unwrap();
-    fs::copy(format!("{}/tests/vectors/keys/{KEY}", env!("CARGO_MANIFEST_DIR")), &key).unwrap();
+    fs::write(&key, KEY_PEM).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
     for name in ["client.json", "ci.json"] {
         fs::write(folder.join(name), signer.jwks()).unwrap();
