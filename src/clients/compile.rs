@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::certificate::SubjectName;
 use super::client::NUL;
 use super::credentials::{Credentials, MAX_SECRETS};
-use super::{Client, GrantType, GrantTypes, Lifetimes, Rate, RateLimiter, SecretDigest};
+use super::{Client, GrantType, GrantTypes, Lifetimes, NewSecret, Rate, RateLimiter, SecretDigest};
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::files::ReadError;
 use crate::foreign::{KeySet, Owner};
@@ -82,6 +82,10 @@ pub(super) fn client(
         .ok_or_else(|| source.error(&written.id, format!("expected a client id: {}", ClientId::EXPECTED)))?;
     if id.is_anonymous() {
         return Err(source.error(&written.id, "the id `anonymous` is reserved for tokens without credentials"));
+    }
+    // Ids are logged.
+    if id.as_str().starts_with(NewSecret::PREFIX) {
+        return Err(source.error(&written.id, "expected a client id; this is a secret, for it begins with `lps_`"));
     }
     Ok(Client {
         credentials: credentials(source, written, is_vouched, read)?,

@@ -61,13 +61,16 @@ impl SecretDigest {
 pub struct NewSecret(Zeroizing<String>);
 
 impl NewSecret {
-    /// Generates `lps_` and 43 base64url characters.
+    /// How a secret begins, so that it is recognized where it does not belong.
+    pub const PREFIX: &'static str = "lps_";
+
+    /// Generates [`NewSecret::PREFIX`] and 43 base64url characters.
     ///
     /// # Errors
     /// The system's random number generator fails.
     pub fn generate() -> Result<Self, NoRandomness> {
         let bytes = Zeroizing::new(random::<32>()?);
-        Ok(Self(Zeroizing::new(format!("lps_{}", URL_SAFE_NO_PAD.encode(bytes.as_slice())))))
+        Ok(Self(Zeroizing::new(format!("{}{}", Self::PREFIX, URL_SAFE_NO_PAD.encode(bytes.as_slice())))))
     }
 
     /// Returns the secret.

@@ -10,6 +10,8 @@ fn who_a_client_is() {
         assert_refused(&client(id, &[&good], ""), ID);
     }
     assert_refused(&client("anonymous", &[&good], ""), "3:6: the id `anonymous` is reserved");
+    let secret = format!("lps_{}", "a".repeat(43));
+    assert_refused(&client(&secret, &[&good], ""), "3:6: expected a client id; this is a secret");
     let twice = has("[[clients]]\nid = \"b\"\nsecrets = []\n").replace("[]", &format!("{:?}", [&good]));
     assert!(read(&twice).is_ok());
     assert_refused(&twice.replace("\"b\"", "\"a\""), "6:6: another client has this id; ids must be unique");
