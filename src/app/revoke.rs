@@ -64,12 +64,19 @@ impl RevocationFile {
         }
     }
 
-    /// Appends `entry`, and syncs it to disk.
+    /// Appends `entry`, and syncs it to disk. Returns false if an entry of the list already says the same, for as long or
+    /// longer: then nothing was appended.
     ///
     /// # Errors
     /// A server would refuse the list, or the system failed; nothing was appended then.
-    pub fn append(&self, entry: &Entry<'_>) -> Result<(), StartError> {
-        self.load()?;
+    pub fn append(&self, entry: &Entry<'_>) -> Result<bool, StartError> {
+        let mut is_there = false;
+        if self.load()?.is_some() {
+            self.each(|one| is_there |= one.kind == entry.kind && one.id == entry.id && one.at >= entry.at)?;
+        }
+        if is_there {
+            return Ok(false);
+        }
         let unwritable = |error: &dyn std::fmt::Display| {
             StartError::new(format!("{}: cannot be changed: {error}; nothing was written", self.file.display()))
         };
@@ -81,7 +88,8 @@ impl RevocationFile {
         Entry::parse(text).map_err(|error| unwritable(&format!("its last line has no newline, and {error}")))?;
         let begin = if before.is_empty() { "" } else { "\n" };
         file.write_all(format!("{begin}{entry}\n").as_bytes()).map_err(|error| unwritable(&error))?;
-        file.sync_all().map_err(|error| unwritable(&error))
+        file.sync_all().map_err(|error| unwritable(&error))?;
+        Ok(true)
     }
 
     /// Opens and locks a file; creates it if it does not exist.

@@ -150,20 +150,22 @@ impl Service<'_> {
     fn append(&self, entry: &Entry<'_>, is_dry: bool, as_json: bool) -> Answer {
         let file = self.file()?;
         let ends = entry.ends(self.longest_session());
-        if !is_dry {
-            file.append(entry)?;
-        }
+        let is_new = !is_dry && file.append(entry)?;
         let path = file.path().display().to_string();
         if as_json {
             say_json(&json!({
                 "kind": entry.kind.word(), "id": entry.id, "at": entry.at.rfc3339(), "line": entry.to_string(),
-                "file": path, "written": !is_dry, "no_effect_from": ends.rfc3339(),
+                "file": path, "written": is_new, "no_effect_from": ends.rfc3339(),
             }))?;
             return Ok(true);
         }
-        let done = if is_dry { "would add to" } else { "added to" };
+        let done = match (is_dry, is_new) {
+            (true, _) => "would add to",
+            (false, true) => "added to",
+            (false, false) => "already in",
+        };
         say(&visible(&format!("{done} {path}: {entry}")))?;
-        if !is_dry {
+        if is_new {
             let interval = self.config.reload.interval;
             say(&format!("servers that read this file obey it within {interval} s"))?;
         }

@@ -55,6 +55,10 @@ fn revoke_appends_what_a_server_obeys() {
     assert!(done.assert(0).out.contains("on it has no effect"), "{done:?}");
     assert!(office.home.text("revoked").starts_with(&format!("# ours\nsession {id} ")));
     until(|| get(&access) == 401);
+    // Once is enough.
+    let before = office.home.text("revoked");
+    let again = office.revoke(&["--token", "-"], &access);
+    assert!(again.assert(0).out.starts_with("already in ") && office.home.text("revoked") == before, "{again:?}");
     let put = server.send("PUT", "/token", &format!("Authorization: Token {refresh}"), "");
     assert_eq!(put.status, 401);
     let told = office.revoke(&["--token", "-", "--dry-run", "--json"], &access);
