@@ -44,7 +44,12 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
     let Some((issuer, _)) = case.issuers.unverified_issuer(text) else {
         let named = |name| claims.get(name).map_or("none".to_owned(), shown);
         let problem = format!("no entry of [[issuers]] fits: its iss is {}, its sub {}", named("iss"), named("sub"));
-        complain(&visible(&problem));
+        let whose = match claims.get("iss").and_then(Value::as_str) {
+            Some(iss) if iss == config.issuer.as_str() => "; this service issued it: `lingpai token inspect` reads it",
+            Some(iss) if case.registry.is_client(iss) => "; a client signed it itself, which needs no rule",
+            _ => "",
+        };
+        complain(&visible(&(problem + whose)));
         return Ok(false);
     };
     let keys = jwks.map(key_set).transpose()?;

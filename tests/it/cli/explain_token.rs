@@ -94,6 +94,10 @@ fn each_rule_says_why() {
     explain("x", &[]).assert_refused(1, &["this is not a token"]);
     let unknown = token(&forges[0], &json!({"iss": "https://other.example"}));
     explain(&unknown, &[]).assert_refused(1, &["no entry of [[issuers]] fits", "https://other.example"]);
+    for (iss, told) in [(ISSUER, "; this service issued it"), ("orders", "; a client signed it itself")] {
+        explain(&token(&forges[0], &json!({"iss": iss})), &[])
+            .assert_refused(1, &["no entry of [[issuers]] fits", told]);
+    }
     assert!(home.run(&["explain"]).assert(2).err.contains("required"));
     assert!(home.run(&["explain", "orders", "--token", "token"]).assert(2).err.contains("cannot be used with"));
 }
