@@ -14,9 +14,7 @@
     reason = "a measurement prints, and stops when it is wrong"
 )]
 
-#[path = "instructions/others.rs"]
 mod others;
-#[path = "instructions/service.rs"]
 mod service;
 
 use std::hint::black_box;
@@ -25,7 +23,9 @@ use poem::Request;
 use rustix::time::{ClockId, clock_gettime};
 
 use others::Signed;
-use service::{Service, Trusting, client_credentials, get, introspection, post};
+use service::{
+    Service, Trusting, client_credentials, client_credentials_for_scope, get, introspection, post, post_for_scope,
+};
 
 /// How many batches of each side.
 const TURNS: usize = 101;
@@ -38,6 +38,7 @@ enum Step<'s> {
     Answer(&'s Service, Request),
     Verify(&'s Service, Signed),
     Mint(&'s Service),
+    MintPair(&'s Service),
 }
 
 /// What one operation of a side is, ready to be done.
@@ -63,7 +64,7 @@ fn main() {
 }
 
 /// Beside the same of the native dialect.
-fn native(service: &Service) -> [Row<'_>; 2] {
+fn native(service: &Service) -> [Row<'_>; 4] {
     let token = service.mint().access;
     let (for_get, for_introspection) = (token.clone(), token);
     [
@@ -71,6 +72,16 @@ fn native(service: &Service) -> [Row<'_>; 2] {
             ours: ("client credentials", asking(service, |_| client_credentials())),
             beside: ("POST /token", asking(service, |_| post())),
             goal: 0.95,
+        },
+        Row {
+            ours: ("client credentials for a scope", asking(service, |_| client_credentials_for_scope())),
+            beside: ("POST /token for a scope", asking(service, |_| post_for_scope())),
+            goal: 0.95,
+        },
+        Row {
+            ours: ("mint", Box::new(move || vec![Step::Mint(service)])),
+            beside: ("mint a pair", Box::new(move || vec![Step::MintPair(service)])),
+            goal: 1.0,
         },
         Row {
             // A rate of at least 0.85.
@@ -171,6 +182,7 @@ fn micros(prepare: &Prepare<'_>) -> f64 {
             Step::Answer(service, request) => drop(black_box(service.answer(request))),
             Step::Verify(service, token) => service.signer.verify(&token),
             Step::Mint(service) => drop(black_box(service.mint_access())),
+            Step::MintPair(service) => drop(black_box(service.mint())),
         }
     }
     (cpu_micros() - start) / f64::from(BATCH)

@@ -31,7 +31,7 @@ const CLIENT: &str = "orders";
 const SIGNER: &str = "signer";
 const SECRET: &str = "lps_0123456789abcdefghijklmnopqrstuvwxyzABCDEFG";
 const KEY: &str = "2026-01-01T00-00-00Z.es256.pem";
-const KEY_PEM: &[u8] = include_bytes!("../../tests/vectors/keys/2026-01-01T00-00-00Z.es256.pem");
+const KEY_PEM: &[u8] = include_bytes!("../tests/vectors/keys/2026-01-01T00-00-00Z.es256.pem");
 const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
@@ -254,6 +254,15 @@ pub(crate) fn post() -> Request {
     with("/token", Method::POST, [(AUTHORIZATION, basic())], Body::empty())
 }
 
+/// `POST /token` for one scope token.
+pub(crate) fn post_for_scope() -> Request {
+    let body = r#"{"scope":["orders:read"]}"#;
+    let mut request = with("/token", Method::POST, [(AUTHORIZATION, basic())], body.into());
+    request.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request
+}
+
 /// `GET /token`
 pub(crate) fn get(access: &str) -> Request {
     with("/token", Method::GET, [(AUTHORIZATION, format!("Bearer {access}"))], Body::empty())
@@ -262,6 +271,11 @@ pub(crate) fn get(access: &str) -> Request {
 /// `POST /oauth2/token` with the client's secret.
 pub(crate) fn client_credentials() -> Request {
     form("/oauth2/token", [(AUTHORIZATION, basic())], CLIENT_CREDENTIALS.to_owned())
+}
+
+/// The same for one scope token.
+pub(crate) fn client_credentials_for_scope() -> Request {
+    form("/oauth2/token", [(AUTHORIZATION, basic())], format!("{CLIENT_CREDENTIALS}&scope=orders%3Aread"))
 }
 
 /// `POST /oauth2/introspect` with the client's secret.

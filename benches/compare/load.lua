@@ -1,6 +1,6 @@
 -- For wrk, from compare.py: METHOD REQUESTS START ANSWERS [SAMPLES].
 --
---   REQUESTS  a file: an Authorization value or none a line, and after a tab a form, if one is to be sent. They are sent in
+--   REQUESTS  a file: an Authorization value or none a line, and after a tab a form or JSON, if one is to be sent. They are sent in
 --             turn, from the line START on (from 0), and again from the first one after the last.
 --   ANSWERS   a file: every line is a right body, or a Lua pattern for one, if it begins with ^.
 --   SAMPLES   a file for every 500th body of this run.
@@ -19,12 +19,12 @@ end
 
 function init(args)
   for line in io.lines(args[2]) do
-    local authorization, form = line:match("^([^\t]*)\t?(.*)$")
+    local authorization, body = line:match("^([^\t]*)\t?(.*)$")
     local headers = { Host = wrk.headers["Host"], Authorization = authorization ~= "" and authorization or nil }
-    if form ~= "" then
-      headers["Content-Type"] = "application/x-www-form-urlencoded"
+    if body ~= "" then
+      headers["Content-Type"] = body:sub(1, 1) == "{" and "application/json" or "application/x-www-form-urlencoded"
     end
-    prepared[#prepared + 1] = wrk.format(args[1], nil, headers, form ~= "" and form or nil)
+    prepared[#prepared + 1] = wrk.format(args[1], nil, headers, body ~= "" and body or nil)
   end
   at = tonumber(args[3]) % #prepared
   for line in io.lines(args[4]) do

@@ -1,7 +1,8 @@
 """What the OAuth dialect costs beside the native one, as benches/compare/run oauth says.
 
-A client-credentials token (without refresh token) beside a native pair; introspection of known tokens beside GET of the
-same tokens; a token for a signed assertion beside bare hyper with one verification and one signature.
+A client-credentials token (without refresh token) beside a native pair, with as little as each needs and with one scope
+token each; introspection of known tokens beside GET of the same tokens; a token for a signed assertion beside bare hyper
+with one verification and one signature.
 """
 
 import base64
@@ -11,7 +12,7 @@ import statistics
 import subprocess
 import time
 
-from servers import CLIENT, ISSUER, Lingpai, Server, running, take_turns
+from servers import CLIENT, ISSUER, SCOPE, Lingpai, Server, running, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 5))
@@ -45,6 +46,9 @@ def measured(folder, servers):
     issued = f'^{{"access_token":"{segments}","token_type":"Bearer","expires_in":%d+,"scope":"[^"]*"}}$'
     lingpai.file("oauth.requests", [form])
     lingpai.file("oauth.answers", [issued])
+    scope = SCOPE.split()[0]
+    lingpai.file("oauth-scope.requests", [f"{form}&scope={scope}"])
+    lingpai.file("create-scope.requests", [f'{lingpai.basic}\t{{"scope":["{scope}"]}}'])
     tokens = [line.removeprefix("Token ") for line in (folder / "repeated.requests").read_text().splitlines()]
     lingpai.file("introspect.requests", [f"{lingpai.basic}\ttoken={token}" for token in tokens])
     lingpai.file("introspect.answers", [r'^{"active":true,"scope":"[^"]*","client_id":"' + CLIENT + r'",.*"token_type":"Bearer"}$'])
@@ -67,6 +71,8 @@ def measured(folder, servers):
     rows = [
         ("client credentials", load("lingpai", ours, "create", "/oauth2/token", "oauth", "oauth"),
          load("POST /token", ours, "create", "/token", "create", "pair"), cpu, 0.95, True),
+        ("client credentials for a scope", load("lingpai", ours, "create", "/oauth2/token", "oauth-scope", "oauth"),
+         load("POST /token for a scope", ours, "create", "/token", "create-scope", "pair"), cpu, 0.95, True),
         ("introspection of known tokens", load("lingpai", ours, "create", "/oauth2/introspect", "introspect", "introspect"),
          load("GET /token, the same", ours, "repeated", "/token", "repeated", "info"), rate, 0.85, False),
         ("private_key_jwt", load("lingpai", ours, "create", "/oauth2/token", "assertion", "oauth"),
