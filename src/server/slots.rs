@@ -157,7 +157,7 @@ impl Connections {
         self.0.get(&caller).into_iter().flat_map(HashMap::values)
     }
 
-    /// Returns each caller with the number of its connections, and these.
+    /// Returns each caller, the number of its connections, and the connections.
     fn callers(&self) -> impl Iterator<Item = (Option<Caller>, u32, impl Iterator<Item = &Arc<Open>>)> {
         self.0.iter().map(|(caller, own)| (*caller, self.count(*caller), own.values()))
     }
