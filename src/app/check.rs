@@ -31,6 +31,9 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
         Some(running) => {
             let old = snapshot(running, now)?;
             findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));
+            let gone = old.registry.clients().filter(|client| !new.registry.is_client(client.id.as_str()));
+            let gone = gone.map(|client| format!("the client {} is gone: its tokens are refused at once", client.id));
+            new.warnings.extend(gone.map(Warning::standing));
         }
     }
     let (odd, breaks): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.gravity == Gravity::Odd);

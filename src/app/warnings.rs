@@ -1,9 +1,16 @@
 //! What a configuration allows, but is probably a mistake.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
 use crate::clients::Registry;
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::keys::KeyRing;
+
+/// Maximum number of files that warnings name.
+const NAMED: usize = 5;
 
 /// Returns what is allowed, but probably a mistake.
 pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now: Timestamp) -> Vec<String> {
@@ -25,6 +32,11 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
                 .to_owned(),
         );
     }
+    if config.keys.check_modes {
+        let list = config.revocations.as_ref().map(|list| list.path.as_path());
+        let files = config.files().map(|(file, _)| file).chain(list);
+        all.extend(files.filter_map(changeable_by_all).take(NAMED));
+    }
     let schedule = keys.schedule(now);
     for kid in &config.keys.revoked {
         if !schedule.iter().any(|one| one.key.kid().as_str() == kid.get_ref()) {
@@ -36,4 +48,14 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
         }
     }
     all
+}
+
+fn changeable_by_all(path: &Path) -> Option<String> {
+    let mode = fs::metadata(path).ok()?.mode() & 0o777;
+    let path = path.display();
+    (mode & 0o002 != 0).then(|| {
+        format!(
+            "{path} has mode {mode:04o}, so every user of this machine can change who gets tokens: `chmod o-w {path}`"
+        )
+    })
 }

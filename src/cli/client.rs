@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::table::{Column, Table};
+use super::table::{Column, Table, terminal_width};
 use super::{Answer, Settings, complain, edited, say, say_json, say_once};
 use crate::app::StartError;
 use crate::clients::{Client, NewSecret, Registry};
@@ -70,7 +70,7 @@ pub(super) struct AddArguments {
 
 #[derive(Args)]
 pub(super) struct ListArguments {
-    /// Show full values, however wide the table becomes.
+    /// Show full values, even if they do not fit the terminal.
     #[arg(long)]
     wide: bool,
 }
@@ -123,6 +123,9 @@ impl<'a> Place<'a> {
     fn file_for(&self, named: Option<&Path>) -> Result<PathBuf, StartError> {
         let main = self.path()?;
         let Some(file) = named else { return Ok(main.to_owned()) };
+        if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(StartError::new(format!("{}: there is no such folder; make it first", folder.display())));
+        }
         self.config.file_at(file).ok_or_else(|| {
             StartError::new(format!(
                 "{}: {} does not include this file; add a path that does, such as include = [\"clients.d/*.toml\"]",
@@ -167,6 +170,9 @@ impl<'a> Place<'a> {
             return Ok(false);
         }
         let file = self.file_for(arguments.file.as_deref())?;
+        if let Some(word) = arguments.scope.iter().find(|word| word.contains(',')) {
+            complain(&format!("note: {word:?} is one scope token; for several, repeat --scope"));
+        }
         let is_secret = arguments.secret || arguments.jwks.is_none();
         let secret = is_secret.then(NewSecret::generate).transpose()?;
         let digest = secret.as_ref().map(|secret| secret.digest().written());
@@ -193,7 +199,8 @@ impl<'a> Place<'a> {
             (None, jwks) if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks}))?,
             (None, Some(jwks)) => say(&format!(
                 "{added}; it authenticates by assertions that a key of {jwks} signed\na running server knows it within \
-                 reload.interval"
+                 {} s",
+                self.config.reload.interval
             ))?,
             (None, None) => say(&added)?,
         }
@@ -206,8 +213,9 @@ impl<'a> Place<'a> {
             say_once(&format!("{:#}", json!({"client_id": id, "client_secret": secret.reveal()})))?;
         } else {
             say_once(&format!(
-                "{done}; this secret is shown only now:\n\n  {}\n\na running server accepts it within reload.interval",
-                secret.reveal()
+                "{done}; this secret is shown only now:\n\n  {}\n\na running server accepts it within {} s",
+                secret.reveal(),
+                self.config.reload.interval
             ))?;
         }
         Ok(true)
@@ -228,7 +236,11 @@ impl<'a> Place<'a> {
             return say_json(&self.registry.clients().map(row).collect()).map(|()| true);
         }
         if self.registry.is_empty() {
-            complain("there is no client; add one with `lingpai client add ID`");
+            complain(if self.config.is_development() {
+                "there is no configuration file with clients; write one with `lingpai init`"
+            } else {
+                "there is no client; add one with `lingpai client add ID`"
+            });
             return Ok(true);
         }
         let [secrets, keys] = [Column::fixed("SECRETS"), Column::fixed("KEYS")];
@@ -250,7 +262,8 @@ impl<'a> Place<'a> {
                 grants(client).join(" "),
             ]);
         }
-        say(&table.text(arguments.wide)).map(|()| true)
+        let width = if arguments.wide { None } else { terminal_width() };
+        say(&table.text(width)).map(|()| true)
     }
 
     /// Where a rule of a trusted issuer names the client `id`, if one does.
@@ -278,8 +291,11 @@ impl<'a> Place<'a> {
         let follows = if is_last {
             "no client is left. A running server applies that after a minute; until then it treats the file as half written"
         } else {
-            "a running server refuses its secret and its tokens within reload.interval; verifiers that do not ask the \
-             server accept its access tokens until they expire"
+            &format!(
+                "a running server refuses its secret and its tokens within {} s; verifiers that do not ask the server accept \
+                 its access tokens until they expire",
+                self.config.reload.interval
+            )
         };
         say(&format!("removed {id} from {}; {follows}", file.display())).map(|()| true)
     }
@@ -307,9 +323,10 @@ impl<'a> Place<'a> {
             return say_json(&json!({"client_id": id, "secrets": 1})).map(|()| true);
         }
         say(&format!(
-            "dropped the older secret of {id} from {}; a running server refuses it within reload.interval. Tokens that it \
+            "dropped the older secret of {id} from {}; a running server refuses it within {} s. Tokens that it \
              got stay good: if the secret leaked, set not_before too",
-            file.display()
+            file.display(),
+            self.config.reload.interval
         ))
         .map(|()| true)
     }

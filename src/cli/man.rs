@@ -32,7 +32,7 @@ pub(super) fn page(arguments: &Page) -> Answer {
     command.build();
     for name in &arguments.command {
         let Some(found) = command.find_subcommand(name) else {
-            complain(&format!("there is no command {name:?} here; see `lingpai help {}`", arguments.command.join(" ")));
+            complain(&format!("there is no command {name:?}; `lingpai help` lists them"));
             return Ok(false);
         };
         command = found.clone();

@@ -31,7 +31,7 @@ struct What {
     /// Revoke a client's tokens and sessions that began before an instant.
     #[arg(long, value_name = "ID")]
     client: Option<String>,
-    /// Revoke a subject's tokens and sessions that began before an instant.
+    /// Revoke a subject's tokens and sessions that began before an instant; one subject, not a pattern.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
     /// Print the entries of the list.
@@ -84,14 +84,14 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
                 return Ok(false);
             }
         };
-        if arguments.dry_run {
-            return service.describe(&found, settings.json);
-        }
         if found.session.is_none() {
             complain(
                 "note: the token names no session, so it alone ends; --client or --subject ends what was issued with it, \
                  too",
             );
+        }
+        if arguments.dry_run {
+            return service.describe(&found, settings.json);
         }
         found.entry()
     } else if let Some((kind, id)) = named(Kind::Jti, jti).or_else(|| named(Kind::Session, session)) {
@@ -103,6 +103,12 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             .ok_or_else(|| StartError::new("expected something to revoke"))?;
         (kind, id, before)
     };
+    kind.accepts(&id).map_err(|expected| StartError::new(format!("--{}: {expected}", kind.word())))?;
+    if kind == Kind::Subject && id.contains('*') {
+        let why =
+            format!("--subject: {id:?} is a pattern, and an entry names one subject; --client ends all of a client");
+        return Err(StartError::new(visible(&why)));
+    }
     let line = Entry { kind, id: &id, at }.to_string();
     // The list's grammar checks every id.
     let entry = match Entry::parse(&line) {

@@ -78,9 +78,13 @@ fn begin(settings: &Settings, now: Timestamp) -> Result<Begun, StartError> {
     // Problems of the settings are reported whether or not the address is free.
     let loaded = app::load(&config, now)?;
     let listeners = Listeners::open(&config)?;
-    let (addresses, ops) = (names(&listeners.public), names(&listeners.ops).join(" and "));
+    let (mut addresses, ops) = (names(&listeners.public), names(&listeners.ops).join(" and "));
+    if config.tls.is_some() {
+        for address in &mut addresses {
+            *address = address.replacen("http://", "https://", 1);
+        }
+    }
     let everywhere = addresses.join(" and ");
-    let everywhere = if config.tls.is_some() { everywhere.replace("http://", "https://") } else { everywhere };
     let ops = if ops.is_empty() { ops } else { format!(", for its operator at {ops}") };
     let welcome = format!("lingpai {} at {everywhere}{ops}", env!("CARGO_PKG_VERSION"));
     Ok(Begun { config, listeners, addresses, welcome, loaded })

@@ -214,6 +214,10 @@ fn in_words(message: &str) -> String {
         Some(format!("{kind} string, expected {expected}"))
     });
     let message = suggest::nearest(unquoted.as_deref().unwrap_or(message))
+        .replace(
+            "invalid type: map, expected a sequence",
+            "expected an array; that of tables has two brackets, such as [[clients]]",
+        )
         .replace("expected a sequence", "expected an array, such as [\"one\", \"two\"]")
         .replace("expected a nonzero u32", &format!("expected an integer from 1 to {}", u32::MAX))
         .replace("expected u32", &format!("expected an integer from 0 to {}", u32::MAX));
@@ -293,6 +297,11 @@ mod tests {
             ("[cors]\norigins = [\"*\"]", "lingpai.toml:2:12: expected an origin such as"),
             ("[cors]\norigins = [\"https://a.example/\"]", "lingpai.toml:2:12: expected an origin such as"),
             ("forwarded_header = \"Via\"", "lingpai.toml:1:20: expected \"X-Forwarded-For\" or \"Forwarded\""),
+            ("[clients]\nid = \"a\"", "lingpai.toml:1:1: expected an array; that of tables has two brackets"),
+            (
+                "[token]\ninclude = [\"a.toml\"]",
+                "lingpai.toml:2:1: unknown field `include` in this table; it belongs above",
+            ),
             ("[limits]\nconnections = 0", "lingpai.toml:2:15: invalid value: integer `0`, expected an integer from 1"),
             ("[limits]\nrequests = 0", "lingpai.toml:2:12: invalid value: integer `0`, expected an integer from 1"),
             ("[limits]\nmemory = \"128\"", "lingpai.toml:2:10: expected memory of at least 16MiB, such as \"128MiB\""),
@@ -314,7 +323,7 @@ mod tests {
             ),
             (
                 "[[clients]]\nid = \"a\"\nsecrets = []\n[clients.x]",
-                "lingpai.toml:4:2: invalid type: map, expected an array",
+                "lingpai.toml:4:2: expected an array; that of tables",
             ),
             ("clients = []\n[[clients]]\nid = \"a\"", "lingpai.toml:2:1: `clients` is also written in another form"),
             ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`; did you mean `scope`?"),
@@ -351,7 +360,7 @@ mod tests {
             ("lps_canary = 1", format!("team.toml:1:1: {}", only("(a secret)"))),
             ("\"a\\n\" = 1", format!("team.toml:1:1: {}", only("a\\n"))),
             ("[[clients]]\nid = \"a\"\nscope = 1", "team.toml:3:9: invalid type".to_owned()),
-            ("[[clients]]\nid = \"a\"\n[clients.x]", "team.toml:3:2: invalid type: map".to_owned()),
+            ("[[clients]]\nid = \"a\"\n[clients.x]", "team.toml:3:2: expected an array; that of tables".to_owned()),
             ("clients = []\n[[clients]]", "team.toml:2:1: `clients` is also written in another form".to_owned()),
             ("clients = [{ id = 1 }]", "team.toml:1:19: invalid type".to_owned()),
             ("[[clients]]\nid = \"a\"\n[[issuers]]\nissuer = 1", "team.toml:4:10: invalid type".to_owned()),

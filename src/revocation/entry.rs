@@ -49,7 +49,11 @@ impl Kind {
         matches!(self, Self::Client | Self::Subject)
     }
 
-    fn accepts(self, id: &str) -> Result<(), String> {
+    /// Checks the form of an id.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn accepts(self, id: &str) -> Result<(), String> {
         let (right, expected) = match self {
             Self::Jti => (is_random_id(id), "a token's id: 22 base64url characters"),
             Self::Session => (SessionId::parse(id).is_some(), SessionId::EXPECTED),

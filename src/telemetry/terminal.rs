@@ -102,7 +102,7 @@ fn rest(fields: &Fields) -> Words {
     let mut words = vec![(fields.message.clone(), None)];
     words.extend(fields.named.iter().map(|(name, value)| {
         let value = match *name {
-            "kid" | "signing" | "key" => value.get(..KID).unwrap_or(value),
+            "kid" | "signing" => value.get(..KID).unwrap_or(value),
             _ => value,
         };
         let value = if value.contains(' ') { format!("\"{value}\"") } else { value.to_owned() };
@@ -181,7 +181,9 @@ mod tests {
 
     #[test]
     fn ids_of_keys_are_short() {
-        let words = rest(&fields(&[("clients", "2"), ("signing", "0123456789abcdefghij"), ("listen", "a b")]));
-        assert_eq!(line(&words, false), "12:00:00.000Z  INFO reloaded clients=2 signing=0123456789a listen=\"a b\"");
+        let words = [("signing", "0123456789abcdefghij"), ("key", "2026-11-22T00-00-00Z.es256.pem"), ("listen", "a b")];
+        let expected =
+            "12:00:00.000Z  INFO reloaded signing=0123456789a key=2026-11-22T00-00-00Z.es256.pem listen=\"a b\"";
+        assert_eq!(line(&rest(&fields(&words)), false), expected);
     }
 }

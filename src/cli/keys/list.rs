@@ -49,7 +49,7 @@ impl Place<'_> {
                 let (from, state, alg, kid) = row(one);
                 table.row([from, state, alg, kid, written(one.signs_until), written(one.verifies_until)]);
             }
-            return Ok(say(&table.text(true))?);
+            return Ok(say(&table.text(None))?);
         }
         // When a key stops signing is when the next one starts.
         let mut table = Table::new(["SIGNS FROM", "STATE", "ALG", "KID", "VERIFIES UNTIL"].map(fixed));
@@ -58,6 +58,6 @@ impl Place<'_> {
             let kid = kid.chars().take(SHORT_KID).chain(['…']).collect();
             table.row([from, state, alg, kid, written(one.verifies_until)]);
         }
-        Ok(say(&table.text(false))?)
+        Ok(say(&table.text(None))?)
     }
 }

@@ -89,7 +89,8 @@ impl Place<'_> {
                 "refresh_tokens_until": refresh.map(Timestamp::rfc3339),
             }))?);
         }
-        say(&format!("revoked {kid} ({name}) in {}; a running server obeys within reload.interval", path.display()))?;
+        let interval = self.config.reload.interval;
+        say(&format!("revoked {kid} ({name}) in {}; a running server obeys within {interval} s", path.display()))?;
         match signer {
             Some(signer) if key.state == State::Signing => say(&format!("{} signs now", signer.name()))?,
             Some(signer) => say(&format!("{} still signs", signer.name()))?,

@@ -66,7 +66,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let request = request(url, arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| StartError::with_source(format!("cannot start: {error}"), error))?;
-    let token = runtime.block_on(fetch(request, LIMIT)).map_err(problem).and_then(|answer| token(&answer));
+    let token = runtime
+        .block_on(fetch(request, LIMIT))
+        .map_err(problem)
+        .and_then(|answer| token(&answer, arguments.client.is_some()));
     match token {
         Ok((_, answer)) if settings.json => say_json(&answer).map(|()| true),
         Ok((token, _)) => say_once(&token).map(|()| true),
@@ -134,7 +137,7 @@ fn problem(error: FetchError) -> String {
 }
 
 /// Returns the token of the answer and the whole of it, or what the answer is instead, in one line.
-fn token(answer: &Response<Bytes>) -> Result<(String, Value), String> {
+fn token(answer: &Response<Bytes>, is_named: bool) -> Result<(String, Value), String> {
     let json = serde_json::from_slice::<Value>(answer.body()).ok().filter(Value::is_object);
     let said = json.as_ref().and_then(|json| json.get("message")).and_then(Value::as_str);
     // A secret that the server repeats is not shown.
@@ -149,7 +152,13 @@ fn token(answer: &Response<Bytes>) -> Result<(String, Value), String> {
     };
     match status {
         StatusCode::OK => {}
-        StatusCode::UNAUTHORIZED => return Err(format!("answers 401{said}; are the id and the secret right?")),
+        StatusCode::UNAUTHORIZED if is_named => {
+            return Err(format!("answers 401{said}; are the id and the secret right?"));
+        }
+        StatusCode::UNAUTHORIZED => return Err(format!("answers 401{said}; name a client with --client")),
+        StatusCode::NOT_FOUND => {
+            return Err(format!("answers 404{said}; is --url what tokens say in iss, without a path?"));
+        }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             return Err(format!("answers {}{said}{}", status.as_u16(), later()));
         }

@@ -33,6 +33,21 @@ fn check() {
     assert!(server.stop("TERM").err.starts_with("lingpai: warning: refresh_lifetime is longer"));
 }
 
+#[test]
+fn files_that_everybody_can_change() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &quiet().replace("[token]", "[revocations]\npath = \"revoked\"\n[token]"));
+    home.write("revoked", "");
+    home.run(&["check"]).assert(0);
+    for file in ["lingpai.toml", "revoked"] {
+        fs::set_permissions(home.path(file), fs::Permissions::from_mode(0o666)).unwrap();
+        let ran = home.run(&["check"]);
+        assert!(ran.assert(0).err.contains(&format!("{file} has mode 0666, so every user")), "{ran:?}");
+        fs::set_permissions(home.path(file), fs::Permissions::from_mode(0o664)).unwrap();
+    }
+    assert_eq!(home.run(&["check"]).assert(0).err, "");
+}
+
 /// "everything that `serve` would refuse or warn about": no more, and no less.
 #[test]
 fn check_accepts_what_serve_does() {

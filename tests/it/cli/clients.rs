@@ -15,13 +15,14 @@ fn commented() -> String {
 }
 
 #[test]
-fn list_shows_no_secret_and_fits_a_terminal() {
+fn list_shows_no_secret() {
     let home = Home::standard();
     let long = "a".repeat(64);
     home.run(&["client", "add", &long, "--scope", "x:read", "--audience", "https://a-rather-long-name.example.com"])
         .assert(0);
+    // What is no terminal gets everything.
     let ran = home.run(&["client", "list"]);
-    assert!(ran.assert(0).out.lines().all(|line| line.chars().count() <= 80), "{}", ran.out);
+    assert!(ran.assert(0).out.contains(&long), "{}", ran.out);
     for part in ["ID ", "SECRETS", "orders ", "billing ", "bills", "client_creden"] {
         assert!(ran.out.contains(part), "{part} is not in\n{}", ran.out);
     }
@@ -38,7 +39,7 @@ fn list_shows_no_secret_and_fits_a_terminal() {
         })
     );
     let none = Home::new();
-    assert!(none.run(&["client", "list"]).assert(0).err.contains("there is no client"));
+    assert!(none.run(&["client", "list"]).assert(0).err.contains("there is no configuration file"));
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn a_token_alone_is_printed() {
     let ran = get(&home, &["--issuer", &url, "--client", "orders"], SECRET);
     assert_eq!(ran.assert(0).out.lines().count(), 1);
 
-    get(&home, &client, "wrong").assert_refused(1, &["answers 401: authentication failed"]);
+    get(&home, &client, "wrong").assert_refused(1, &["answers 401: authentication failed; are the id and"]);
+    get(&home, &["--url", &format!("{url}/token"), "--client", "orders"], SECRET)
+        .assert_refused(1, &["answers 404", "is --url what tokens say in iss"]);
     get(&home, &[&client[..], &["--scope", "x"]].concat(), SECRET)
         .assert_refused(1, &["answers 403: the scope x is not allowed"]);
     get(&home, &client, "").assert_refused(2, &["the secret is empty", "LINGPAI_CLIENT_SECRET"]);

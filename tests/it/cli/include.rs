@@ -92,10 +92,12 @@ fn client_add_names_keys_from_the_file_that_it_writes_to() {
 #[test]
 fn client_add_refuses_a_file_that_is_not_included() {
     let home = home();
-    for file in ["clients.d/c.txt", "clients.d/.c.toml", "c.toml", "none/c.toml", "keys/c.toml", "clients.d"] {
+    for file in ["clients.d/c.txt", "clients.d/.c.toml", "c.toml", "keys/c.toml", "clients.d"] {
         let ran = home.run(&["client", "add", "c", "--file", file]);
         ran.assert_refused(2, &[&format!("{file}: lingpai.toml does not include this file; add a path that does")]);
     }
+    let nowhere = home.run(&["client", "add", "c", "--file", "none/c.toml"]);
+    nowhere.assert_refused(2, &["none: there is no such folder; make it first"]);
     home.run(&["client", "add", "c", "--scope", "a b", "--file", "clients.d/c.toml"])
         .assert_refused(2, &["nothing was written: expected a scope token"]);
     assert_eq!(home.names("clients.d"), ["a.toml"]);
@@ -186,6 +188,9 @@ fn check_compares_whole_configurations() {
     home.write("whole.toml", &(quiet() + &client("a")));
     assert_eq!(digest("lingpai.toml"), digest("whole.toml"));
     assert_eq!(digest("lingpai.toml").0, 3);
+    home.write("less.toml", &quiet());
+    let ran = home.run(&["check", "--config", "less.toml", "--running", "lingpai.toml"]);
+    assert_eq!(ran.assert(0).err, "lingpai: warning: the client a is gone: its tokens are refused at once\n");
 }
 
 #[test]

@@ -111,6 +111,7 @@ fn revoke_takes_names() {
         &["--session", RANDOM],
         &["--client", "a b"],
         &["--client", "a\nclient b"],
+        &["--subject", ""],
         &["--subject", "x before 2026-06-01T00:00:00Z\nsubject y"],
         &["--jti", RANDOM, "--before", "2026-06-01T00:00:00Z"],
         &["--client", "a", "--before", "tomorrow"],
@@ -121,6 +122,8 @@ fn revoke_takes_names() {
         assert_eq!(office.revoke(wrong, "").code, Some(2), "{wrong:?}");
     }
     assert_eq!(list(), before);
+    office.revoke(&["--subject", "user:*"], "").assert_refused(2, &["\"user:*\" is a pattern", "--client"]);
+    office.revoke(&["--subject", "user 7"], "").assert_refused(2, &["--subject: expected 1 to"]);
     let all = office.revoke(&["--list", "--json"], "").json();
     assert_eq!(all.as_array().unwrap().len(), 5);
     assert_eq!(all[4]["has_effect"], true);
