@@ -52,6 +52,7 @@ struct Cli {
 
 /// Options that every command takes.
 #[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Settings {
     /// The configuration file [env: `LINGPAI_CONFIG`] [default: ./lingpai.toml if it exists].
     #[arg(long, global = true, value_name = "FILE")]

@@ -133,8 +133,8 @@ impl Service<'_> {
     fn file(&self) -> Result<RevocationFile, StartError> {
         let list = self.config.revocations.as_ref().ok_or_else(|| {
             StartError::new(
-                "there is no list of revocations; add these two lines to lingpai.toml and restart: [revocations], \
-                 path = \"revoked\"",
+                "there is no list of revocations; make an empty file `revoked`, add these two lines to lingpai.toml and \
+                 restart: [revocations], path = \"revoked\"",
             )
         })?;
         Ok(RevocationFile::of(&list.path))

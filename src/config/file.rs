@@ -200,11 +200,18 @@ fn trusted(tables: Option<Vec<IssuerTable>>, source: &Source) -> Vec<TrustedIssu
 
 fn parsed<T: serde::de::DeserializeOwned>(source: &Source, text: &str) -> Result<T, ConfigError> {
     toml::from_str(text).map_err(|error| match error.span() {
+        Some(span) if error.message() == "duplicate key" => {
+            let key = text.get(span.clone()).filter(|key| key.len() <= MAX_SHOWN).unwrap_or_default();
+            source.error_at(span, in_words(&format!("duplicate key {key}: it is set above; write it once")))
+        }
         Some(span) => source.error_at(span, in_words(error.message())),
         None if error.message() == "recursion limit" => source.error_in_file("nested more deeply than any setting is"),
         None => source.error_in_file(in_words(error.message())),
     })
 }
+
+/// Maximum length of a key that a message repeats, in bytes.
+const MAX_SHOWN: usize = 64;
 
 /// Rewrites the parser's message about a wrong type in plain words, on one line and without the value: a misplaced
 /// secret must not reach a terminal or a log.
@@ -315,7 +322,7 @@ mod tests {
                 "lingpai.toml:6:9: invalid type",
             ),
             ("[[clients]]\nid = \"a\"\nsecrets = []\n[token]\ncache = -1", "lingpai.toml:5:9: invalid value"),
-            ("[[clients]]\nid = \"a\"\nid = \"a\"", "lingpai.toml:3:1: duplicate key"),
+            ("[[clients]]\nid = \"a\"\nid = \"a\"", "lingpai.toml:3:1: duplicate key id: it is set above"),
             ("[[clients]] id = \"a\"", "lingpai.toml:1:13: "),
             (
                 "clients = [{ id = \"a\", secrets = [] }]\n[[clients]]",
@@ -329,7 +336,10 @@ mod tests {
             ("[anonymous]\nscopes = []", "lingpai.toml:2:1: unknown field `scopes`; did you mean `scope`?"),
             ("[keys]\nrevoked = 1", "lingpai.toml:2:11: invalid type: integer `1`, expected an array"),
             ("issuer = ", "lingpai.toml:1:"),
-            ("issuer = \"https://t.example\"\nissuer = \"https://t.example\"", "lingpai.toml:2:1: duplicate key"),
+            (
+                "issuer = \"https://t.example\"\nissuer = \"https://t.example\"",
+                "lingpai.toml:2:1: duplicate key issuer: it is set above",
+            ),
         ];
         for (content, expected) in cases {
             let said = parse(content).unwrap_err();

@@ -28,15 +28,16 @@ impl Place<'_> {
             ));
         };
         let schedule = self.schedule();
-        let found: Vec<_> =
-            schedule.iter().filter(|one| one.key.kid().as_str().starts_with(arguments.kid.as_str())).collect();
+        // As `keys list` shortens it.
+        let named = arguments.kid.trim_end_matches('…');
+        let found: Vec<_> = schedule.iter().filter(|one| one.key.kid().as_str().starts_with(named)).collect();
         let key = match found.as_slice() {
-            [one] if arguments.kid.len() >= SHORT_KID => *one,
-            [] => {
-                return Err(Refused::No(format!("there is no key {:?} here; see `lingpai keys list`", arguments.kid)));
-            }
+            [one] if named.len() >= SHORT_KID => *one,
+            [] => return Err(Refused::No(format!("there is no key {named:?} here; see `lingpai keys list`"))),
             _ => {
-                let why = format!("{:?} is too short for a key's id; see `lingpai keys list`", arguments.kid);
+                let why = format!(
+                    "{named:?} is too short: expected {SHORT_KID} characters of an id; see `lingpai keys list`"
+                );
                 return Err(Refused::No(why));
             }
         };

@@ -27,7 +27,8 @@ fn a_revoked_key_stops_and_what_follows_is_said() {
     let server = home.serve(&[]);
     let token = server.create("orders", SECRET).text("value");
     server.stop("TERM");
-    let ran = home.run(&["keys", "revoke", &short]);
+    // As `keys list` writes it.
+    let ran = home.run(&["keys", "revoke", &format!("{short}…")]);
     assert!(
         ran.assert(0).out.starts_with(&format!("revoked {} ({}) in lingpai.toml", new.kid(), new.name())),
         "{ran:?}"
@@ -50,7 +51,7 @@ fn a_revoked_key_stops_and_what_follows_is_said() {
     home.run(&["keys", "revoke", &short]).assert_refused(1, &["is already revoked"]);
     home.run(&["keys", "revoke", &old]).assert_refused(2, &["nothing was written"]);
     home.run(&["keys", "revoke", "nothing-here"]).assert_refused(1, &["there is no key"]);
-    home.run(&["keys", "revoke", &old[..4]]).assert_refused(1, &["too short"]);
+    home.run(&["keys", "revoke", &old[..4]]).assert_refused(1, &["too short: expected 11 characters"]);
     Home::new().run(&["keys", "revoke", &old]).assert_refused(1, &["no configuration file"]);
 }
 
