@@ -32,8 +32,11 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
             let old = snapshot(running, now)?;
             findings.extend(new.keys.replacing(&old.keys, old.jwks_max_age, now));
             let gone = old.registry.clients().filter(|client| !new.registry.is_client(client.id.as_str()));
-            let gone = gone.map(|client| format!("the client {} is gone: its tokens are refused at once", client.id));
-            new.warnings.extend(gone.map(Warning::standing));
+            let gone: Vec<_> = gone.map(|client| client.id.to_string()).collect();
+            if !gone.is_empty() {
+                let why = format!("tokens are refused at once of what is gone: {}", lint::listed(&gone));
+                new.warnings.push(Warning::standing(why));
+            }
         }
     }
     let (odd, breaks): (Vec<_>, Vec<_>) = findings.into_iter().partition(|finding| finding.gravity == Gravity::Odd);

@@ -92,7 +92,7 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
     all
 }
 
-fn listed(clients: &[String]) -> String {
+pub(super) fn listed(clients: &[String]) -> String {
     let (named, more) = (clients.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>(), clients.len());
     let word = if more == 1 { "client" } else { "clients" };
     match more.checked_sub(NAMED).filter(|more| *more > 0) {

@@ -109,17 +109,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             format!("--subject: {id:?} is a pattern, and an entry names one subject; --client ends all of a client");
         return Err(StartError::new(visible(&why)));
     }
-    let line = Entry { kind, id: &id, at }.to_string();
-    // The list's grammar checks every id.
-    let entry = match Entry::parse(&line) {
-        Ok(Some(entry)) if entry.id == id => entry,
-        Ok(_) => return Err(StartError::new(format!("--{}: expected an id", kind.word()))),
-        Err(error) => return Err(StartError::new(format!("--{}: {error}", kind.word()))),
-    };
     if kind == Kind::Client && !registry.is_client(&id) {
         complain(&format!("note: the configuration has no client {id:?}"));
     }
-    service.append(&entry, arguments.dry_run, settings.json)
+    service.append(&Entry { kind, id: &id, at }, arguments.dry_run, settings.json)
 }
 
 /// The service that the list belongs to.

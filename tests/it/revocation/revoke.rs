@@ -81,8 +81,10 @@ fn a_token_that_names_no_session_ends_alone() {
     server.stop("TERM");
     let office = Office::with(home);
     office.home.write("revoked", "");
-    let done = office.revoke(&["--token", "-"], &access);
-    assert!(done.assert(0).err.starts_with("lingpai: note: the token names no session, so it alone ends;"), "{done:?}");
+    for how in [&["--token", "-", "--dry-run"][..], &["--token", "-"]] {
+        let ran = office.revoke(how, &access);
+        assert!(ran.assert(0).err.starts_with("lingpai: note: the token names no session, so it alone ends;"), "{ran:?}");
+    }
     assert!(office.home.text("revoked").starts_with("jti "));
 }
 
