@@ -37,6 +37,7 @@ mod abort;
 mod connection;
 mod exchange;
 mod handshake;
+mod heads;
 mod leftover;
 mod listen;
 pub mod manager;

@@ -16,16 +16,12 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Instant, Sleep};
 
 use super::abort::Abort;
+use super::heads::{Heads, PIECE};
 use super::open::Open;
-use super::shares::{Caller, Held, Pool};
+use super::shares::{Caller, Pool};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Initial size of hyper's buffer in bytes. A longer head needs more.
-const SMALL: usize = 8 << 10;
-/// Bytes that hyper may read at once. Where a read fills its buffer, it doubles what it asks for: requests sent ahead of
-/// their answers would take 64 KiB a connection. So no read does, and they wait in the kernel.
-const PIECE: u64 = SMALL as u64 - 1;
 /// How long the client may not read any of an answer if the connection must make room.
 const HURRY: Duration = Duration::from_secs(1);
 
@@ -66,7 +62,7 @@ pub(super) struct Shared {
 pub(super) struct Patient<S> {
     stream: Take<S>,
     limits: Limits,
-    shared: Shared,
+    open: Arc<Open>,
     awaited: Awaited,
     is_http2: bool,
     deadline: Pin<Box<Sleep>>,
@@ -78,19 +74,17 @@ pub(super) struct Patient<S> {
     held_back: Option<Waker>,
     /// Requests that were answered.
     answered: u32,
-    /// Requests so far, and bytes since the last.
-    asked: u32,
-    unasked: usize,
-    large: Option<Held>,
+    heads: Heads,
     is_closing: bool,
 }
 
 impl<S: AsyncRead> Patient<S> {
-    pub(super) fn new(stream: S, limits: Limits, shared: Shared) -> Self {
+    pub(super) fn new(stream: S, limits: Limits, Shared { open, heads, caller }: Shared) -> Self {
         Self {
             stream: stream.take(PIECE),
             limits,
-            shared,
+            heads: Heads::new(heads, caller),
+            open,
             awaited: Awaited::Preface(0),
             is_http2: false,
             deadline: Box::pin(tokio::time::sleep(limits.head)),
@@ -98,9 +92,6 @@ impl<S: AsyncRead> Patient<S> {
             unsent: None,
             held_back: None,
             answered: 0,
-            asked: 0,
-            unasked: 0,
-            large: None,
             is_closing: false,
         }
     }
@@ -116,8 +107,8 @@ impl<S: AsyncRead> Patient<S> {
             return polled;
         }
         let limits = self.limits;
-        self.shared.open.wake_when_unwanted(cx.waker());
-        let patience = if self.shared.open.is_unwanted() { HURRY } else { limits.head };
+        self.open.wake_when_unwanted(cx.waker());
+        let patience = if self.open.is_unwanted() { HURRY } else { limits.head };
         let whole = *self.unsent.get_or_insert_with(Instant::now) + limits.answer;
         let (since, timer) = self.stalled.get_or_insert_with(|| {
             let now = Instant::now();
@@ -141,27 +132,19 @@ impl<S: AsyncRead> Patient<S> {
         }
     }
 
-    /// Releases the memory granted to a head, once it has become a request.
+    /// The head that was read may have become a request.
     fn settle(&mut self) {
-        let asked = self.shared.open.asked();
-        if self.asked != asked {
-            (self.asked, self.unasked, self.large) = (asked, 0, None);
-        }
+        self.heads.settle(self.open.asked());
     }
 
     /// Returns how many bytes may be read now; None if the head is large and this caller has its share of those.
     fn room(&mut self) -> Option<u64> {
         // What comes belongs to a body, or waits behind one: requests in flight have their own limit. HTTP/2 bounds an
         // incomplete head itself, and sends other frames without a request. After the last answer all is discarded.
-        if self.shared.open.is_answering() || self.is_http2 || self.is_closing || self.large.is_some() {
+        if self.open.is_answering() || self.is_http2 || self.is_closing {
             return Some(PIECE);
         }
-        let left = SMALL.saturating_sub(self.unasked) as u64;
-        if left > 0 {
-            return Some(left.min(PIECE));
-        }
-        self.large = self.shared.heads.take(self.shared.caller);
-        self.large.as_ref().map(|_| PIECE)
+        self.heads.room()
     }
 
     fn await_within(&mut self, awaited: Awaited, limit: Duration) {
@@ -171,8 +154,8 @@ impl<S: AsyncRead> Patient<S> {
 
     /// Records whether something is being answered.
     fn look_at_answers(&mut self) {
-        let asked = self.shared.open.asked();
-        match (self.shared.open.is_answering(), &self.awaited) {
+        let asked = self.open.asked();
+        match (self.open.is_answering(), &self.awaited) {
             (true, _) => self.awaited = Awaited::Answer,
             // It may have been answered already.
             (false, awaited) if matches!(awaited, Awaited::Answer) || self.answered != asked => {
@@ -185,7 +168,7 @@ impl<S: AsyncRead> Patient<S> {
 
     /// Records that an answer is written: hyper need not read while a request is answered.
     fn look_at_writing(&mut self) {
-        match self.shared.open.is_answering() {
+        match self.open.is_answering() {
             // HTTP/2 also writes without a request.
             _ if self.is_http2 => {}
             true => self.awaited = Awaited::Answer,
@@ -209,7 +192,7 @@ impl<S: AsyncRead> Patient<S> {
             }
             // HTTP/2 also sends frames without a request, which do not extend the time limit.
             Awaited::More if !self.is_http2 => {
-                self.shared.open.mark_busy();
+                self.open.mark_busy();
                 self.await_within(Awaited::Head, self.limits.head);
             }
             _ => {}
@@ -233,14 +216,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let (_, arrived) = buf.filled().split_at(before);
         if !arrived.is_empty() {
             this.look_at(arrived);
-            if !this.shared.open.is_answering() {
-                this.unasked = this.unasked.saturating_add(arrived.len());
+            if !this.open.is_answering() {
+                this.heads.arrived(arrived.len());
             }
         } else if polled.is_pending() {
-            this.shared.open.mark_read();
-            this.shared.open.wake_when_unwanted(cx.waker());
+            this.open.mark_read();
+            this.open.wake_when_unwanted(cx.waker());
             if !matches!(this.awaited, Awaited::Answer)
-                && (this.shared.open.is_unwanted() || this.deadline.as_mut().poll(cx).is_ready())
+                && (this.open.is_unwanted() || this.deadline.as_mut().poll(cx).is_ready())
             {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -292,6 +275,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use tokio::io::AsyncWriteExt as _;
 
+    use super::super::heads::SMALL;
     use super::*;
 
     impl Abort for tokio::io::DuplexStream {

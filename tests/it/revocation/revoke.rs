@@ -83,7 +83,10 @@ fn a_token_that_names_no_session_ends_alone() {
     office.home.write("revoked", "");
     for how in [&["--token", "-", "--dry-run"][..], &["--token", "-"]] {
         let ran = office.revoke(how, &access);
-        assert!(ran.assert(0).err.starts_with("lingpai: note: the token names no session, so it alone ends;"), "{ran:?}");
+        assert!(
+            ran.assert(0).err.starts_with("lingpai: note: the token names no session, so it alone ends;"),
+            "{ran:?}"
+        );
     }
     assert!(office.home.text("revoked").starts_with("jti "));
 }
