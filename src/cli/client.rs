@@ -230,7 +230,9 @@ impl<'a> Place<'a> {
                 json!({
                     "client_id": client.id.as_str(), "secrets": client.secrets_len(),
                     "keys": client.keys().map_or(0, KeySet::len), "scope": words(client),
-                    "audience": audience(client), "grants": grants(client),
+                    "audience": audience(client), "subjects": client.subjects().collect::<Vec<_>>(),
+                    "claims": client.claims().collect::<Vec<_>>(), "grants": grants(client),
+                    "accepts": client.accepts().map(ToString::to_string).collect::<Vec<_>>(),
                 })
             };
             return say_json(&self.registry.clients().map(row).collect()).map(|()| true);

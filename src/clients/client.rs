@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::foreign::KeySet;
 use crate::keys::Alg;
 use crate::peer::ClientCertificate;
-use crate::token::{Audiences, ClientId, Scope, Sender, Subject};
+use crate::token::{Audience, Audiences, ClientId, Scope, Sender, Subject};
 
 pub(super) const NUL: char = '\0';
 
@@ -81,7 +81,22 @@ impl Client {
     /// Whether a pattern allows `subject`.
     #[must_use]
     pub(super) fn may_name(&self, subject: &Subject) -> bool {
-        self.subjects.split(' ').any(|pattern| allows(pattern, subject.as_str()))
+        self.subjects().any(|pattern| allows(pattern, subject.as_str()))
+    }
+
+    /// Iterates over the subjects and patterns that it may name.
+    pub fn subjects(&self) -> impl Iterator<Item = &str> {
+        self.subjects.split_terminator(' ')
+    }
+
+    /// Iterates over the extra claims that it may set.
+    pub fn claims(&self) -> impl Iterator<Item = &str> {
+        self.claims.split_terminator(NUL)
+    }
+
+    /// Iterates over the audiences that it serves.
+    pub fn accepts(&self) -> impl Iterator<Item = &Audience> {
+        self.accepts.iter().flat_map(Audiences::iter)
     }
 
     /// Returns the public keys that verify its assertions, if any.
@@ -125,6 +140,6 @@ impl Client {
     /// Whether it may set the extra claim `name`.
     #[must_use]
     pub(super) fn may_claim(&self, name: &str) -> bool {
-        !name.is_empty() && self.claims.split(NUL).any(|claim| claim == name)
+        self.claims().any(|claim| claim == name)
     }
 }

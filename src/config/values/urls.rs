@@ -91,6 +91,9 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let expected = || "expected an origin such as \"https://app.example.com\", as browsers send it".to_owned();
+        if text == "*" {
+            return Err("there is no \"*\"; list each origin, such as \"https://app.example.com\"".to_owned());
+        }
         let (scheme, default_port) = if text.starts_with("https://") { ("https://", 443) } else { ("http://", 80) };
         let authority = text.strip_prefix(scheme).ok_or_else(expected)?;
         let lower = authority.bytes().all(|b| b.is_ascii_graphic() && !b.is_ascii_uppercase());

@@ -20,6 +20,20 @@ fn list_shows_no_secret() {
     let long = "a".repeat(64);
     home.run(&["client", "add", &long, "--scope", "x:read", "--audience", "https://a-rather-long-name.example.com"])
         .assert(0);
+    home.run(&[
+        "client",
+        "add",
+        "shop",
+        "--subject",
+        "user:*",
+        "--subject",
+        "cart",
+        "--claim",
+        "tenant",
+        "--accepts",
+        "a:b",
+    ])
+    .assert(0);
     // What is no terminal gets everything.
     let ran = home.run(&["client", "list"]);
     assert!(ran.assert(0).out.contains(&long), "{}", ran.out);
@@ -35,9 +49,13 @@ fn list_shows_no_secret() {
         rows[1],
         json!({
             "client_id": "billing", "secrets": 1, "keys": 0, "scope": ["bills"],
-            "audience": ["https://api.example.com"], "grants": ["client_credentials"],
+            "audience": ["https://api.example.com"], "subjects": ["bill:*"], "claims": [],
+            "grants": ["client_credentials"], "accepts": [],
         })
     );
+    assert_eq!(rows[3]["subjects"], json!(["user:*", "cart"]));
+    assert_eq!(rows[3]["claims"], json!(["tenant"]));
+    assert_eq!(rows[3]["accepts"], json!(["a:b"]));
     let none = Home::new();
     assert!(none.run(&["client", "list"]).assert(0).err.contains("there is no configuration file"));
 }
