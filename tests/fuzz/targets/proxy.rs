@@ -81,8 +81,11 @@ fn announced(data: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
 }
 
 fn announced_in_text(data: &[u8]) -> Option<(usize, Option<SocketAddr>)> {
-    let end =
-        data.iter().position(|byte| *byte == b'\r').filter(|end| *end <= 105 && data.get(end + 1) == Some(&b'\n'))?;
+    // A line feed alone ends no line, and is not a part of one.
+    let end = data.iter().position(|byte| matches!(byte, b'\r' | b'\n'))?;
+    if end > 105 || !data[end..].starts_with(b"\r\n") {
+        return None;
+    }
     let line = std::str::from_utf8(&data[..end]).ok()?;
     let words: Vec<_> = line.split(' ').collect();
     let port = |text: &str| text.parse::<u16>().ok().filter(|_| text == "0" || !text.starts_with('0'));
