@@ -9,7 +9,7 @@ use crate::foreign::KeySet;
 /// Maximum secrets per client: two while one replaces the other.
 pub(super) const MAX_SECRETS: usize = 2;
 
-/// What a request presents to prove which client sends it.
+/// What a request presents to prove which client sends it, unless that is a signed statement.
 pub enum ClientAuth {
     /// Nothing.
     None,
@@ -17,8 +17,6 @@ pub enum ClientAuth {
     Secret(Zeroizing<String>, Zeroizing<Vec<u8>>),
     /// An id, with the certificate that the request carries (RFC 8705 §2).
     Certificate(Zeroizing<String>),
-    /// A JWT that the client signed (RFC 7523 §2.2).
-    Assertion(Zeroizing<String>),
 }
 
 impl ClientAuth {

@@ -82,18 +82,16 @@ pub enum Untrusted {
 }
 
 impl Issuers {
-    /// Returns the trusted issuer that `token` names, if any, and the parsed token, which is not
-    /// verified yet.
+    /// Returns the trusted issuer that `token` names, if any.
     ///
     /// A `sub` in a trust domain decides (JWT-SVID §3.1), and `iss` is read only in other tokens: a
     /// SPIFFE server may write anything there, even the name of another issuer, and only the domain's
     /// keys vouch for its workloads.
     #[must_use]
-    pub fn unverified_issuer<'t>(&self, token: &'t str) -> Option<(&Issuer, Unverified<'t>)> {
-        if self.0.is_empty() {
+    pub fn unverified_issuer(&self, token: &Unverified<'_>) -> Option<&Issuer> {
+        if self.0.is_empty() || !token.has_type(HeaderPolicy::ISSUER) {
             return None;
         }
-        let token = Unverified::parse(token, HeaderPolicy::ISSUER).ok()?;
         let (iss, sub) = (token.unverified_issuer(), token.unverified_subject());
         let by_issuer = |issuer: &&Issuer| matches!(&issuer.name, Name::Issuer(name) if Some(&**name) == iss);
         let by_subject = |issuer: &&Issuer| match &issuer.name {
@@ -103,13 +101,18 @@ impl Issuers {
         // No team's entry stands in the way of one in the configuration's own file.
         let of = |is_included| self.0.iter().filter(move |issuer| issuer.is_included == is_included);
         let among = |is_included| of(is_included).find(by_subject).or_else(|| of(is_included).find(by_issuer));
-        Some((among(false).or_else(|| among(true))?, token))
+        among(false).or_else(|| among(true))
     }
 
-    /// Returns the token, and the trusted issuer that it names, if any.
-    #[must_use]
-    pub fn named<'s, 't>(&'s self, token: &'t str) -> Option<Named<'s, 't>> {
-        self.unverified_issuer(token).map(|(issuer, token)| Named { issuer, token: Box::new(token) })
+    /// Returns the token with the trusted issuer that it names; the token alone if it names none.
+    ///
+    /// # Errors
+    /// The token, if it names none.
+    pub fn named<'s, 't>(&'s self, token: Box<Unverified<'t>>) -> Result<Named<'s, 't>, Box<Unverified<'t>>> {
+        match self.unverified_issuer(&token) {
+            Some(issuer) => Ok(Named { issuer, token }),
+            None => Err(token),
+        }
     }
 
     /// Takes over the fetched keys of `before`. An issuer whose keys have moved starts without.
@@ -157,7 +160,7 @@ impl Issuers {
     }
 }
 
-impl<'s> Named<'s, '_> {
+impl<'s, 't> Named<'s, 't> {
     /// The issuer.
     #[must_use]
     pub fn issuer(&self) -> &'s Issuer {
@@ -168,6 +171,12 @@ impl<'s> Named<'s, '_> {
     #[must_use]
     pub fn unverified_iss(&self) -> Option<&str> {
         self.token.unverified_issuer()
+    }
+
+    /// Returns the token alone, for a signer of another kind.
+    #[must_use]
+    pub fn into_token(self) -> Box<Unverified<'t>> {
+        self.token
     }
 
     /// Fetches the keys that the token needs, if they are missing.

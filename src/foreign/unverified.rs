@@ -36,6 +36,9 @@ pub struct HeaderPolicy<'a> {
 }
 
 impl HeaderPolicy<'static> {
+    /// Any assertion, before its signer is known: what [`Self::CLIENT`] or [`Self::ISSUER`] allows.
+    pub const ASSERTION: Self =
+        Self { types: &["jwt", "jose", "client-authentication+jwt"], untyped: true, embedded_key: false, exact: false };
     /// A client's assertion (RFC 7523).
     pub const CLIENT: Self =
         Self { types: &["jwt", "client-authentication+jwt"], untyped: true, embedded_key: false, exact: false };
@@ -45,6 +48,12 @@ impl HeaderPolicy<'static> {
     pub const PROOF: Self = Self { types: &["dpop+jwt"], untyped: false, embedded_key: true, exact: false };
     /// An access token as this service writes it (RFC 9068).
     pub const ACCESS_TOKEN: Self = Self { types: &["at+jwt"], untyped: false, embedded_key: false, exact: true };
+}
+
+impl HeaderPolicy<'_> {
+    fn allows_type(&self, typ: Option<&str>) -> bool {
+        typ.map_or(self.untyped, |typ| self.types.iter().any(|allowed| allowed.eq_ignore_ascii_case(typ)))
+    }
 }
 
 /// A well-formed token whose signature has not been checked. Its claims serve only to choose the
@@ -63,6 +72,12 @@ impl<'t> Unverified<'t> {
         let jws = Jws::cut(token, policy)?;
         let claims = Claims::read(&jws.payload).ok_or(Rejected::BadClaims)?;
         Ok(Self { jws, claims })
+    }
+
+    /// Whether `policy` allows its `typ`.
+    #[must_use]
+    pub fn has_type(&self, policy: HeaderPolicy<'_>) -> bool {
+        policy.allows_type(self.jws.header.typ.as_deref())
     }
 
     /// Returns `iss`, unverified.
@@ -117,6 +132,7 @@ pub(super) struct Jws<'t> {
 pub(super) struct Header {
     pub(super) algorithm: Algorithm,
     pub(super) kid: Option<String>,
+    typ: Option<String>,
     jwk: Option<Value>,
 }
 
@@ -145,11 +161,13 @@ impl Header {
         if policy.exact && !(members.len() == 3 && members.contains_key("kid") && members.contains_key("typ")) {
             return Err(Rejected::BadHeader);
         }
-        match members.get("typ") {
-            None if policy.untyped => {}
-            Some(Value::String(typ)) if policy.types.iter().any(|allowed| allowed.eq_ignore_ascii_case(typ)) => {}
-            None | Some(Value::String(_)) => return Err(Rejected::WrongType),
+        let typ = match members.remove("typ") {
+            None => None,
+            Some(Value::String(typ)) => Some(typ),
             Some(_) => return Err(Rejected::BadHeader),
+        };
+        if !policy.allows_type(typ.as_deref()) {
+            return Err(Rejected::WrongType);
         }
         let kid = match members.remove("kid") {
             None => None,
@@ -163,7 +181,7 @@ impl Header {
         };
         let name = members.get("alg").and_then(Value::as_str).ok_or(Rejected::BadHeader)?;
         let algorithm = algorithm(name).ok_or(Rejected::UnsupportedAlgorithm)?;
-        Ok(Self { algorithm, kid, jwk })
+        Ok(Self { algorithm, kid, typ, jwk })
     }
 }
 

@@ -117,7 +117,6 @@ impl<'r> Call<'r> {
                 registry.authenticate(id, secret).ok_or_else(|| self.failed(self.why_not(id)))?
             }
             ClientAuth::Certificate(id) => self.by_certificate(id).map_err(|why| self.failed(why))?,
-            ClientAuth::Assertion(text) => self.by_assertion(text).map_err(|why| self.failed(why))?,
         };
         self.note_client(&client.id);
         Ok(client)
@@ -152,13 +151,6 @@ impl<'r> Call<'r> {
         self.note_client(&client.id);
         let is_own = client.accepts_certificate(certificate, client_roots.as_ref(), self.now);
         if is_own { Ok(client) } else { Err(Unauthenticated::WrongCertificate) }
-    }
-
-    /// Returns the client that signed the assertion `text` about itself (RFC 7523 §2.2).
-    fn by_assertion(&self, text: &str) -> Result<&'r Client, Unauthenticated> {
-        let (client, assertion) = self.by_client(text)?;
-        let is_own = assertion.claims().subject == client.id.as_str();
-        if is_own { Ok(client) } else { Err(Unauthenticated::AssertionSubject) }
     }
 
     /// Returns the session of the refresh token `text`, if `dialect` issued it.

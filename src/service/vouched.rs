@@ -7,7 +7,7 @@ use super::call::MAX_ASSERTION;
 use super::{Call, Denied, Snapshot, TOKEN_ENDPOINT, Unauthenticated};
 use crate::clients::Client;
 use crate::federation::{Identity, Named, Untrusted};
-use crate::foreign::{Assertion, HeaderPolicy, KeySet, MaxAge, Rules, Unverified, Verified, verify};
+use crate::foreign::{Assertion, HeaderPolicy, KeySet, MaxAge, Rejected, Rules, Unverified, Verified, verify};
 use crate::token::{Scope, Subject};
 
 /// A client, and how it authenticated.
@@ -23,8 +23,17 @@ pub enum Caller<'s> {
 pub enum Statement<'s, 't> {
     /// A trusted issuer's.
     Issuer(Named<'s, 't>),
-    /// Any other, as presented: a client's own, if it is good.
-    Client(&'t str),
+    /// Any other: a client's own, if it is good.
+    Client(OwnToken<'t>),
+}
+
+/// A token that names no trusted issuer, or why it is not well-formed.
+type OwnToken<'t> = Result<Box<Unverified<'t>>, Rejected>;
+
+impl<'t> Statement<'_, 't> {
+    fn client(token: Box<Unverified<'t>>) -> Self {
+        Self::Client(if token.has_type(HeaderPolicy::CLIENT) { Ok(token) } else { Err(Rejected::WrongType) })
+    }
 }
 
 /// Prints nothing: a statement is a credential.
@@ -66,19 +75,28 @@ impl<'r> Call<'r> {
     pub async fn statement<'t>(&self, text: &'t str) -> Statement<'r, 't> {
         let speaks = |client: &Client| client.keys().is_some() && !client.is_included;
         let is_client = |iss| self.snapshot.registry.named(iss).is_some_and(speaks);
-        match self.snapshot.issuers.named(text) {
-            Some(named) if !named.unverified_iss().is_some_and(is_client) => {
+        let token = match Unverified::parse(text, HeaderPolicy::ASSERTION) {
+            Ok(token) => self.snapshot.issuers.named(Box::new(token)),
+            Err(why) => return Statement::Client(Err(why)),
+        };
+        match token {
+            Ok(named) if named.unverified_iss().is_some_and(is_client) => Statement::client(named.into_token()),
+            Ok(named) => {
                 named.prepare(self.now).await;
                 Statement::Issuer(named)
             }
-            _ => Statement::Client(text),
+            Err(token) => Statement::client(token),
         }
     }
 
     /// Returns `token`, which is presented for exchange, if it names a trusted issuer, and fetches the
     /// keys that it needs if they are missing. A client signs no such token itself.
     pub async fn foreign_subject<'t>(&self, token: &'t str) -> Option<Named<'r, 't>> {
-        let named = self.snapshot.issuers.named(token)?;
+        if self.snapshot.issuers.is_empty() {
+            return None;
+        }
+        let token = Unverified::parse(token, HeaderPolicy::ISSUER).ok()?;
+        let named = self.snapshot.issuers.named(Box::new(token)).ok()?;
         named.prepare(self.now).await;
         Some(named)
     }
@@ -102,14 +120,14 @@ impl<'r> Call<'r> {
     pub fn assertion(&self, statement: Statement<'r, '_>) -> Result<Vouched<'r>, Denied> {
         let vouched = match statement {
             Statement::Issuer(named) => self.by_issuer(named),
-            Statement::Client(text) => self.about_a_subject(text),
+            Statement::Client(token) => self.about_a_subject(token),
         };
         vouched.map_err(|why| self.note(self.failed(why).into_assertion()))
     }
 
-    fn about_a_subject(&self, text: &str) -> Result<Vouched<'r>, Unauthenticated> {
+    fn about_a_subject(&self, token: OwnToken<'_>) -> Result<Vouched<'r>, Unauthenticated> {
         self.note_no_issuer();
-        let (client, assertion) = self.by_client(text)?;
+        let (client, assertion) = self.by_client(token)?;
         let subject = Subject::parse(&assertion.claims().subject).ok_or(Unauthenticated::AssertionSubject)?;
         Ok(Vouched { client, subject: Some(subject), limit: None })
     }
@@ -122,19 +140,30 @@ impl<'r> Call<'r> {
         self.by_issuer(named).map_err(|why| self.note(self.failed(why).into_subject_token()))
     }
 
-    /// Verifies a trusted issuer's statement that authenticates a client (RFC 7523 §2.2).
+    /// Verifies a statement that authenticates a client (RFC 7523 §2.2): a trusted issuer's, or the
+    /// client's own about itself.
     ///
     /// # Errors
     /// [`Denied::Client`] for any fault of the statement, [`Denied::Limited`].
-    pub fn vouched(&self, named: Named<'r, '_>) -> Result<Vouched<'r>, Denied> {
-        self.by_issuer(named).map_err(|why| self.note(self.failed(why)))
+    pub fn stated(&self, statement: Statement<'r, '_>) -> Result<Caller<'r>, Denied> {
+        let caller = match statement {
+            Statement::Issuer(named) => self.by_issuer(named).map(Caller::Vouched),
+            Statement::Client(token) => self.about_itself(token).map(Caller::Own),
+        };
+        caller.map_err(|why| self.note(self.failed(why)))
     }
 
-    /// Verifies the assertion `text` (RFC 7523 §3) and returns the client that signed it. A client
-    /// that is unknown or has no keys costs one signature check, like any other.
-    pub(super) fn by_client(&self, text: &str) -> Result<(&'r Client, Verified<Assertion>), Unauthenticated> {
+    fn about_itself(&self, token: OwnToken<'_>) -> Result<&'r Client, Unauthenticated> {
+        let (client, assertion) = self.by_client(token)?;
+        let is_own = assertion.claims().subject == client.id.as_str();
+        if is_own { Ok(client) } else { Err(Unauthenticated::AssertionSubject) }
+    }
+
+    /// Verifies an assertion (RFC 7523 §3) and returns the client that signed it. A client that is
+    /// unknown or has no keys costs one signature check, like any other.
+    fn by_client(&self, token: OwnToken<'_>) -> Result<(&'r Client, Verified<Assertion>), Unauthenticated> {
         let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
-        let unverified = Unverified::parse(text, HeaderPolicy::CLIENT).map_err(Unauthenticated::Assertion)?;
+        let unverified = token.map_err(Unauthenticated::Assertion)?;
         let named = unverified.unverified_issuer().and_then(|id| registry.named(id));
         if let Some(client) = named {
             self.note_client(&client.id);
@@ -148,7 +177,7 @@ impl<'r> Call<'r> {
             leeway: *leeway,
             now: self.now,
         };
-        let verified = verify(unverified, keys.unwrap_or(&KeySet::none()), rules);
+        let verified = verify(*unverified, keys.unwrap_or(&KeySet::none()), rules);
         let client = named.ok_or(Unauthenticated::UnknownClient)?;
         match keys {
             Some(_) => Ok((client, verified.map_err(Unauthenticated::Assertion)?)),

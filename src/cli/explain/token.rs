@@ -14,7 +14,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::federation::{Issuer, Issuers, Rule, Untrusted, Verdict};
 use crate::files;
-use crate::foreign::{KeySet, MAX_KEY_SET, Owner, Rejected};
+use crate::foreign::{HeaderPolicy, KeySet, MAX_KEY_SET, Owner, Rejected, Unverified};
 use crate::token::MAX_TOKEN;
 
 /// Maximum length of a claim's value on a terminal, in characters.
@@ -41,7 +41,9 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
         complain("this is not a token: expected three base64url segments separated by dots");
         return Ok(false);
     };
-    let Some((issuer, _)) = case.issuers.unverified_issuer(text) else {
+    let token = Unverified::parse(text, HeaderPolicy::ISSUER).ok();
+    let named = token.and_then(|token| Some((case.issuers.unverified_issuer(&token)?, token)));
+    let Some((issuer, token)) = named else {
         let named = |name| claims.get(name).map_or("none".to_owned(), shown);
         let problem = format!("no entry of [[issuers]] fits: its iss is {}, its sub {}", named("iss"), named("sub"));
         let whose = match claims.get("iss").and_then(Value::as_str) {
@@ -53,11 +55,7 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
         return Ok(false);
     };
     let keys = jwks.map(key_set).transpose()?;
-    let itself = case
-        .issuers
-        .unverified_issuer(text)
-        .map(|(_, token)| issuer.check(token, keys.as_ref(), case.leeway, case.now));
-    let itself = itself.unwrap_or(Some(Err(Rejected::Malformed)));
+    let itself = issuer.check(token, keys.as_ref(), case.leeway, case.now);
     let said: Vec<_> = issuer.explain(&claims).into_iter().map(|verdict| case.said(verdict)).collect();
     let granted = itself.is_none_or(|verified| verified.is_ok()) && said.iter().any(|one| one.granted);
     if settings.json {
