@@ -32,15 +32,15 @@ fn allocations_of_each_answer() {
     let pair = service.mint();
     let refresh = || with("/token", Method::PUT, [(AUTHORIZATION, format!("Bearer {}", pair.refresh))], Body::empty());
     for (name, maximum, count) in [
-        ("GET of a known token", 20, least(&service, |_| get(&pair.access))),
-        ("GET of a new token", 66, least(&service, |service| get(&service.mint().access))),
-        ("GET of a known token with a proof", 68, least(&service, Service::dpop_get)),
-        ("POST", 47, least(&service, |_| post())),
-        ("PUT", 58, least(&service, |_| refresh())),
-        ("introspection of a known token", 32, least(&service, |_| introspection(&pair.access))),
-        ("client credentials", 52, least(&service, |_| client_credentials())),
-        ("private_key_jwt", 106, least(&service, Service::private_key_jwt)),
-        ("federated identity", 135, least(&service, Service::federated)),
+        ("GET of a known token", 18, least(&service, |_| get(&pair.access))),
+        ("GET of a new token", 48, least(&service, |service| get(&service.mint().access))),
+        ("GET of a known token with a proof", 66, least(&service, Service::dpop_get)),
+        ("POST", 36, least(&service, |_| post())),
+        ("PUT", 41, least(&service, |_| refresh())),
+        ("introspection of a known token", 26, least(&service, |_| introspection(&pair.access))),
+        ("client credentials", 40, least(&service, |_| client_credentials())),
+        ("private_key_jwt", 75, least(&service, Service::private_key_jwt)),
+        ("federated identity", 127, least(&service, Service::federated)),
     ] {
         // The service keeps standard error, so a panic would say nothing.
         println!("{name}: {count} allocations, at most {maximum}");

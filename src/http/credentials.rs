@@ -68,11 +68,14 @@ fn basic(scheme: &str, encoded: &str) -> Option<BasicAuth> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let pair = Zeroizing::new(STANDARD.decode(encoded).ok()?);
+    let mut pair = Zeroizing::new(STANDARD.decode(encoded).ok()?);
     let colon = pair.iter().position(|b| *b == b':')?;
-    let (id, secret) = pair.split_at_checked(colon)?;
-    let id = Zeroizing::new(String::from_utf8(id.to_vec()).ok()?);
-    Some(BasicAuth::Basic(id, Zeroizing::new(secret.get(1..)?.to_vec())))
+    std::str::from_utf8(pair.get(..colon)?).ok()?;
+    let secret = Zeroizing::new(pair.split_off(colon + 1));
+    pair.truncate(colon);
+    // Wiped with what is left of the secret behind its end.
+    let id = Zeroizing::new(String::from_utf8(std::mem::take(&mut *pair)).ok()?);
+    Some(BasicAuth::Basic(id, secret))
 }
 
 impl<'a> ApiExtractor<'a> for BasicAuth {

@@ -4,6 +4,7 @@
 //! refusals. Whatever happens inside, an answer leaves with a request id, and an error in its
 //! dialect's shape.
 
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -369,8 +370,12 @@ impl RequestIds {
             (Some(id), None) if (1..=64).contains(&id.len()) && id.as_bytes().iter().all(allowed) => id.clone(),
             _ => {
                 let count = self.count.fetch_add(1, Ordering::Relaxed);
+                let digits = (u64::BITS - count.leading_zeros()).div_ceil(4).max(1);
+                // As long as it gets: a header's value takes it over only then.
+                let mut id = String::with_capacity(self.process.len() + 1 + digits as usize);
+                let _ = write!(id, "{}-{count:x}", self.process);
                 #[expect(clippy::expect_used, reason = "hexadecimal digits and a hyphen")]
-                HeaderValue::try_from(format!("{}-{count:x}", self.process)).expect("a header's value")
+                HeaderValue::try_from(id).expect("a header's value")
             }
         }
     }

@@ -62,7 +62,7 @@ impl Key {
             Alg::EdDsa => eddsa(&info, der),
             Alg::Rs256 => rs256(&info, der),
         }?;
-        let kid = Kid(URL_SAFE_NO_PAD.encode(sha256(parts.thumbprint_input.as_bytes())));
+        let kid = Kid(URL_SAFE_NO_PAD.encode(sha256(parts.thumbprint_input.as_bytes())).into());
         let mut jwk = parts.jwk;
         for (member, value) in [("kid", kid.as_str()), ("alg", name.alg.name()), ("use", "sig")] {
             jwk.insert(member.to_owned(), value.into());

@@ -1,13 +1,14 @@
 //! What a key is called.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// A key's id: its RFC 7638 thumbprint with SHA-256, in base64url.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Kid(pub(super) String);
+pub struct Kid(pub(super) Arc<str>);
 
 impl Kid {
     /// The form of a valid one, to complete a sentence.
@@ -17,7 +18,7 @@ impl Kid {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
-        (bytes.len() == 32).then(|| Self(text.to_owned()))
+        (bytes.len() == 32).then(|| Self(text.into()))
     }
 
     /// The thumbprint.

@@ -5,9 +5,7 @@ use std::fmt;
 use super::{Call, Denied};
 use crate::clients::{Client, Renewal};
 use crate::telemetry::{self, Event};
-use crate::token::{
-    self, Access, Actor, Audience, Confirmation, Grant, MintError, Pair, Scope, Sender, Session, SessionId,
-};
+use crate::token::{self, Access, Actor, Confirmation, Grant, MintError, Pair, Scope, Sender, Session, SessionId};
 
 /// What a grant decided to issue.
 #[derive(Debug)]
@@ -145,7 +143,7 @@ impl<'s> Call<'s> {
     fn record(&self, event: Event, session: &Session, grant: &Grant<'_>, access: &Access, expire: &str) {
         self.state.metrics.token(event, session.dialect.name());
         let actor = session.actor.as_ref().map(Actor::chain);
-        let audience = grant.audience.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ");
+        let audience = grant.audience.joined();
         telemetry::issued(
             self.origin.request_id,
             self.origin.address,

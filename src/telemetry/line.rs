@@ -77,11 +77,27 @@ impl Line {
     }
 
     fn text(&mut self, text: &str) {
-        if is_plain(text) {
+        if is_plain(text.as_bytes()) {
             self.0.push(b'"');
             self.0.extend_from_slice(text.as_bytes());
             self.0.push(b'"');
         } else {
+            self.value(&text);
+        }
+    }
+
+    /// Most are a line's own words, which are written once.
+    fn debug(&mut self, value: &dyn fmt::Debug) {
+        let begin = self.0.len();
+        self.0.push(b'"');
+        #[expect(clippy::expect_used, reason = "into memory")]
+        write!(self.0, "{value:?}").expect("text");
+        let text = self.0.get(begin + 1..).unwrap_or_default();
+        if is_plain(text) {
+            self.0.push(b'"');
+        } else {
+            let text = String::from_utf8_lossy(text).into_owned();
+            self.0.truncate(begin);
             self.value(&text);
         }
     }
@@ -92,10 +108,10 @@ impl Line {
     }
 }
 
-/// Whether JSON writes `text` as it is.
+/// Whether JSON writes `text`, which is UTF-8, as it is.
 #[expect(clippy::needless_bitwise_bool, reason = "without a branch for each byte, so many are compared at once")]
-fn is_plain(text: &str) -> bool {
-    text.bytes().fold(true, |plain, byte| plain & (byte >= b' ') & (byte != b'"') & (byte != b'\\'))
+fn is_plain(text: &[u8]) -> bool {
+    text.iter().fold(true, |plain, byte| plain & (*byte >= b' ') & (*byte != b'"') & (*byte != b'\\'))
 }
 
 impl Visit for Line {
@@ -126,7 +142,7 @@ impl Visit for Line {
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.name(field);
-        self.text(&format!("{value:?}"));
+        self.debug(value);
     }
 }
 
@@ -159,8 +175,12 @@ mod tests {
     fn texts_are_json() {
         let begun = line(OffsetDateTime::UNIX_EPOCH, &[]);
         for text in ["", "orders:read", "é ✓", "a\"b", "a\\b", "\n", "\u{1f}", "\u{7f}"] {
+            let expected = serde_json::to_string(text).unwrap();
             let written = line(OffsetDateTime::UNIX_EPOCH, &[text]);
-            assert_eq!(written.strip_prefix(&begun).unwrap(), serde_json::to_string(text).unwrap());
+            assert_eq!(written.strip_prefix(&begun).unwrap(), expected);
+            let mut shown = Line(b"before".to_vec());
+            shown.debug(&format_args!("{text}"));
+            assert_eq!(String::from_utf8(shown.0).unwrap().strip_prefix("before").unwrap(), expected);
         }
     }
 }

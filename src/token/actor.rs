@@ -6,6 +6,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::Subject;
+use super::text::Text;
 
 /// The parties that act for a subject: one to four, from the current one to the earliest.
 ///
@@ -105,7 +106,7 @@ impl<'de> Visitor<'de> for Level {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Vec<Subject>, A::Error> {
         let inside = Self { left: self.left.checked_sub(1).ok_or_else(|| de::Error::custom("too many actors"))? };
         let (mut current, mut earlier) = (None::<Subject>, None);
-        while let Some(name) = members.next_key::<std::borrow::Cow<str>>()? {
+        while let Some(name) = members.next_key::<Text>()? {
             let is_repeated = match &*name {
                 "sub" => current.replace(members.next_value()?).is_some(),
                 "act" if inside.left > 0 => earlier.replace(members.next_value_seed(inside)?).is_some(),

@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize as DeserializeDerive, Serialize};
 
+use super::text::Text;
 use super::{ACCESS_CAP, LEEWAY_CAP, REFRESH_CAP, SESSION_CAP};
 use super::{
     Actor, Audiences, ClaimValue, ClientId, Confirmation, Dialect, ExtraClaims, Grant, Scalar, Scope, Sender, Session,
@@ -236,10 +237,10 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<AccessClaims, A::Error> {
-        let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Cow<str>>, None, None, None, None);
-        let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Cow<str>>, None, None);
+        let (mut iss, mut sub, mut aud, mut exp, mut iat) = (None::<Text>, None, None, None, None);
+        let (mut nbf, mut jti, mut client_id, mut scope) = (None, None::<Text>, None, None);
         let (mut cnf, mut act, mut session, mut extra) = (None, None, None, ExtraClaims::default());
-        while let Some(name) = members.next_key::<Cow<str>>()? {
+        while let Some(name) = members.next_key::<Text>()? {
             match &*name {
                 "iss" => once(&mut iss, &mut members)?,
                 "sub" => once(&mut sub, &mut members)?,
@@ -271,7 +272,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
                 }
             }
         }
-        if required(iss, "iss")? != self.issuer {
+        if *required(iss, "iss")? != *self.issuer {
             return Err(de::Error::custom("another issuer"));
         }
         let id = required(jti, "jti")?;
@@ -284,7 +285,7 @@ impl<'de> Visitor<'de> for AccessVisitor<'_> {
             expires: required(exp, "exp")?,
             issued: required(iat, "iat")?,
             not_before: nbf,
-            id: id.into(),
+            id: (*id).into(),
             client: required(client_id, "client_id")?,
             scope: scope.unwrap_or_default(),
             session,

@@ -7,6 +7,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::text::Text;
+
 /// A SHA-256 in base64url: of a key (RFC 7638) or of a certificate (RFC 8705 §3.1).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Thumbprint([u8; 32]);
@@ -123,9 +125,9 @@ impl<'de> Deserialize<'de> for Confirmation {
 
             fn visit_map<A: de::MapAccess<'de>>(self, mut members: A) -> Result<Confirmation, A::Error> {
                 let other = || de::Error::custom("another confirmation");
-                let name: std::borrow::Cow<str> = members.next_key()?.ok_or_else(other)?;
-                let sender = Sender::ALL.into_iter().find(|sender| sender.member() == name).ok_or_else(other)?;
-                let text: std::borrow::Cow<str> = members.next_value()?;
+                let name: Text = members.next_key()?.ok_or_else(other)?;
+                let sender = Sender::ALL.into_iter().find(|sender| sender.member() == &*name).ok_or_else(other)?;
+                let text: Text = members.next_value()?;
                 let thumbprint = Thumbprint::parse(&text).ok_or_else(other)?;
                 match members.next_key::<de::IgnoredAny>()? {
                     None => Ok(Confirmation { sender, thumbprint }),

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::text::Text;
+
 /// Reserved names, which no extra claim may have: the service's own, and those to which other
 /// specifications give an effect that this service does not check.
 pub const RESERVED: [&str; 20] = [
@@ -137,7 +139,7 @@ impl<'de> Deserialize<'de> for ExtraClaims {
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<ExtraClaims, A::Error> {
                 let mut all = ExtraClaims::default();
-                while let Some(name) = members.next_key::<std::borrow::Cow<str>>()? {
+                while let Some(name) = members.next_key::<Text>()? {
                     if RESERVED.contains(&&*name) {
                         return Err(de::Error::custom("a reserved name"));
                     }

@@ -18,6 +18,7 @@ mod names;
 mod scope;
 mod session;
 mod session_id;
+mod text;
 mod verify;
 
 pub use actor::Actor;

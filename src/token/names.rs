@@ -1,6 +1,6 @@
 //! Names: client, subject, audience.
 
-use std::borrow::Borrow;
+use std::borrow::{Borrow, Cow};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ macro_rules! checked_string {
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+                let text = $crate::token::text::Text::deserialize(deserializer)?;
                 Self::parse(&text).ok_or_else(|| serde::de::Error::custom(Self::EXPECTED))
             }
         }
@@ -148,6 +148,15 @@ impl Audiences {
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Option<Self> {
         Self::collect(self.0.iter().filter(|one| other.contains(one.as_str())).cloned())
+    }
+
+    /// Returns the audiences with spaces between, for the log.
+    #[must_use]
+    pub fn joined(&self) -> Cow<'_, str> {
+        match &*self.0 {
+            [one] => one.as_str().into(),
+            many => many.iter().map(Audience::as_str).collect::<Vec<_>>().join(" ").into(),
+        }
     }
 
     /// Iterates over the audiences.

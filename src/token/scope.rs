@@ -6,17 +6,20 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::names::checked_string;
+use super::text::Text;
 use std::borrow::Borrow;
 
 checked_string!(
     /// One element of a scope.
     ScopeToken,
     1 to 128 "visible ASCII characters without quotation mark and backslash",
-    |text| {
-        let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
-        (1..=Self::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed)
-    }
+    is_scope_token
 );
+
+fn is_scope_token(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_graphic() && b != b'"' && b != b'\\';
+    (1..=ScopeToken::MAX_LENGTH).contains(&text.len()) && text.bytes().all(allowed)
+}
 
 /// Up to 64 distinct scope tokens, sorted by bytes. Stored as written in a token: separated by
 /// single spaces.
@@ -40,6 +43,11 @@ impl Scope {
     /// Parses a `scope` claim: scope tokens separated by single spaces.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
+        // As this service writes it.
+        let is_sorted = text.split(' ').is_sorted_by(|one, next| one < next);
+        if is_sorted && text.split(' ').all(is_scope_token) && text.split(' ').count() <= Self::MAX {
+            return Some(Self(text.into()));
+        }
         let tokens: Option<Vec<_>> = text.split(' ').map(ScopeToken::parse).collect();
         Self::collect(tokens?)
     }
@@ -103,7 +111,7 @@ impl Serialize for Scope {
 
 impl<'de> Deserialize<'de> for Scope {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        let text = Text::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| serde::de::Error::custom("expected scope tokens separated by single spaces"))
     }
 }

@@ -1,5 +1,7 @@
 //! The token endpoint: the form and the answer.
 
+use std::fmt::Write as _;
+
 use poem_openapi::Object;
 use zeroize::Zeroizing;
 
@@ -86,13 +88,19 @@ impl TokenResponse {
     /// unchecked.
     pub(super) fn json(&self) -> String {
         let Self { access_token, token_type, expires_in, scope, refresh_token, issued_token_type } = self;
-        let more = |name: &str, value: &Option<String>| {
-            value.as_ref().map_or_else(String::new, |value| format!(r#","{name}":"{value}""#))
-        };
-        let (refresh, kind) = (more("refresh_token", refresh_token), more("issued_token_type", issued_token_type));
-        format!(
-            r#"{{"access_token":"{access_token}","token_type":"{token_type}","expires_in":{expires_in},"scope":"{scope}"{refresh}{kind}}}"#
-        )
+        let refresh_length = refresh_token.as_ref().map_or(0, String::len);
+        let mut json = String::with_capacity(access_token.len() + refresh_length + scope.len() + 256);
+        let _ = write!(
+            json,
+            r#"{{"access_token":"{access_token}","token_type":"{token_type}","expires_in":{expires_in},"scope":"{scope}""#
+        );
+        for (name, value) in [("refresh_token", refresh_token), ("issued_token_type", issued_token_type)] {
+            if let Some(value) = value {
+                let _ = write!(json, r#","{name}":"{value}""#);
+            }
+        }
+        json.push('}');
+        json
     }
 
     /// Builds the answer at `now`, with `issued_token_type` after an exchange.
