@@ -18,7 +18,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -40,6 +40,9 @@ pub enum FetchError {
     /// Connecting or the TLS handshake failed.
     #[error("cannot be reached: {0}")]
     Connect(#[source] io::Error),
+    /// The server's certificate leads to none of the trusted ones.
+    #[error("its certificate is from no authority that is trusted here")]
+    Untrusted,
     /// What answers an https URL is not TLS.
     #[error("does not speak TLS; is it http?")]
     NoTls,
@@ -131,6 +134,7 @@ async fn send_over(
 fn handshake_failed(error: io::Error) -> FetchError {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(rustls::Error::InvalidMessage(_)) => FetchError::NoTls,
+        Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => FetchError::Untrusted,
         _ => FetchError::Connect(error),
     }
 }

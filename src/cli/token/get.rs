@@ -131,7 +131,7 @@ fn is_loopback(host: &str) -> bool {
 
 fn problem(error: FetchError) -> String {
     match error {
-        FetchError::Connect(error) => format!("cannot be reached: {error}"),
+        FetchError::Untrusted => format!("{error}; SSL_CERT_FILE=FILE names other authorities"),
         error => error.to_string(),
     }
 }

@@ -20,20 +20,10 @@ fn list_shows_no_secret() {
     let long = "a".repeat(64);
     home.run(&["client", "add", &long, "--scope", "x:read", "--audience", "https://a-rather-long-name.example.com"])
         .assert(0);
-    home.run(&[
-        "client",
-        "add",
-        "shop",
-        "--subject",
-        "user:*",
-        "--subject",
-        "cart",
-        "--claim",
-        "tenant",
-        "--accepts",
-        "a:b",
-    ])
-    .assert(0);
+    let added = home.run(&["client", "add", "commas", "--scope", "a,b"]);
+    assert!(added.assert(0).err.contains("note: \"a,b\" is one scope token; for several, repeat --scope"), "{added:?}");
+    let shop = "client add shop --subject user:* --subject cart --claim tenant --accepts a:b";
+    home.run(&shop.split(' ').collect::<Vec<_>>()).assert(0);
     // What is no terminal gets everything.
     let ran = home.run(&["client", "list"]);
     assert!(ran.assert(0).out.contains(&long), "{}", ran.out);
@@ -53,9 +43,9 @@ fn list_shows_no_secret() {
             "grants": ["client_credentials"], "accepts": [],
         })
     );
-    assert_eq!(rows[3]["subjects"], json!(["user:*", "cart"]));
-    assert_eq!(rows[3]["claims"], json!(["tenant"]));
-    assert_eq!(rows[3]["accepts"], json!(["a:b"]));
+    assert_eq!(rows[4]["subjects"], json!(["user:*", "cart"]));
+    assert_eq!(rows[4]["claims"], json!(["tenant"]));
+    assert_eq!(rows[4]["accepts"], json!(["a:b"]));
     let none = Home::new();
     assert!(none.run(&["client", "list"]).assert(0).err.contains("there is no configuration file"));
 }

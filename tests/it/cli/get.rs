@@ -49,6 +49,10 @@ fn a_token_alone_is_printed() {
     get(&home, &["--url", &tls], "").assert_refused(1, &["does not speak TLS; is it http?"]);
     server.stop("TERM");
     get(&home, &client, SECRET).assert_refused(1, &["cannot be reached: Connection refused"]);
+    home.write("lingpai.toml", &standard().replace("[anonymous]\nscope = [\"guest\"]\n", ""));
+    let server = home.serve(&[]);
+    get(&home, &["--url", &format!("http://{}", server.address)], "")
+        .assert_refused(1, &["answers 401", "; name a client with --client"]);
 }
 
 /// What comes back to a request in a server's place.
@@ -134,7 +138,7 @@ fn certificates_are_verified() {
     let ran = run("cert.pem", "localhost");
     assert_eq!(segment(ran.assert(0).out.trim(), 1)["sub"], "orders");
     run("cert.pem", "127.0.0.1").assert_refused(1, &["certificate not valid for name"]);
-    run("other.pem", "localhost").assert_refused(1, &["cannot be reached: invalid peer certificate"]);
+    run("other.pem", "localhost").assert_refused(1, &["no authority that is trusted here; SSL_CERT_FILE=FILE names"]);
     run("empty.pem", "localhost").assert_refused(1, &["no certificates to trust"]);
     // The same server asks itself whatever its certificate says.
     let listen = format!("127.0.0.1:{port}");
