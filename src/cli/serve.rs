@@ -145,7 +145,7 @@ fn welcome(development: &Development, address: &str) -> String {
     format!(
         "lingpai {version} at {address}, for development: there is no lingpai.toml (keys in {folder}{made})
 
-  curl -s -u '{client}:{secret}' -X POST {curl}/token
+  curl -sS -u '{client}:{secret}' -X POST {curl}/token
 
 The secret of the client {client} is new at every start. To try every call: {address}/docs
 To set it up: lingpai init",
