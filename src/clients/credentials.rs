@@ -9,7 +9,7 @@ use crate::foreign::KeySet;
 /// Maximum secrets per client: two while one replaces the other.
 pub(super) const MAX_SECRETS: usize = 2;
 
-/// What a request presents to prove which client sends it, unless that is a signed statement.
+/// What a request presents to prove which client sends it, other than a signed statement.
 pub enum ClientAuth {
     /// Nothing.
     None,

@@ -104,10 +104,10 @@ impl Issuers {
         among(false).or_else(|| among(true))
     }
 
-    /// Returns the token with the trusted issuer that it names; the token alone if it names none.
+    /// Returns the token with the trusted issuer that it names.
     ///
     /// # Errors
-    /// The token, if it names none.
+    /// The token alone, if it names none.
     pub fn named<'s, 't>(&'s self, token: Box<Unverified<'t>>) -> Result<Named<'s, 't>, Box<Unverified<'t>>> {
         match self.unverified_issuer(&token) {
             Some(issuer) => Ok(Named { issuer, token }),

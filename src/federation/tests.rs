@@ -323,12 +323,16 @@ async fn certificates_are_verified() {
     for (host, ca, expected) in [
         ("other.example", Some("leaf.crt"), "invalid peer certificate: certificate not valid for name"),
         ("localhost", Some("first.crt"), "its certificate is from no authority that is trusted here"),
-        // How it fails depends on the machine's own authorities.
-        ("localhost", None, "certificate"),
     ] {
         let said = source(host, ca).fetch(&names).await.unwrap_err().to_string();
         assert!(said.contains(expected), "{host} {ca:?}: {said}");
     }
+    // One of the machine's own authorities may have the name of this certificate's issuer.
+    let said = source("localhost", None).fetch(&names).await.unwrap_err().to_string();
+    assert!(
+        ["invalid peer certificate", "no authority that is trusted"].iter().any(|one| said.contains(one)),
+        "{said}"
+    );
     let said = source("localhost", Some("first.key")).fetch(&names).await.unwrap_err().to_string();
     assert!(said.contains("first.key: "), "{said}");
 }

@@ -74,7 +74,8 @@ impl<'t> Unverified<'t> {
         Ok(Self { jws, claims })
     }
 
-    /// Whether `policy` allows its `typ`.
+    /// Whether `policy` allows its `typ`. What else a policy says was checked by the one that it was
+    /// parsed with.
     #[must_use]
     pub fn has_type(&self, policy: HeaderPolicy<'_>) -> bool {
         policy.allows_type(self.jws.header.typ.as_deref())

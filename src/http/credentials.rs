@@ -73,7 +73,7 @@ fn basic(scheme: &str, encoded: &str) -> Option<BasicAuth> {
     std::str::from_utf8(pair.get(..colon)?).ok()?;
     let secret = Zeroizing::new(pair.split_off(colon + 1));
     pair.truncate(colon);
-    // Wiped with what is left of the secret behind its end.
+    // The secret's bytes are still in its spare capacity, which is wiped, too.
     let id = Zeroizing::new(String::from_utf8(std::mem::take(&mut *pair)).ok()?);
     Some(BasicAuth::Basic(id, secret))
 }

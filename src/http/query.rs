@@ -30,7 +30,8 @@ pub(super) fn pairs(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     })
 }
 
-/// Decodes `application/x-www-form-urlencoded` strictly: None if it is malformed.
+/// Decodes `application/x-www-form-urlencoded` strictly: None if it is malformed. All of `text` is
+/// borrowed if there is nothing to decode.
 pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
     // The common case for tokens.
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {

@@ -371,7 +371,7 @@ impl RequestIds {
             _ => {
                 let count = self.count.fetch_add(1, Ordering::Relaxed);
                 let digits = (u64::BITS - count.leading_zeros()).div_ceil(4).max(1);
-                // As long as it gets: a header's value takes it over only then.
+                // Exactly full, or `Bytes` allocates once more.
                 let mut id = String::with_capacity(self.process.len() + 1 + digits as usize);
                 let _ = write!(id, "{}-{count:x}", self.process);
                 #[expect(clippy::expect_used, reason = "hexadecimal digits and a hyphen")]

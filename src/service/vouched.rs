@@ -1,5 +1,5 @@
-//! Callers authenticated by a signed statement: of a trusted issuer, or of a client about one of
-//! its subjects.
+//! Callers authenticated by a signed statement: of a trusted issuer, or of a client about itself or
+//! one of its subjects.
 
 use std::fmt;
 
@@ -23,18 +23,11 @@ pub enum Caller<'s> {
 pub enum Statement<'s, 't> {
     /// A trusted issuer's.
     Issuer(Named<'s, 't>),
-    /// Any other: a client's own, if it is good.
+    /// Any other, which only a client may have signed, or why it is not well-formed.
     Client(OwnToken<'t>),
 }
 
-/// A token that names no trusted issuer, or why it is not well-formed.
 type OwnToken<'t> = Result<Box<Unverified<'t>>, Rejected>;
-
-impl<'t> Statement<'_, 't> {
-    fn client(token: Box<Unverified<'t>>) -> Self {
-        Self::Client(if token.has_type(HeaderPolicy::CLIENT) { Ok(token) } else { Err(Rejected::WrongType) })
-    }
-}
 
 /// Prints nothing: a statement is a credential.
 impl fmt::Debug for Statement<'_, '_> {
@@ -80,12 +73,12 @@ impl<'r> Call<'r> {
             Err(why) => return Statement::Client(Err(why)),
         };
         match token {
-            Ok(named) if named.unverified_iss().is_some_and(is_client) => Statement::client(named.into_token()),
+            Ok(named) if named.unverified_iss().is_some_and(is_client) => Statement::Client(Ok(named.into_token())),
             Ok(named) => {
                 named.prepare(self.now).await;
                 Statement::Issuer(named)
             }
-            Err(token) => Statement::client(token),
+            Err(token) => Statement::Client(Ok(token)),
         }
     }
 
@@ -164,6 +157,9 @@ impl<'r> Call<'r> {
     fn by_client(&self, token: OwnToken<'_>) -> Result<(&'r Client, Verified<Assertion>), Unauthenticated> {
         let Snapshot { issuer, leeway, registry, .. } = self.snapshot;
         let unverified = token.map_err(Unauthenticated::Assertion)?;
+        if !unverified.has_type(HeaderPolicy::CLIENT) {
+            return Err(Unauthenticated::Assertion(Rejected::WrongType));
+        }
         let named = unverified.unverified_issuer().and_then(|id| registry.named(id));
         if let Some(client) = named {
             self.note_client(&client.id);

@@ -86,7 +86,7 @@ impl Line {
         }
     }
 
-    /// Most are a line's own words, which are written once.
+    /// Most values need no escapes: they are written in place, and once more only if they do.
     fn debug(&mut self, value: &dyn fmt::Debug) {
         let begin = self.0.len();
         self.0.push(b'"');

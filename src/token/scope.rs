@@ -140,11 +140,18 @@ mod tests {
         }
         assert!(Scope::parse(&"x".repeat(128)).is_some());
         let many = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>().join(" ");
-        assert!(Scope::parse(&many(64)).is_some());
-        assert_eq!(Scope::parse(&many(65)), None);
+        let sorted = |n: usize| (0..n).map(|i| format!("{i:02}")).collect::<Vec<_>>().join(" ");
+        assert!(Scope::parse(&many(64)).is_some() && Scope::parse(&sorted(64)).is_some());
+        assert_eq!((Scope::parse(&many(65)), Scope::parse(&sorted(65))), (None, None));
     }
 
     proptest! {
+        #[test]
+        fn what_is_sorted_is_read_like_the_rest(text in "[a-c\"]{0,2}( [a-c\"]{0,2}){0,3}") {
+            let tokens: Option<Vec<_>> = text.split(' ').map(ScopeToken::parse).collect();
+            prop_assert_eq!(Scope::parse(&text), tokens.and_then(Scope::collect));
+        }
+
         #[test]
         fn intersection_is_that_of_sets(a in "[a-e]( [a-e]){0,5}", b in "[a-e]( [a-e]){0,5}") {
             let (a, b) = (scope(&a), scope(&b));

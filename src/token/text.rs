@@ -5,8 +5,8 @@ use std::ops::Deref;
 
 use serde::Deserialize;
 
-/// Text that is borrowed from the JSON, unless it has escapes there. serde reads a `Cow` of its own
-/// as an owned string.
+/// Text that is borrowed from the JSON, unless it has escapes there. Without `borrow`, serde reads a
+/// `Cow` as an owned string.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Text<'t>(#[serde(borrow)] Cow<'t, str>);

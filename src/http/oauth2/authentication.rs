@@ -20,10 +20,10 @@ const ASSERTION_TYPES: [&str; 2] = [
 
 /// How a request authenticates its client.
 enum Method {
-    /// By what is compared with the client's own.
-    Auth(ClientAuth),
     /// By a JWT (RFC 7523 §2.2).
     Assertion(Zeroizing<String>),
+    /// By anything else, or not at all.
+    Auth(ClientAuth),
 }
 
 /// The credentials in a request.

@@ -16,7 +16,7 @@ use fuzz::{Json, NOW};
 use libfuzzer_sys::fuzz_target;
 use lingpai::clock::Timestamp;
 use lingpai::foreign::{
-    HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MaxAge, Owner, Rules, Unverified, verify, verify_signature,
+    HeaderPolicy, KeySet, KeySetError, MAX_KEYS, MaxAge, Owner, Rejected, Rules, Unverified, verify, verify_signature,
 };
 use lingpai::keys::{Key, KeyRing, Plan, Purpose};
 use lingpai::token::MAX_TOKEN;
@@ -83,8 +83,14 @@ fn assertion(token: &str) {
         now: Timestamp::from_unix(NOW),
     };
     let read = read(token);
-    let policy = HeaderPolicy::CLIENT;
-    let judged = Unverified::parse(token, policy).and_then(|token| verify(token, &KEYS, rules));
+    let parsed = Unverified::parse(token, HeaderPolicy::ASSERTION);
+    for policy in [HeaderPolicy::CLIENT, HeaderPolicy::ISSUER] {
+        let is_typed = parsed.as_ref().is_ok_and(|token| token.has_type(policy));
+        assert_eq!(is_typed, Unverified::parse(token, policy).is_ok());
+    }
+    let parsed = parsed
+        .and_then(|token| if token.has_type(HeaderPolicy::CLIENT) { Ok(token) } else { Err(Rejected::WrongType) });
+    let judged = parsed.and_then(|token| verify(token, &KEYS, rules));
     let expected = read.as_ref().is_some_and(|read| {
         is_signed(token, read, &["jwt", "client-authentication+jwt"]) && says_who(&read.claims).is_some()
     });

@@ -76,7 +76,7 @@ fn only_what_the_issuer_signed_for_us() {
         with.assert_failed(&signed(forge, &job(&json!({}))), "");
         with.assert_failed(&signed_as(forge, &json!({"alg": forge.alg, "kid": ci.kid}), &job(&json!({}))), "");
     }
-    for typ in ["at+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt"] {
+    for typ in ["at+jwt", "dpop+jwt", "logout+jwt", "secevent+jwt", "client-authentication+jwt"] {
         let token = signed_as(ci, &json!({"alg": "ES256", "kid": ci.kid, "typ": typ}), &job(&json!({})));
         assert!(with.doors(&token, "").iter().all(|answer| answer.status >= 400), "{typ}");
     }

@@ -264,6 +264,17 @@ fn who_may_say_what_in_a_header_is_the_callers_choice() {
     ] {
         assert_eq!(judge_by(&with(members), &keys, policy, rules(&[AUDIENCE])).map(drop), verdict, "{members}");
     }
+    // The union asks for no less than either.
+    for typ in
+        ["", r#","typ":"JOSE""#, r#","typ":"Jwt""#, r#","typ":"client-authentication+jwt""#, r#","typ":"at+jwt""#]
+    {
+        let token = with(typ);
+        let parsed = Unverified::parse(&token, HeaderPolicy::ASSERTION);
+        for policy in [HeaderPolicy::CLIENT, HeaderPolicy::ISSUER] {
+            let is_typed = parsed.as_ref().is_ok_and(|token| token.has_type(policy));
+            assert_eq!(is_typed, Unverified::parse(&token, policy).is_ok(), "{typ}");
+        }
+    }
     let proof = with(&proof);
     let key: Value = serde_json::from_str(&es256.jwk).unwrap();
     assert_eq!(Unverified::parse(&proof, proofs).unwrap().unverified_jwk(), Some(&key));
