@@ -129,6 +129,7 @@ mod tests {
     #[test]
     fn sorted_by_bytes_and_unique() {
         assert_eq!(scope("b a B a").as_str(), "B a b");
+        assert_eq!(scope("a a b").as_str(), "a b");
         assert_eq!(scope("a").iter().collect::<Vec<_>>(), ["a"]);
         assert_eq!(scope("").iter().count(), 0);
     }

@@ -18,8 +18,8 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 /// What no header here may be longer than.
 const LONGEST: usize = 2_048;
 
-/// How long an answer may take that must come, even where nothing but time is short, and one that must not: who begins
-/// with something else is hung up on, but for the rest of a header the server would wait for five seconds.
+/// How long to wait for an answer that must come, and for one that must not. The first may take long on a busy machine. For
+/// the second a moment will do: the server hangs up at once on what is no header, and gives half a header five seconds.
 const PATIENCE: [Duration; 2] = [Duration::from_secs(30), Duration::from_millis(20)];
 
 /// A server that says from whom it was asked.
