@@ -64,8 +64,11 @@ pub(super) struct Patient<S> {
     limits: Limits,
     open: Arc<Open>,
     awaited: Awaited,
+    /// When the wait for that ends.
+    until: Instant,
+    /// Its timer, which is only set when a read has to wait: a request that comes whole needs none.
+    timer: Pin<Box<Sleep>>,
     is_http2: bool,
-    deadline: Pin<Box<Sleep>>,
     /// Since when the client has not read, and the timer.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
     /// Since when written bytes have been waiting.
@@ -80,14 +83,16 @@ pub(super) struct Patient<S> {
 
 impl<S: AsyncRead> Patient<S> {
     pub(super) fn new(stream: S, limits: Limits, Shared { open, heads, caller }: Shared) -> Self {
+        let until = Instant::now() + limits.head;
         Self {
             stream: stream.take(PIECE),
             limits,
             heads: Heads::new(heads, caller),
             open,
             awaited: Awaited::Preface(0),
+            until,
+            timer: Box::pin(tokio::time::sleep_until(until)),
             is_http2: false,
-            deadline: Box::pin(tokio::time::sleep(limits.head)),
             stalled: None,
             unsent: None,
             held_back: None,
@@ -115,10 +120,7 @@ impl<S: AsyncRead> Patient<S> {
             (now, Box::pin(tokio::time::sleep_until(now)))
         });
         let end = whole.min(*since + patience);
-        if timer.deadline() != end {
-            timer.as_mut().reset(end);
-        }
-        timer.as_mut().poll(cx).map(|()| {
+        passed(timer, end, cx).map(|()| {
             self.stream.get_ref().abort();
             Err(io::ErrorKind::TimedOut.into())
         })
@@ -149,7 +151,7 @@ impl<S: AsyncRead> Patient<S> {
 
     fn await_within(&mut self, awaited: Awaited, limit: Duration) {
         self.awaited = awaited;
-        self.deadline.as_mut().reset(Instant::now() + limit);
+        self.until = Instant::now() + limit;
     }
 
     /// Records whether something is being answered.
@@ -200,6 +202,14 @@ impl<S: AsyncRead> Patient<S> {
     }
 }
 
+/// Ready at `end`, for which it sets the timer.
+fn passed(timer: &mut Pin<Box<Sleep>>, end: Instant, cx: &mut Context<'_>) -> Poll<()> {
+    if timer.deadline() != end {
+        timer.as_mut().reset(end);
+    }
+    timer.as_mut().poll(cx)
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -223,7 +233,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             this.open.mark_read();
             this.open.wake_when_unwanted(cx.waker());
             if !matches!(this.awaited, Awaited::Answer)
-                && (this.open.is_unwanted() || this.deadline.as_mut().poll(cx).is_ready())
+                && (this.open.is_unwanted() || passed(&mut this.timer, this.until, cx).is_ready())
             {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -329,6 +339,8 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         let answering = Arc::<Open>::default();
         let mut stream = Patient::new(server, LIMITS, shared(&answering));
+        // The timer of this wait goes off while the request is answered.
+        assert!(tokio::time::timeout(Duration::from_secs(1), stream.read(&mut [0; 64])).await.is_err());
         client.write_all(b"GET").await.unwrap();
         stream.read_exact(&mut [0; 3]).await.unwrap();
         let one = answering.one();
