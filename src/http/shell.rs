@@ -5,6 +5,7 @@
 //! dialect's shape.
 
 use std::fmt::Write as _;
+use std::future::ready;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use poem::endpoint::BoxEndpoint;
+use futures_util::future::BoxFuture;
+use poem::endpoint::DynEndpoint;
 use poem::http::header::{
     ACCESS_CONTROL_ALLOW_ORIGIN, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HOST,
     REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
@@ -84,26 +86,6 @@ impl Shell {
         );
         self.state.metrics.answered(route, counted, response.status().as_str(), took, cause);
     }
-
-    /// Answers a request, and logs it.
-    async fn answer(&self, mut request: Request, id: HeaderValue) -> (Response, RequestContext) {
-        let begun = Instant::now();
-        let context = RequestContext::begin(&mut request, id, &self.state);
-        let method = request.method().clone();
-        let uri = request.uri().clone();
-        let route = self.routes.at(uri.path());
-        let answer = match admit(&mut request, route) {
-            Ok(Admitted::To(handler)) => handle(handler, request).await,
-            Ok(Admitted::Answered(response)) => Ok(response),
-            Err(problem) => Err(problem),
-        };
-        let mut response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
-        if let Some(nonce) = context.nonce() {
-            response.headers_mut().insert(DPOP_NONCE, nonce);
-        }
-        self.tell(&context, (&method, route), &response, begun.elapsed());
-        (response, context)
-    }
 }
 
 /// Returns `method` for the log if HTTP defines it (RFC 9110 §9.3, RFC 5789). Any other is the
@@ -123,15 +105,12 @@ fn standard(method: &Method) -> &'static str {
     DEFINED.iter().find(|defined| *defined == method).map_or("", Method::as_str)
 }
 
-/// The outcome before a handler runs.
-enum Admitted<'r> {
-    To(&'r BoxEndpoint<'static>),
-    Answered(Response),
-}
+/// An answer that is being made.
+type Answering<'r> = BoxFuture<'r, poem::Result<Response>>;
 
-/// Refuses or answers requests that need no handler.
-fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted<'r>, Problem> {
-    if head_length(request) > MAX_HEAD {
+/// Refuses a request, or passes it to its handler. OPTIONS has none, and is answered here.
+fn admit(mut request: Request, route: Option<&Route>) -> Result<Answering<'_>, Problem> {
+    if head_length(&request) > MAX_HEAD {
         return Err(Problem::HeadersTooLarge);
     }
     if target_length(request.uri()) > MAX_TARGET {
@@ -141,7 +120,7 @@ fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted
     if route.method(request.method()).is_none() {
         return Err(Problem::MethodNotAllowed(route.allow.clone()));
     }
-    one_message(request)?;
+    one_message(&request)?;
     // Handlers that take a body check the query themselves, after the body.
     if !matches!(*request.method(), Method::POST | Method::PUT) {
         query::refuse_credentials(request.uri())?;
@@ -154,17 +133,19 @@ fn admit<'r>(request: &mut Request, route: Option<&'r Route>) -> Result<Admitted
         if cors::is_public(request.uri().path()) {
             response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, cors::ANY_ORIGIN);
         }
-        return Ok(Admitted::Answered(response));
+        return Ok(Box::pin(ready(Ok(response))));
     }
     if request.method() == Method::HEAD {
         request.set_method(Method::GET);
     }
-    route.handler(request.method()).map(Admitted::To).ok_or(Problem::NotFound)
+    let handler = route.handler(request.method()).ok_or(Problem::NotFound)?;
+    // Not `Endpoint::call`: it wraps this future in two more, and the request is moved into each.
+    Ok(DynEndpoint::call(handler.as_ref(), request))
 }
 
-async fn handle(handler: &BoxEndpoint<'static>, request: Request) -> Result<Response, Problem> {
-    // Futures are created where they are awaited: a named one would be stored twice.
-    match tokio::time::timeout(WHOLE, AssertUnwindSafe(handler.call(request)).catch_unwind()).await {
+/// Awaits a handler's answer, for at most [`WHOLE`]. A panic of the handler is a problem too.
+async fn handled(answering: Answering<'_>) -> Result<Response, Problem> {
+    match tokio::time::timeout(WHOLE, AssertUnwindSafe(answering).catch_unwind()).await {
         Ok(Ok(Ok(response))) => Ok(response),
         // It already has its dialect's shape.
         Ok(Ok(Err(error))) if error.is_from_response() => Ok(error.into_response()),
@@ -177,11 +158,28 @@ async fn handle(handler: &BoxEndpoint<'static>, request: Request) -> Result<Resp
 impl Endpoint for Shell {
     type Output = Response;
 
-    async fn call(&self, request: Request) -> poem::Result<Response> {
+    /// Answers a request, and logs it. The handler gets the request before the future is made: so the future does not
+    /// store it, and is small to move.
+    fn call(&self, mut request: Request) -> impl Future<Output = poem::Result<Response>> + Send {
         let frame = Frame::of(&self.ids, request.method(), request.headers(), *request.scheme() == Scheme::HTTPS);
-        let id = frame.id.clone();
-        let (response, context) = self.answer(request, id).await;
-        Ok(frame.around(response, context.snapshot()))
+        let begun = Instant::now();
+        let context = RequestContext::begin(&mut request, frame.id.clone(), &self.state);
+        let method = request.method().clone();
+        let uri = request.uri().clone();
+        let route = self.routes.at(uri.path());
+        let admitted = admit(request, route);
+        async move {
+            let answer = match admitted {
+                Ok(answering) => handled(answering).await,
+                Err(problem) => Err(problem),
+            };
+            let mut response = answer.unwrap_or_else(|problem| dialects::respond(problem, uri.path()));
+            if let Some(nonce) = context.nonce() {
+                response.headers_mut().insert(DPOP_NONCE, nonce);
+            }
+            self.tell(&context, (&method, route), &response, begun.elapsed());
+            Ok(frame.around(response, context.snapshot()))
+        }
     }
 }
 
@@ -383,7 +381,21 @@ impl RequestIds {
 
 #[cfg(test)]
 mod tests {
+    use poem::endpoint::make_sync;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_that_does_not_tell_why() {
+        let routes = Routes::default().page("/panics", make_sync(|_| -> Response { panic!("a secret") }));
+        let shell = Shell::new(routes, Arc::new(State::empty()), RequestIds::new().unwrap());
+        let request = Request::builder().uri_str("/panics").header(HOST, "localhost").finish();
+        let response = shell.call(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        assert_eq!(response.data().map(|Cause(cause)| *cause), Some("panic"));
+        assert!(!response.into_body().into_string().await.unwrap().contains("secret"));
+    }
 
     #[test]
     fn ids_are_unique_across_processes_and_listeners() {

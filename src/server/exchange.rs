@@ -113,16 +113,12 @@ where
             // The rest of its body is not read if there is no room to wait for it.
             Some(refusal) if !has_body || held.is_none() => {
                 let answer = connection.finish(refusal, version, has_body, held);
-                // Dropped here, so that the connection sees that something was answered.
+                // Before the answer is written: then the connection looks whether one is being made.
                 drop(one);
                 Phase::Answering(Box::pin(std::future::ready(answer)))
             }
             // Boxed, so that an idle connection does not hold the memory for it.
-            refusal => Phase::Answering(Box::pin(async move {
-                let answer = connection.answer(request, refusal, has_body, held).await;
-                drop(one);
-                answer
-            })),
+            refusal => Phase::Answering(Box::pin(connection.answer((request, one, held), refusal, has_body))),
         };
     }
 }
@@ -170,13 +166,14 @@ impl<E> Drop for Exchange<E> {
 }
 
 impl<E> Connection<E> {
-    async fn answer(
-        &self,
-        request: Request<Incoming>,
+    /// Answers a request. It becomes poem's before the future is made: so the future stores it once, and is small to
+    /// move.
+    fn answer(
+        self: Arc<Self>,
+        (request, one, held): (Request<Incoming>, One, Option<Held>),
         refusal: Option<poem::Response>,
         has_body: bool,
-        held: Option<Held>,
-    ) -> Response<Answer>
+    ) -> impl Future<Output = Response<Answer>> + Send
     where
         E: Endpoint<Output = poem::Response>,
     {
@@ -187,18 +184,23 @@ impl<E> Connection<E> {
             request.extensions_mut().insert(certificate.clone());
         }
         let leftover = has_body.then(|| leftover::track(&mut request, self.unread.clone()));
-        let response = match refusal {
-            Some(refusal) => {
-                drop(request);
-                refusal
-            }
-            None => self.serving.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response),
-        };
-        let unread = match leftover {
-            Some(leftover) => !leftover.discard().await,
-            None => false,
-        };
-        self.finish(response, version, unread, held)
+        async move {
+            let response = match refusal {
+                Some(refusal) => {
+                    drop(request);
+                    refusal
+                }
+                None => self.serving.endpoint.call(request).await.unwrap_or_else(poem::Error::into_response),
+            };
+            let unread = match leftover {
+                Some(leftover) => !leftover.discard().await,
+                None => false,
+            };
+            let answer = self.finish(response, version, unread, held);
+            // Before the answer is written: then the connection looks whether one is being made.
+            drop(one);
+            answer
+        }
     }
 
     /// Completes an answer. The connection closes if the client has sent more than was read.
