@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 from servers import (
-    AWS_LC, BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die, parts,
-    running,
+    AWS_LC, BESIDE, BINARY, CACHE, CLIENT, CONNECTIONS, DISTINCT, HERE, ISSUER, LIFETIMES, SCOPE, Lingpai, Server, die,
+    parts, running,
 )
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
@@ -31,7 +31,8 @@ SHARE = "CPU", lambda ours, theirs: theirs["cpu_us"] / ours["cpu_us"]
 def main(out):
     with running() as (folder, servers):
         result = measured(folder, servers)
-    (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
+    if not BESIDE:
+        (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
     table(result)
 
 
@@ -84,26 +85,30 @@ def measured(folder, servers):
             (load("fastify + fast-jwt", fastify, "create"), FASTER, 8),
             (load("oidc-provider", oidc, "create", **provider), FASTER, 20),
             (load("lingpai, AWS-LC", aws_lc, "create"), FASTER, None),
-            (floor("create", ["sign"], "hyper + one signature"), SHARE, 0.85),
+            (floor("create", ["sign"], "hyper + one signature"), SHARE, 0.80 if BESIDE else 0.85),
         ]),
         ("PUT /token", load("lingpai", ours, "refresh"), [
             (load("fastify + fast-jwt", fastify, "refresh"), FASTER, 8),
             (load("lingpai, AWS-LC", aws_lc, "refresh"), FASTER, None),
-            (floor("refresh", ["sign"], "hyper + one signature"), SHARE, 0.85),
+            (floor("refresh", ["sign"], "hyper + one signature"), SHARE, 0.80 if BESIDE else 0.85),
         ]),
         ("GET /token, repeated", load("lingpai", ours, "repeated"), [
             (load("fastify + fast-jwt", fastify, "repeated"), FASTER, 5),
-            (floor("repeated", [], "hyper"), SHARE, 0.80),
+            (floor("repeated", [], "hyper"), SHARE, 0.70 if BESIDE else 0.80),
         ]),
         ("GET /token, distinct", load("lingpai", ours, "distinct"), [
             (load("lingpai, AWS-LC", aws_lc, "distinct"), FASTER, None),
-            (floor("distinct", ["verify"], "hyper + one verification"), SHARE, 0.85),
+            (floor("distinct", ["verify"], "hyper + one verification"), SHARE, 0.90 if BESIDE else 0.92),
         ]),
         # Here a request may cost 1.08 times as much.
         ("POST /token, two cores", load("lingpai, two cores", both, "create", cores="0,1"), [
             (load("lingpai, one core", ours, "create"), SHARE, 1 / 1.08),
         ]),
     ]
+    if BESIDE:
+        # The other load has the second core, and rivals are not looked at.
+        rows = [(request, mine, [other for other in others if other[1] is SHARE]) for request, mine, others in rows
+                if mine.server is ours]
     equal(ours, fastify, oidc, lingpai.basic, folder)
     for request, mine, others in rows:
         sides = [mine, *(side for side, *_ in others)]
@@ -199,6 +204,8 @@ def table(result):
           f"side, {result['connections']} connections. Others used {result['others']:.0%} of the machine at most.\n"
           "busy: cores that the server used. logged: requests that its log has. faster, share: lingpai beside this\n"
           "side, by req/s and by CPU time; both are better when high.\n")
+    if BESIDE:
+        print("Another process wrote to half of the shared cache meanwhile, on the core of wrk.\n")
     if result["others"] > 0.05:
         print("The machine was not quiet: these figures are good for a look only.\n")
     print(f"{'request':24}{'side':26}{'req/s':>9}{'CPU µs':>8}{'busy':>6}{'logged':>8}{'faster':>8}{'share':>7}  goal")

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import time
 
-from servers import CLIENT, ISSUER, SCOPE, Lingpai, Server, running, take_turns
+from servers import BESIDE, CLIENT, ISSUER, SCOPE, Lingpai, Server, running, take_turns
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 5))
@@ -24,7 +24,8 @@ def main():
     with running() as (folder, servers):
         rows = measured(folder, servers)
     others = max(figures["others"] for pair in rows for load in pair[1:3] for figures in load.rounds)
-    print(f"{ROUNDS} rounds of {SECONDS} s a side; others used {others:.0%} of the machine at most")
+    beside = ", beside a process that writes to half of the shared cache" if BESIDE else ""
+    print(f"{ROUNDS} rounds of {SECONDS} s a side{beside}; others used {others:.0%} of the machine at most")
     print(f"{'request':34}{'req/s':>9}{'CPU µs':>8}   {'beside':26}{'req/s':>9}{'CPU µs':>8}{'ratio':>7}  goal")
     for what, ours, theirs, how, goal, is_most in rows:
         middle = lambda load, name: statistics.median(figures[name] for figures in load.rounds)

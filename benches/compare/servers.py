@@ -22,6 +22,8 @@ BINARY = "target/release/lingpai"
 AWS_LC = "target/aws-lc/release/lingpai"
 TICKS = os.sysconf("SC_CLK_TCK")
 CONNECTIONS = int(os.environ.get("COMPARE_CONNECTIONS", 16))
+# Whether there is another load meanwhile.
+BESIDE = os.environ.get("COMPARE_BESIDE", "0") != "0"
 CLIENT, SCOPE, ISSUER = "first", "read write", "https://tokens.example.com"
 # In seconds. Access tokens are made before a run, and must outlive it.
 LIFETIMES = {"access_lifetime": 86_400, "refresh_lifetime": 86_400, "session_lifetime": 30 * 86_400}
@@ -38,13 +40,42 @@ def die(text):
 @contextlib.contextmanager
 def running():
     """A folder, and a list of servers, which are stopped when it is left."""
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, neighbour():
         started = []
         try:
             yield Path(name), started
         finally:
             for server in started:
                 server.stop()
+
+
+# Writes to each line of half of the cache that all cores share, for as long as its parent runs.
+NEIGHBOUR = """
+import os
+parent = os.getppid()
+lines = int(open("/sys/devices/system/cpu/cpu0/cache/index3/size").read().rstrip("K\\n")) * 1024 // 2 // 64
+memory, line = bytearray(lines * 64), bytes(lines)
+while os.getppid() == parent:
+    memory[::64] = line
+"""
+# The process that does so, with COMPARE_BESIDE.
+neighbours = []
+
+
+@contextlib.contextmanager
+def neighbour():
+    """With COMPARE_BESIDE, another load on the core of wrk."""
+    if BESIDE:
+        neighbours.append(subprocess.Popen(["taskset", "-c", "1", sys.executable, "-c", NEIGHBOUR]))
+    try:
+        yield
+        if any(process.poll() is not None for process in neighbours):
+            die("the other load ended too early")
+    finally:
+        while neighbours:
+            process = neighbours.pop()
+            process.kill()
+            process.wait()
 
 
 class Server:
@@ -66,9 +97,8 @@ class Server:
         self.url = found[1]
 
     def cpu(self):
-        """User and system time of all its threads so far, in seconds."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """As cpu_seconds."""
+        return cpu_seconds(self.process)
 
     def memory(self):
         """Resident memory, and the most of it so far, in KiB."""
@@ -143,10 +173,16 @@ def take_turns(loads, rounds, seconds):
             load.rounds.append(load.run(seconds))
 
 
+def cpu_seconds(process):
+    """User and system time of all its threads so far."""
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
 def busy_seconds():
-    """What all processors of the machine have done so far, and what others took from it."""
+    """What all processors of the machine have done so far, and what others took from it; without the neighbour."""
     user, nice, system, _, _, *more = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
-    return (user + nice + system + sum(more)) / TICKS
+    return (user + nice + system + sum(more)) / TICKS - sum(map(cpu_seconds, neighbours))
 
 
 class Lingpai:
