@@ -50,10 +50,18 @@ impl SecretDigest {
         Self(sha256(secret))
     }
 
-    /// Compares in constant time.
+    /// Compares in constant time, a word at a time.
     #[must_use]
     pub fn equals(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.words().ct_eq(&other.words()).into()
+    }
+
+    fn words(&self) -> [u64; 4] {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(self.0.as_chunks().0) {
+            *word = u64::from_ne_bytes(*bytes);
+        }
+        words
     }
 }
 
@@ -96,6 +104,11 @@ mod tests {
         assert_eq!(SecretDigest::of(b"abc").written(), abc);
         assert!(SecretDigest::parse(abc).unwrap().equals(&SecretDigest::of(b"abc")));
         assert!(!SecretDigest::parse(abc).unwrap().equals(&SecretDigest::of(b"abd")));
+        for at in 0..32 {
+            let mut other = SecretDigest::of(b"abc");
+            other.0[at] ^= 0x80;
+            assert!(!SecretDigest::of(b"abc").equals(&other), "{at}");
+        }
         let short = abc.get(..70).unwrap();
         for wrong in ["", "sha256:", short, &abc.to_uppercase(), &abc.replace("sha256", "sha512"), &format!("{abc}0")] {
             assert!(SecretDigest::parse(wrong).is_none(), "{wrong}");
