@@ -34,7 +34,7 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
             let gone = old.registry.clients().filter(|client| !new.registry.is_client(client.id.as_str()));
             let gone: Vec<_> = gone.map(|client| client.id.to_string()).collect();
             if !gone.is_empty() {
-                let why = format!("tokens are refused at once of what is gone: {}", lint::listed(&gone));
+                let why = format!("no longer configured, so their tokens are refused at once: {}", lint::listed(&gone));
                 new.warnings.push(Warning::standing(why));
             }
         }

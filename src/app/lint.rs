@@ -69,6 +69,10 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
         "sender: the client can get no token: it gets none at /token, and none of its grants begins a session; add \
          \"client_credentials\"",
     );
+    warn(
+        named(&|client| client.sender.is_none() && client.grants.iter().eq([GrantType::RefreshToken])),
+        "grants: with refresh_token alone, no token can be got at /oauth2/token; add \"client_credentials\"",
+    );
     let asks = config.mtls.as_ref().is_some_and(|mtls| mtls.listen.is_some());
     let passes_on = config.mtls.is_some() && !config.trusted_proxies.is_empty();
     let has_certificates = asks || passes_on;
@@ -77,6 +81,12 @@ pub(super) fn warnings(config: &Config, registry: &Registry, keys: &KeyRing, now
         "sender = \"mtls\": no token can be got any more, for no request has a client's certificate; set mtls.listen, or \
          [mtls] and trusted_proxies that pass it on",
     );
+    if registry.anonymous().is_some_and(|anonymous| anonymous.scope.is_empty()) {
+        all.push(
+            "[anonymous]: no scope: its tokens allow nothing, and a check without a scope accepts them anyway"
+                .to_owned(),
+        );
+    }
     all.extend(registry.algorithms().iter().copied().filter_map(|alg| {
         let signer = keys.signer(alg, now)?.name();
         let newer = |one: &keys::Scheduled<'_>| {

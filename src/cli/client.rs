@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// List the clients: how many secrets each has, and what it may request. Never shows a secret.
     #[command(after_help = "Example:\n  lingpai client list --wide")]
     List(ListArguments),
-    /// Remove a client from the file that holds it. Its tokens stop working at once.
+    /// Remove a client from the file that holds it, and with it every token that it got.
     #[command(after_help = "Example:\n  lingpai client remove shop")]
     Remove(Named),
     /// Give a client a second secret and print it once. The first one works until it is retired.
@@ -128,9 +128,10 @@ impl<'a> Place<'a> {
         }
         self.config.file_at(file).ok_or_else(|| {
             StartError::new(format!(
-                "{}: {} does not include this file; add a path that does, such as include = [\"clients.d/*.toml\"]",
+                "{}: {} does not include this file; add a path that does, such as include = [{:?}]",
                 file.display(),
-                main.display()
+                main.display(),
+                beside(main, file).unwrap_or_else(|_| "clients.d/*.toml".to_owned()),
             ))
         })
     }
@@ -326,7 +327,7 @@ impl<'a> Place<'a> {
         }
         say(&format!(
             "dropped the older secret of {id} from {}; a running server refuses it within {} s. Tokens that it \
-             got stay good: if the secret leaked, set not_before too",
+             got stay good: if the secret leaked, end them with `lingpai revoke --client {id}` or with `not_before`",
             file.display(),
             self.config.reload.interval
         ))

@@ -58,16 +58,16 @@ struct Settings {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The `iss` of tokens; overrides the file [env: `LINGPAI_ISSUER`].
+    /// The `iss` of tokens; overrides the file, and `init` writes it [env: `LINGPAI_ISSUER`].
     #[arg(long, global = true, value_name = "URL")]
     issuer: Option<Issuer>,
 
-    /// The key folder; overrides the file [env: `LINGPAI_KEYS`].
+    /// The key folder; overrides the file, and `init` writes it [env: `LINGPAI_KEYS`].
     #[arg(long, global = true, value_name = "DIR")]
     keys: Option<PathBuf>,
 
-    /// Where to accept connections, such as localhost:8080, or :8080 for every address; overrides the file. May be
-    /// repeated [env: `LINGPAI_LISTEN`, separated by commas].
+    /// Where to accept connections, such as localhost:8080, or :8080 for every address; overrides the file, and `init`
+    /// writes it. May be repeated [env: `LINGPAI_LISTEN`, separated by commas].
     #[arg(long, global = true, value_name = "ADDRESS", value_delimiter = ',')]
     listen: Vec<Listen>,
 
@@ -120,10 +120,10 @@ enum Command {
     /// Write a configuration, a first key and a first client; print its secret once.
     #[command(after_help = "Example:\n  lingpai init --issuer https://tokens.example.com /etc/lingpai")]
     Init(init::Arguments),
-    /// Make, show, rotate, revoke and delete keys.
+    /// Make, list, rotate, revoke, prune, import and export keys.
     #[command(subcommand, after_help = "Example:\n  lingpai keys list")]
     Keys(keys::Command),
-    /// Add, show and remove clients, and replace their secrets.
+    /// Add, list and remove clients, and replace their secrets.
     #[command(subcommand, after_help = "Example:\n  lingpai client add shop --scope orders:read")]
     Client(client::Command),
     /// Request tokens and decode them.

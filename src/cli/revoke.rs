@@ -80,7 +80,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         let found = match service.verified(&text)? {
             Ok(found) => found,
             Err(why) => {
-                complain(&format!("the token is not accepted, so there is nothing to end: {why}"));
+                complain(&format!("the token is not accepted, so nothing was written: {why}"));
                 return Ok(false);
             }
         };
@@ -126,8 +126,8 @@ impl Service<'_> {
     fn file(&self) -> Result<RevocationFile, StartError> {
         let list = self.config.revocations.as_ref().ok_or_else(|| {
             StartError::new(
-                "there is no list of revocations; make an empty file `revoked`, add these two lines to lingpai.toml and \
-                 restart: [revocations], path = \"revoked\"",
+                "there is no list of revocations: make an empty file `revoked`, set `path = \"revoked\"` below \
+                 `[revocations]` in the configuration file, and restart",
             )
         })?;
         Ok(RevocationFile::of(&list.path))
@@ -305,7 +305,7 @@ impl Service<'_> {
             say(&format!("session  can be refreshed until {end}"))?;
         }
         if ended.is_none() {
-            say(&format!("to end it: {line}"))?;
+            say(&format!("the line that ends it: {line}"))?;
         }
         Ok(works)
     }

@@ -12,7 +12,7 @@ pub struct Kid(pub(super) Arc<str>);
 
 impl Kid {
     /// The form of a valid one, to complete a sentence.
-    pub const EXPECTED: &'static str = "a key's id: 43 characters, as `lingpai keys list` shows it";
+    pub const EXPECTED: &'static str = "a key's id: 43 characters, as `lingpai keys list --wide` shows it";
 
     /// Reads a thumbprint of 43 base64url characters.
     #[must_use]

@@ -161,7 +161,7 @@ impl KeyRing {
             let when = if lead > 0 { format!("in {lead} s") } else { "at once".to_owned() };
             let message = format!(
                 "{name} is new and signs {when}, and verifiers may keep the keys without it for {jwks_max_age} s: until \
-                 then they refuse its tokens; a key is published at least {jwks_max_age} s before it signs"
+                 then they refuse its tokens; publish a key at least {jwks_max_age} s before it signs"
             );
             Finding::breaks(message, now.plus(jwks_max_age))
         })

@@ -49,6 +49,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let Some(client) = client else {
         complain(&match id {
             ClientId::ANONYMOUS => "no token without credentials: there is no [anonymous]".to_owned(),
+            _ if config.is_development() => {
+                "there is no configuration file with clients; say where with --config, or write one with `lingpai init`"
+                    .to_owned()
+            }
             _ => format!("there is no client {id:?}; `lingpai client list` shows them all"),
         });
         return Ok(false);

@@ -16,7 +16,7 @@ pub(in crate::cli) struct ExportArguments {
     #[arg(long)]
     public: bool,
 
-    /// Only the key with this id, as `lingpai keys list` shows it.
+    /// Only the key with this id, as `lingpai keys list --wide` shows it.
     #[arg(value_parser = kid, allow_hyphen_values = true)]
     kid: Option<Kid>,
 

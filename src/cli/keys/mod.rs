@@ -33,7 +33,7 @@ pub(super) enum Command {
     /// Schedule the next key, unless one is upcoming.
     #[command(after_help = "Example:\n  lingpai keys rotate --in 2h")]
     Rotate(rotate::RotateArguments),
-    /// Revoke a key: add its id to `[keys] revoked` in the configuration file. It stops signing and verifying at once.
+    /// Revoke a key: add its id to `[keys] revoked` in the configuration file. It stops signing and verifying.
     #[command(after_help = "Example:\n  lingpai keys revoke 2YrpH4lxfFn")]
     Revoke(revoke::RevokeArguments),
     /// Delete the keys that have been retired for 24 hours.
@@ -59,8 +59,7 @@ pub(super) struct NewArguments {
 }
 
 fn algorithm(name: &str) -> Result<Alg, String> {
-    let [one, other, last] = Alg::ALL.map(Alg::name);
-    Alg::from_name(name).ok_or_else(|| format!("expected {one}, {other} or {last}"))
+    Alg::from_name(name).ok_or_else(|| format!("expected {} or {}", Alg::Es256.name(), Alg::EdDsa.name()))
 }
 
 fn instant(text: &str) -> Result<Timestamp, &'static str> {
@@ -174,16 +173,18 @@ impl<'a> Place<'a> {
         let after = Self::open(self.settings)?;
         let state = after.schedule().iter().find(|one| one.key.kid() == key.kid()).map(|one| one.state);
         let what = match state {
+            Some(State::Upcoming | State::Signing) if !self.ring.uses(name.alg) => format!(
+                "it is published; it signs from {} on, once `token.algorithm`, or a client's, is {}",
+                name.from,
+                name.alg.name()
+            ),
             Some(State::Upcoming) => format!(
                 "it signs from {} on, in {}; copy it to every replica at once",
                 name.from,
                 in_words(name.from.since(self.now))
             ),
-            Some(State::Signing) if self.ring.uses(name.alg) => {
-                "it signs now; a running server accepts it only if the file reaches it within a minute".to_owned()
-            }
             Some(State::Signing) => {
-                "it verifies and is published, but `algorithm` names another algorithm to sign with".to_owned()
+                "it signs now; a running server accepts it only if the file reaches it within a minute".to_owned()
             }
             _ => "it does not sign, because a later key does already".to_owned(),
         };

@@ -99,7 +99,7 @@ impl Place<'_> {
         }
         match access.zip(refresh) {
             Some((access, refresh)) => say(&format!(
-                "this server refuses its tokens at once; access tokens would have been good until {access}, refresh tokens \
+                "a running server then refuses its tokens; access tokens would have been good until {access}, refresh tokens \
                  until {refresh}. Verifiers that cached the JWKS accept its access tokens for up to {}",
                 in_words(self.config.keys.jwks_max_age)
             ))?,

@@ -157,7 +157,7 @@ fn token(answer: &Response<Bytes>, is_named: bool) -> Result<(String, Value), St
         }
         StatusCode::UNAUTHORIZED => return Err(format!("answers 401{said}; name a client with --client")),
         StatusCode::NOT_FOUND => {
-            return Err(format!("answers 404{said}; is --url what tokens say in iss, without a path?"));
+            return Err(format!("answers 404{said}; is --url what tokens say in iss, without /token?"));
         }
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             return Err(format!("answers {}{said}{}", status.as_u16(), later()));

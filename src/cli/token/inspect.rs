@@ -36,7 +36,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let text = presented(&text);
     let text = text.as_str();
     let (Some(header), Some(claims)) = (segment(text, 0), segment(text, 1)) else {
-        complain("this is not a token: expected three base64url segments separated by dots, or an answer of POST");
+        complain(
+            "this is not a token: expected three base64url segments of JSON separated by dots, or the answer of POST /token",
+        );
         return Ok(false);
     };
     let kind = kind(&header);
@@ -172,7 +174,7 @@ fn verifying(config: &Config, now: Timestamp) -> Verifying<'_> {
 pub(in crate::cli) fn explain(rejection: Rejection, issuer: &str) -> String {
     match rejection {
         Rejection::UnknownHeader => {
-            "no key here writes this header (another service's token, or its key is gone)".into()
+            "no key in the key folder writes this header: it is another service's token, or its key is gone".into()
         }
         Rejection::WrongKind => "its header says that it is the other kind of token".into(),
         Rejection::RetiredKey => "its key is retired".into(),

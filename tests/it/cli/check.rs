@@ -181,11 +181,14 @@ fn check_warns_of_a_lax_policy() {
     let home = Home::standard();
     let year = 2_000 + 100;
     let text = standard().replace("scope = [\"bills\"]\n", &format!("not_before = \"{year}-01-01T00:00:00Z\"\n"));
+    let text = text.replace("scope = [\"guest\"]\n", "") + "grants = [\"refresh_token\"]\n";
     home.write("lingpai.toml", &text);
     let ran = home.run(&["check"]);
     for warning in [
         "client billing: subjects = [\"*\"]",
         "client billing: no scope",
+        "[anonymous]: no scope",
+        "client billing: grants: with refresh_token alone",
         "client billing: not_before is in the future",
         "client orders: several audiences",
     ] {

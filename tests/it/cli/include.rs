@@ -190,7 +190,10 @@ fn check_compares_whole_configurations() {
     assert_eq!(digest("lingpai.toml").0, 3);
     home.write("less.toml", &quiet());
     let ran = home.run(&["check", "--config", "less.toml", "--running", "lingpai.toml"]);
-    assert_eq!(ran.assert(0).err, "lingpai: warning: tokens are refused at once of what is gone: client a\n");
+    assert_eq!(
+        ran.assert(0).err,
+        "lingpai: warning: no longer configured, so their tokens are refused at once: client a\n"
+    );
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn token_inspect() {
     let ran = inspect(&["--jwks", "jwks.json"], &refresh);
     assert!(ran.assert(1).out.contains("typ at+jwt"), "{ran:?}");
     fs::remove_file(home.path("keys").join(&*RECENT)).unwrap();
-    assert!(inspect(&[], &value).assert(1).out.contains("no key here writes this header"));
+    assert!(inspect(&[], &value).assert(1).out.contains("no key in the key folder writes this header"));
 }
 
 /// What somebody has at hand is taken as it is, and it is said of which kind the token is.

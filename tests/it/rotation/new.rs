@@ -75,6 +75,8 @@ fn the_first_key_of_another_algorithm() {
     let home = Home::standard();
     let ran = home.run(&["keys", "new", "--alg", "EdDSA", "--json"]);
     assert!(lead(&ran) > 2 * 300, "{ran:?}");
+    let ran = Home::standard().run(&["keys", "new", "--alg", "EdDSA"]);
+    assert!(ran.assert(0).out.contains(" on, once `token.algorithm`, or a client's, is EdDSA"), "{ran:?}");
     let eddsa = quiet().replace("[token]", "[token]\nalgorithm = \"EdDSA\"");
     home.write("lingpai.toml", &eddsa);
     home.run(&["check"]).assert_refused(2, &["holds no EdDSA key that signs now: the first is"]);

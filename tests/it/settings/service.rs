@@ -16,7 +16,10 @@ fn what_the_service_has() {
         (&format!("[token]\n{}", many("audience", 9)), "3:61: expected at most 8 audiences"),
         ("[anonymous]\nscope = [\"a b\"]", "3:10: expected a scope token"),
         (&format!("[anonymous]\n{}", many("scope", 65)), "3:448: expected at most 64 scope tokens"),
-        ("[keys]\nrevoked = [\"x\"]", "3:12: expected a key's id: 43 characters, as `lingpai keys list` shows it"),
+        (
+            "[keys]\nrevoked = [\"x\"]",
+            "3:12: expected a key's id: 43 characters, as `lingpai keys list --wide` shows it",
+        ),
         (&format!("[keys]\nrevoked = [\"{}\"]", "A".repeat(42)), "3:12: expected a key's id"),
         (&format!("[keys]\nrevoked = [\"{}\"]", "A".repeat(44)), "3:12: expected a key's id"),
         (&format!("[keys]\nrevoked = [\"{}+\"]", "A".repeat(42)), "3:12: expected a key's id"),
