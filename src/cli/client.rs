@@ -128,10 +128,9 @@ impl<'a> Place<'a> {
         }
         self.config.file_at(file).ok_or_else(|| {
             StartError::new(format!(
-                "{}: {} does not include this file; add a path that does, such as include = [{:?}]",
+                "{}: {} does not include this file; add a path that does, such as include = [\"clients.d/*.toml\"]",
                 file.display(),
-                main.display(),
-                beside(main, file).unwrap_or_else(|_| "clients.d/*.toml".to_owned()),
+                main.display()
             ))
         })
     }

@@ -63,6 +63,8 @@ fn keys_new_and_list() {
     for wrong in [&["--at", "tomorrow"], &["--at", "2026-01-01"], &["--alg", "HS256"], &["--alg", "es256"]] {
         home.run(&[&["keys", "new"], &wrong[..]].concat()).assert(2);
     }
+    let lower = home.run(&["keys", "new", "--alg", "es256"]);
+    assert!(lower.assert(2).err.contains("expected ES256 or EdDSA\n"), "{lower:?}");
     for command in ["new", "rotate"] {
         home.run(&["keys", command, "--alg", "RS256"]).assert_refused(2, &["openssl genpkey", "lingpai keys import"]);
     }
