@@ -301,6 +301,11 @@ pub fn basic(id: &str, secret: &str) -> String {
     format!("Authorization: Basic {}", STANDARD.encode(format!("{id}:{secret}")))
 }
 
+/// Whether a text shows a token, or twelve characters of it.
+pub fn shows(text: &str, token: &str) -> bool {
+    (12..=token.len()).any(|end| text.contains(&token[end - 12..end]))
+}
+
 /// A segment of a compact token, decoded.
 pub fn segment(token: &str, index: usize) -> Value {
     let text = token.split('.').nth(index).unwrap();
