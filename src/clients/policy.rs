@@ -62,14 +62,15 @@ impl Refusal {
         }
     }
 
-    /// Returns the scope token, audience or subject that is refused.
+    /// Returns the scope token, audience, subject or claim's name that is refused.
     #[must_use]
     pub fn value(&self) -> Option<&str> {
         match self {
             Self::Scope(token) => Some(token.as_str()),
             Self::Audience(audience) => Some(audience.as_str()),
             Self::Subject(subject) => Some(subject.as_str()),
-            Self::Claim(_) | Self::Anonymous(_) | Self::Lifetime(_) => None,
+            Self::Claim(name) => Some(name),
+            Self::Anonymous(_) | Self::Lifetime(_) => None,
         }
     }
 }

@@ -5,15 +5,35 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use lingpai::clock::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::app::{SECRET, START, TestApp, read_answer, segment, standard};
+use crate::app::{SECRET, START, TestApp, basic, read_answer, segment, standard};
 use crate::home::{Home, KEY};
 
 /// The lines of a log that say `message`.
 fn lines(log: &str, message: &str) -> Vec<Value> {
     let all = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
     all.filter(|line| line["message"] == message).collect()
+}
+
+/// The log names what the policy refused.
+#[test]
+fn a_line_names_what_is_not_allowed() {
+    let server = Home::standard().serve(&[]);
+    let headers = ["Content-Type: application/json", &basic("orders", SECRET)].join("\r\n");
+    let expected = [("scope", "a:b"), ("audience", "https://b.example"), ("subject", "root"), ("claim", "shoe_size")];
+    for (member, value) in expected {
+        let body = match member {
+            "claim" => json!({"claims": {value: 43}}),
+            "subject" => json!({member: value}),
+            _ => json!({member: [value]}),
+        };
+        assert_eq!(server.send("POST", "/token", &headers, &body.to_string()).status, 403, "{body}");
+    }
+    let log = server.stop("TERM").err;
+    let refused = lines(&log, "refused");
+    let said: Vec<_> = refused.iter().map(|line| (line["cause"].clone(), line["refused"].clone())).collect();
+    assert_eq!(said, expected.map(|(member, value)| (json!(format!("{member}_not_allowed")), json!(value))));
 }
 
 #[test]
