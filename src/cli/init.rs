@@ -57,7 +57,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     };
     let key = folder.join(key.to_string());
     let secret = NewSecret::generate()?;
-    let content = configuration(settings, &beside(&file, &folder)?, &secret.digest().written());
+    let (listen, issuer) = addresses(settings);
+    let content = configuration(&issuer, &listen, &beside(&file, &folder)?, &secret.digest().written());
     files::create(&file, content.as_bytes(), 0o644).map_err(failed)?;
 
     if settings.json {
@@ -74,6 +75,12 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         format!("uses the existing key {key}; if a development server made it, delete it and start over")
     })?;
     say_once(&format!("the client {CLIENT} has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
+    if issuer.as_str().starts_with("http://") && listen.iter().any(|address| !address.is_loopback()) {
+        say(&format!(
+            "before others use it, set issuer in {} to the https URL under which they reach it",
+            file.display()
+        ))?;
+    }
     let is_found = file == Path::new(DEFAULT_FILE);
     let config = if is_found { String::new() } else { format!(" --config {}", file.display()) };
     say(&format!("start it with: lingpai serve{config}"))?;
@@ -85,7 +92,8 @@ fn address(issuer: &Issuer) -> Option<Listen> {
     issuer.as_str().strip_prefix("http://")?.split('/').next()?.parse().ok()
 }
 
-fn configuration(settings: &Settings, keys: &str, digest: &str) -> String {
+/// Returns where the service listens, and its issuer.
+fn addresses(settings: &Settings) -> (Vec<Listen>, Issuer) {
     let listen = match settings.listen.as_slice() {
         // An issuer on this machine says where.
         [] => vec![settings.issuer.as_ref().and_then(address).unwrap_or_default()],
@@ -93,6 +101,10 @@ fn configuration(settings: &Settings, keys: &str, digest: &str) -> String {
     };
     let port = listen.iter().find_map(|address| Some(address.sockets().first()?.port())).unwrap_or(8080);
     let issuer = settings.issuer.clone().unwrap_or_else(|| Issuer::local(&format!("127.0.0.1:{port}")));
+    (listen, issuer)
+}
+
+fn configuration(issuer: &Issuer, listen: &[Listen], keys: &str, digest: &str) -> String {
     let quoted = |text: &str| toml_edit::value(text).to_string();
     let addresses: Vec<_> = listen.iter().map(|address| quoted(&address.to_string())).collect();
     let listen = match addresses.as_slice() {

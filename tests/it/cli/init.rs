@@ -38,6 +38,14 @@ fn init() {
     assert_eq!(server.send("POST", "/token", "", "").status, 401);
     assert_eq!(server.stop("TERM").code, Some(0));
 
+    // Who listens for others is told that the issuer is for this machine alone.
+    let hint = "\nbefore others use it, set issuer in b/lingpai.toml to the https URL under which they reach it\n";
+    assert!(home.run(&["init", "b", "--listen", ":8080"]).out.contains(hint));
+    for more in [&["--issuer", "https://a.example", "--listen", ":8080"][..], &["--listen", "localhost:80"]] {
+        let folder = format!("b{}", more.len());
+        assert!(!home.run(&[&["init", &folder], more].concat()).out.contains("before others"));
+    }
+
     let said = home.run(&["init", "c", "--json"]).json();
     assert_eq!((&said["config"], &said["client_id"]), (&json!("c/lingpai.toml"), &json!("first")));
     assert!(home.path(said["key"].as_str().unwrap()).is_file());
