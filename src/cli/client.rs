@@ -252,6 +252,7 @@ impl<'a> Place<'a> {
             keys,
             Column::cut("SCOPE"),
             Column::cut("AUDIENCE"),
+            Column::cut("SUBJECTS"),
             Column::cut("GRANTS"),
         ]);
         for client in self.registry.clients() {
@@ -261,6 +262,7 @@ impl<'a> Place<'a> {
                 client.keys().map_or(0, KeySet::len).to_string(),
                 words(client).join(" "),
                 audience(client).join(" "),
+                client.subjects().collect::<Vec<_>>().join(" "),
                 grants(client).join(" "),
             ]);
         }

@@ -136,7 +136,10 @@ enum Command {
     #[command(after_help = "Example:\n  lingpai check --config new.toml --running /etc/lingpai/lingpai.toml")]
     Check(check::Arguments),
     /// Show what a client would be granted or refused, and which line of the file decides it. Works offline.
-    #[command(after_help = "Example:\n  lingpai explain shop --scope orders:read --subject user:7")]
+    #[command(
+        override_usage = "lingpai explain [OPTIONS] <CLIENT>\n       lingpai explain [OPTIONS] --token <FILE>",
+        after_help = "Example:\n  lingpai explain shop --scope orders:read --subject user:7"
+    )]
     Explain(explain::Arguments),
     /// Ask the server that runs with these settings whether it is ready, for a container's health check.
     #[command(after_help = "Example:\n  lingpai healthcheck --at localhost:8080")]

@@ -43,7 +43,10 @@ pub(super) enum Command {
     #[command(after_help = "Example:\n  lingpai keys import rsa.pem --at 2026-11-22T00:00:00Z")]
     Import(import::ImportArguments),
     /// Print the public keys that verify now or later, in PEM, for verifiers that cannot fetch the JWKS.
-    #[command(after_help = "Example:\n  lingpai keys export --public --out /etc/api/keys")]
+    #[command(
+        override_usage = "lingpai keys export --public [OPTIONS] [KID]",
+        after_help = "Example:\n  lingpai keys export --public --out /etc/api/keys"
+    )]
     Export(export::ExportArguments),
 }
 
