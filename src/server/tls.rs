@@ -306,3 +306,25 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
     })?;
     Ok((bytes, metadata.mode()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    /// What a peer does not read stays with whoever answers it.
+    #[test]
+    fn rustls_takes_one_record_ahead() {
+        let provider = Arc::new(crypto::tls::default_provider());
+        let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let nobody = Arc::new(ResolvesServerCertUsingSni::new());
+        let config = versions.with_no_client_auth().with_cert_resolver(nobody);
+        let mut connection = ServerConnection::new(config.into()).unwrap();
+        bound_buffers(&mut connection);
+        let taken: Vec<_> = (0..2).map(|_| connection.writer().write(&[0; 3 * AHEAD]).unwrap()).collect();
+        assert_eq!(taken, [AHEAD, 0]);
+    }
+}
