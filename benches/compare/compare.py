@@ -20,6 +20,8 @@ from servers import (
 
 ROUNDS = int(os.environ.get("COMPARE_ROUNDS", 7))
 SECONDS = int(os.environ.get("COMPARE_SECONDS", 5))
+# Whether lingpai is compared with the bare floors alone.
+FLOORS = BESIDE or os.environ.get("COMPARE_FLOORS", "0") != "0"
 CONSTANT = "target/release/examples/constant"
 # What oidc-provider is asked.
 FORM = f"grant_type=client_credentials&scope={SCOPE.replace(' ', '+')}"
@@ -31,7 +33,7 @@ SHARE = "CPU", lambda ours, theirs: theirs["cpu_us"] / ours["cpu_us"]
 def main(out):
     with running() as (folder, servers):
         result = measured(folder, servers)
-    if not BESIDE:
+    if not FLOORS:
         (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
     table(result)
 
@@ -105,8 +107,7 @@ def measured(folder, servers):
             (load("lingpai, one core", ours, "create"), SHARE, 1 / 1.08),
         ]),
     ]
-    if BESIDE:
-        # The other load has the second core, and rivals are not looked at.
+    if FLOORS:
         rows = [(request, mine, [other for other in others if other[1] is SHARE]) for request, mine, others in rows
                 if mine.server is ours]
     equal(ours, fastify, oidc, lingpai.basic, folder)
