@@ -324,7 +324,7 @@ mod tests {
         let config = versions.with_no_client_auth().with_cert_resolver(nobody);
         let mut connection = ServerConnection::new(config.into()).unwrap();
         bound_buffers(&mut connection);
-        let taken: Vec<_> = (0..2).map(|_| connection.writer().write(&[0; 3 * AHEAD]).unwrap()).collect();
+        let taken: Vec<_> = (0..2).map(|_| connection.writer().write(&vec![0; 3 * AHEAD]).unwrap()).collect();
         assert_eq!(taken, [AHEAD, 0]);
     }
 }
