@@ -48,7 +48,7 @@ fn allocations_of_each_answer() {
         ("federated identity", 127, 28_000, least(&service, Service::federated)),
     ] {
         // The service keeps standard error, so a panic would say nothing.
-        println!("{name}: {count} allocations of {bytes} bytes, at most {most} of {most_bytes}");
+        println!("{name}: {count} allocations (at most {most}), {bytes} bytes (at most {most_bytes})");
         assert!(count <= most && bytes <= most_bytes);
     }
 }

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BINARY = os.environ.get("LINGPAI_BINARY", "target/release/lingpai")
+BINARY = os.environ.get("LINGPAI_BINARY") or "target/release/lingpai"
 # Built with the feature aws-lc.
 AWS_LC = "target/aws-lc/release/lingpai"
 TICKS = os.sysconf("SC_CLK_TCK")
