@@ -15,6 +15,7 @@
 //! A new part needs an `impl Part`, a field of [`Reloader`], an entry in
 //! [`Reloader::parts`], and its name among the metrics' labels.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -238,7 +239,8 @@ impl Part for Settings {
             Origin::File(path, _) => Some(Texts::read(path)?),
             Origin::Development(_) => None,
         };
-        let gone = self.files.iter().filter(|path| is_gone(path)).cloned().collect();
+        let missing = texts.as_ref().map_or_else(HashSet::new, |texts| texts.missing(&self.files));
+        let gone = self.files.iter().filter(|path| missing.contains(path) || is_gone(path)).cloned().collect();
         let key_sets = KeySets::read(&self.state.snapshot().key_sets);
         Ok(Seen { texts, gone, folder: Folder::read(&self.running.keys.path)?, key_sets })
     }

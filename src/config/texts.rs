@@ -4,8 +4,8 @@
 //! down still names them. What keeps an included file from being read is no error here: it is said when all is parsed,
 //! and until then the files that can be read are compared like any others.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -131,6 +131,22 @@ impl Texts {
         self.problems.is_empty()
     }
 
+    /// Those of `files` that `include` names, and that were not there to read, even if they are there again.
+    #[must_use]
+    pub fn missing<'f>(&self, files: &'f [PathBuf]) -> HashSet<&'f PathBuf> {
+        let read: HashSet<_> = self.iter().map(|(path, _)| path).collect();
+        let mut missing: HashSet<_> = files.iter().filter(|path| !read.contains(path.as_path())).collect();
+        // What could not be read is a problem of its own.
+        if missing.is_empty() || !self.is_whole() {
+            return HashSet::new();
+        }
+        let written: Vec<_> =
+            include(&self.main).iter().map(|written| self.main.resolve(Path::new(written.get_ref()))).collect();
+        let patterns: Vec<_> = written.iter().filter_map(|path| Pattern::parse(path)).collect();
+        missing.retain(|path| patterns.iter().any(|pattern| pattern.names(path)));
+        missing
+    }
+
     /// Each file and its text; first that which includes the others.
     pub fn iter(&self) -> impl Iterator<Item = (&Path, &str)> {
         std::iter::once(&self.main).chain(&self.included).filter_map(Source::whole)
@@ -188,6 +204,11 @@ impl<'p> Pattern<'p> {
         }
         names.sort_unstable();
         Ok(names.into_iter().map(|name| self.folder.join(name)).collect())
+    }
+
+    /// Whether it stands for the file at `path`.
+    fn names(&self, path: &Path) -> bool {
+        path.parent() == Some(self.folder) && path.file_name().is_some_and(|name| self.fits(name))
     }
 
     /// Whether the name is one that it stands for. A `*` is any number of characters. Hidden files are passed over.
@@ -264,6 +285,28 @@ pub(super) fn content(path: &Path) -> Result<String, ConfigError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A program removes a file to write it anew, and in between the folder is read.
+    #[test]
+    fn what_was_not_there_to_read_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::create_dir(path("d")).unwrap();
+        fs::write(path("main"), "include = [\"d/*.toml\"]\n").unwrap();
+        let files = ["main", "d/a.toml", "d/b.toml", "other.toml"].map(path);
+        for name in ["d/a.toml", "d/b.toml"] {
+            fs::write(path(name), "").unwrap();
+        }
+        let missing = |texts: &Texts| texts.missing(&files).into_iter().cloned().collect::<Vec<_>>();
+        assert!(missing(&Texts::read(&path("main")).unwrap()).is_empty());
+        fs::remove_file(path("d/b.toml")).unwrap();
+        let texts = Texts::read(&path("main")).unwrap();
+        fs::write(path("d/b.toml"), "").unwrap();
+        assert_eq!(missing(&texts), [path("d/b.toml")]);
+        // One that is there and cannot be read.
+        fs::write(path("d/b.toml"), b"\xff").unwrap();
+        assert!(missing(&Texts::read(&path("main")).unwrap()).is_empty());
+    }
 
     #[test]
     fn patterns() {
