@@ -87,8 +87,16 @@ impl RevocationFile {
         let text = std::str::from_utf8(&before).map_err(|_| unwritable(&"its last line is not UTF-8 text"))?;
         Entry::parse(text).map_err(|error| unwritable(&format!("its last line has no newline, and {error}")))?;
         let begin = if before.is_empty() { "" } else { "\n" };
-        file.write_all(format!("{begin}{entry}\n").as_bytes()).map_err(|error| unwritable(&error))?;
-        file.sync_all().map_err(|error| unwritable(&error))?;
+        let length = file.metadata().map_err(|error| unwritable(&error))?.len();
+        let written = file.write_all(format!("{begin}{entry}\n").as_bytes()).and_then(|()| file.sync_all());
+        if let Err(error) = written {
+            // A full disk takes the beginning of a line.
+            file.set_len(length).map_err(|error| {
+                let path = self.file.display();
+                StartError::new(format!("{path}: a part of a line was written, and cannot be removed: {error}"))
+            })?;
+            return Err(unwritable(&error));
+        }
         Ok(true)
     }
 

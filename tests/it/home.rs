@@ -80,6 +80,14 @@ impl Home {
         self.run_in(arguments, &[])
     }
 
+    /// Runs it where a file can have so many KiB at most: as on a full disk, a write takes a part.
+    pub fn run_limited(&self, kib: u32, arguments: &[&str]) -> Ran {
+        let mut command = Command::new("bash");
+        let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$@\"");
+        command.args(["-c", &limited, "bash", LINGPAI]).args(arguments).env_clear().current_dir(self.0.path());
+        ended(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     pub fn run_in(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
         ended(self.command(arguments, environment).spawn().unwrap())
     }
