@@ -289,7 +289,7 @@ fn say_once(text: &str) -> Result<(), StartError> {
 
 fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", visible(text))?;
     out.flush()
 }
 
@@ -312,6 +312,9 @@ fn complain(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// What a command says that needs a configuration file, where there is none.
+const NO_FILE: &str = "there is no lingpai.toml here; say where it is with --config, or write one with `lingpai init`";
+
 /// Reads a file, or standard input for `-`, up to `most` bytes.
 fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
     let mut text = Vec::new();
@@ -329,10 +332,11 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
     }
 }
 
-/// Escapes everything in a text that could move the cursor or change the direction of the text.
+/// Escapes everything in a text, except tabs and line breaks, that could move the cursor or change the direction of the
+/// text.
 fn visible(json: &str) -> String {
     let escaped = |c: char| match c {
-        '\n' => c.to_string(),
+        '\n' | '\t' => c.to_string(),
         _ if c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
         {

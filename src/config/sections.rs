@@ -51,7 +51,8 @@ fn tables(content: &str, expected: &[&str]) -> Vec<Range<usize>> {
 /// Calls `take` with where each header begins and its first tokens, until that breaks off.
 fn each_header(content: &str, mut take: impl FnMut(usize, &[&str]) -> ControlFlow<()>) {
     let source = Source::new(content);
-    let text = |token: &Token| source.get(token).map_or("", |raw| raw.as_str());
+    // A name may be quoted.
+    let text = |token: &Token| source.get(token).map_or("", |raw| raw.as_str().trim_matches(['"', '\'']));
     let (mut line, mut words) = (Vec::new(), Vec::new());
     let mut depth = 0_usize;
     for token in source.lex() {
@@ -108,6 +109,7 @@ mod tests {
             cut("a = 1\n[[clients]]\nid = 1\n # x\n [[ clients ]] # y\nid = 2\n[token]\nb = 1\n[[clients]]\r\n"),
             ["[[clients]]\nid = 1\n # x\n ", "[[ clients ]] # y\nid = 2\n", "[[clients]]\r\n"]
         );
+        assert_eq!(cut("[[\"clients\"]]\n[['clients']]"), ["[[\"clients\"]]\n", "[['clients']]"]);
         // What only looks like a header.
         for other in [
             "a = \"\"\"\n[[clients]]\n\"\"\"",

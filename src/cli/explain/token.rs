@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 
 use crate::app::StartError;
-use crate::cli::{Answer, Settings, complain, read, say, say_json, visible};
+use crate::cli::{Answer, Settings, complain, read, say, say_json};
 use crate::clients::{GrantRequest, Registry, decide};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -51,7 +51,7 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
             Some(iss) if case.registry.is_client(iss) => "; a client signed it itself, which needs no rule",
             _ => "",
         };
-        complain(&visible(&(problem + whose)));
+        complain(&(problem + whose));
         return Ok(false);
     };
     let keys = jwks.map(key_set).transpose()?;
@@ -61,7 +61,7 @@ pub(super) fn run(settings: &Settings, file: &Path, jwks: Option<&Path>) -> Answ
     if settings.json {
         say_json(&in_json(issuer, itself, granted, &said))?;
     } else {
-        say(&visible(&in_words(issuer, itself, &claims, &said)))?;
+        say(&in_words(issuer, itself, &claims, &said))?;
     }
     Ok(granted)
 }

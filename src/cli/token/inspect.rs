@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Answer, Settings};
 use crate::app::{self, RevocationFile, StartError};
-use crate::cli::{complain, read, say, say_json, visible};
+use crate::cli::{complain, read, say, say_json};
 use crate::clients::{self, Ended, Registry};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
@@ -58,7 +58,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             "refresh" => "a refresh token",
             _ => "a token of a kind that this service does not write",
         };
-        say(&visible(&format!("{named}\nheader {header:#}\nclaims {claims:#}")))?;
+        say(&format!("{named}\nheader {header:#}\nclaims {claims:#}"))?;
         for (name, what) in [("iat", "issued "), ("exp", "expires")] {
             if let Some(at) = claims.get(name).and_then(Value::as_i64) {
                 say(&format!("{what} {}", Timestamp::from_unix(at)))?;
