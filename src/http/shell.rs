@@ -189,8 +189,8 @@ const EXEMPT: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
 /// Exempt requests per second: enough for probes and verifiers, too few for a flood.
 const EXEMPT_PER_SECOND: u64 = 100;
 
-/// Answers requests that load shedding refuses, as cheaply as possible: the log has a line when
-/// shedding begins, and one when it ends.
+/// Answers requests that load shedding refuses, as cheaply as possible: none has a line of its own in the log. It says
+/// when an overload begins and ends, and once a minute that there was no place.
 pub struct LoadShedding {
     state: Arc<State>,
     ids: RequestIds,
@@ -210,11 +210,16 @@ impl LoadShedding {
     /// Returns the refusal of this request; None if it is exempt.
     pub fn of<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Option<Response> {
         let may_be_exempt = request.method() == Method::OPTIONS || EXEMPT.contains(&request.uri().path());
-        (!may_be_exempt || !self.exempts_one()).then(|| self.exhausted(request, is_secure))
+        (!may_be_exempt || !self.exempts_one()).then(|| self.refusal(request, is_secure))
     }
 
-    /// Returns the refusal of this request, even if it is exempt.
+    /// Returns the refusal of this request, which found no place among those in flight. None is exempt from that.
     pub fn exhausted<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
+        telemetry::requests_exhausted(self.state.clock());
+        self.refusal(request, is_secure)
+    }
+
+    fn refusal<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);
         let refusal = dialects::respond(Problem::Unavailable("overload"), request.uri().path());

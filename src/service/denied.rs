@@ -168,7 +168,7 @@ impl Denied {
     }
 
     /// Returns the value that the policy refused, at most `MAX_VALUE` characters, for the log. None
-    /// for anything that looks like a secret or token in the wrong place.
+    /// for anything that looks like a secret or token in the wrong place, or is not visible ASCII.
     #[must_use]
     pub fn value(&self) -> Option<String> {
         let value = match self {
@@ -176,8 +176,9 @@ impl Denied {
             Self::MissingScope(scope) => scope.as_str(),
             _ => return None,
         };
-        let is_misplaced = value.contains("lps_") || value.starts_with("eyJ");
-        (!is_misplaced).then(|| value.chars().take(MAX_VALUE).collect())
+        let is_misplaced = value.contains("lps_") || value.contains("eyJ");
+        let is_plain = value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        (is_plain && !is_misplaced).then(|| value.chars().take(MAX_VALUE).collect())
     }
 }
 

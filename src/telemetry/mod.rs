@@ -83,8 +83,8 @@ pub fn handshake_failed(address: &str, reason: &'static str) {
     }
 }
 
-/// Seconds between two warnings about clocks.
-const CLOCK_PAUSE: i64 = 60;
+/// Seconds between two warnings of a kind.
+const WARNING_PAUSE: i64 = 60;
 
 /// Warns that a session was presented that begins `seconds` after `now`: a clock is off, here or where the session
 /// began. At most once a minute.
@@ -100,9 +100,17 @@ pub fn clocks_differ(seconds: i64, now: Timestamp) {
     }
 }
 
+/// Warns that a request found no place among those in flight. At most once a minute.
+pub fn requests_exhausted(now: Timestamp) {
+    static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
+    if is_due(&LAST, now.unix()) {
+        tracing::warn!("no place of `limits.requests` is left for a request: some are refused with 503");
+    }
+}
+
 /// Whether a warning that was last given at `last` is due. If so, sets `last` to `now`.
 fn is_due(last: &AtomicI64, now: i64) -> bool {
-    let due = |last: i64| (now < last || now.saturating_sub(last) >= CLOCK_PAUSE).then_some(now);
+    let due = |last: i64| (now < last || now.saturating_sub(last) >= WARNING_PAUSE).then_some(now);
     last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, due).is_ok()
 }
 
@@ -200,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_warning_about_clocks_comes_once_a_minute() {
+    fn a_warning_comes_once_a_minute() {
         let last = AtomicI64::new(i64::MIN);
         let due: Vec<_> = [0, 0, 1, 59, 60, 61, 119, 120].into_iter().filter(|now| is_due(&last, *now)).collect();
         assert_eq!(due, [0, 60, 120]);

@@ -2,12 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lingpai::clock::Timestamp;
 use serde_json::{Value, json};
 
-use crate::app::{SECRET, START, TestApp, basic, read_answer, segment, standard};
+use crate::app::{SECRET, START, TestApp, basic, quiet, read_answer, segment, standard};
 use crate::home::{Home, KEY};
 
 /// The lines of a log that say `message`.
@@ -30,10 +30,32 @@ fn a_line_names_what_is_not_allowed() {
         };
         assert_eq!(server.send("POST", "/token", &headers, &body.to_string()).status, 403, "{body}");
     }
+    for name in ["a\u{85}b", "a\u{202e}b", "Bearer eyJ.eyJ.x", "lps_x"] {
+        server.send("POST", "/token", &headers, &json!({"claims": {name: 43}}).to_string());
+    }
     let log = server.stop("TERM").err;
     let refused = lines(&log, "refused");
     let said: Vec<_> = refused.iter().map(|line| (line["cause"].clone(), line["refused"].clone())).collect();
-    assert_eq!(said, expected.map(|(member, value)| (json!(format!("{member}_not_allowed")), json!(value))));
+    assert!(said[4..].iter().all(|(_, value)| value.is_null()) && said.len() == 8, "{log}");
+    assert_eq!(said[..4], expected.map(|(member, value)| (json!(format!("{member}_not_allowed")), json!(value))));
+}
+
+/// Who asks for more than there is room for has no line of its own, but the log says that there is no room.
+#[test]
+fn a_line_says_that_requests_found_no_place() {
+    let home = Home::standard();
+    home.write("lingpai.toml", &(quiet() + "\n[limits]\nrequests = 1\n"));
+    let server = home.serve(&[]);
+    let mut waiting = server.connect();
+    write!(waiting, "POST /token HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n").unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while server.send("GET", "/token", "", "").status != 503 {
+        assert!(Instant::now() < deadline);
+    }
+    assert_eq!(server.send("GET", "/token", "", "").status, 503);
+    drop(waiting);
+    let log = server.stop("TERM").err;
+    assert_eq!(lines(&log, "no place of `limits.requests` is left for a request: some are refused with 503").len(), 1);
 }
 
 #[test]
