@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Answer, Settings, complain, say, say_json};
+use super::{Answer, NO_FILE, Settings, complain, say, say_json};
 use crate::app::{self, StartError};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
@@ -40,6 +40,9 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
 fn judge(settings: &Settings, arguments: &Arguments) -> Answer {
     let config = settings.load()?;
     if config.is_development() {
+        if arguments.running.is_some() {
+            return Err(StartError::new(NO_FILE));
+        }
         app::refuse_public_address(&config)?;
         if keys::load_with(&config.keys.path, Modes::from(&config.keys))?.is_empty() {
             let warning = "there is no lingpai.toml and no key; `serve` will make a key and use development defaults";

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::table::{Column, Table, terminal_width};
-use super::{Answer, Settings, complain, edited, say, say_json, say_once};
+use super::{Answer, NO_FILE, Settings, complain, edited, say, say_json, say_once};
 use crate::app::StartError;
 use crate::clients::{Client, NewSecret, Registry};
 use crate::config::edit::{self, EditError, NewClient};
@@ -108,8 +108,7 @@ impl<'a> Place<'a> {
     }
 
     fn path(&self) -> Result<&Path, StartError> {
-        let missing = "there is no configuration file with clients; write one with `lingpai init`";
-        self.config.source.path().ok_or_else(|| StartError::new(missing))
+        self.config.source.path().ok_or_else(|| StartError::new(NO_FILE))
     }
 
     /// The file that holds the client `id`; the configuration's own if no file does.
@@ -239,7 +238,7 @@ impl<'a> Place<'a> {
         }
         if self.registry.is_empty() {
             complain(if self.config.is_development() {
-                "there is no configuration file with clients; write one with `lingpai init`"
+                NO_FILE
             } else {
                 "there is no client; add one with `lingpai client add ID`"
             });

@@ -72,7 +72,10 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     say(&if is_new {
         format!("wrote {key}")
     } else {
-        format!("uses the existing key {key}; if a development server made it, delete it and start over")
+        format!(
+            "uses the existing key {key}; if a development server made it, delete it and {}, and start over",
+            file.display()
+        )
     })?;
     say_once(&format!("the client {CLIENT} has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     if issuer.as_str().starts_with("http://") && listen.iter().any(|address| !address.is_loopback()) {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Answer, Settings, complain, read, say, say_json, visible};
+use super::{Answer, NO_FILE, Settings, complain, read, say, say_json, visible};
 use crate::app::{self, Pruned, RevocationFile, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
@@ -109,7 +109,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
             format!("--subject: {id:?} is a pattern, and an entry names one subject; --client ends all of a client");
         return Err(StartError::new(visible(&why)));
     }
-    if kind == Kind::Client && !registry.is_client(&id) {
+    if kind == Kind::Client && !registry.is_client(&id) && !config.is_development() {
         complain(&format!("note: the configuration has no client {id:?}"));
     }
     service.append(&Entry { kind, id: &id, at }, arguments.dry_run, settings.json)
@@ -125,6 +125,9 @@ struct Service<'a> {
 impl Service<'_> {
     fn file(&self) -> Result<RevocationFile, StartError> {
         let list = self.config.revocations.as_ref().ok_or_else(|| {
+            if self.config.is_development() {
+                return StartError::new(NO_FILE);
+            }
             StartError::new(
                 "there is no list of revocations: make an empty file `revoked`, set `path = \"revoked\"` below \
                  `[revocations]` in the configuration file, and restart",
@@ -149,6 +152,7 @@ impl Service<'_> {
     fn append(&self, entry: &Entry<'_>, is_dry: bool, as_json: bool) -> Answer {
         let file = self.file()?;
         let ends = entry.ends(self.longest_session());
+        let was_empty = std::fs::metadata(file.path()).map_or(true, |file| file.len() == 0);
         let is_new = !is_dry && file.append(entry)?;
         let path = file.path().display().to_string();
         if as_json {
@@ -163,10 +167,13 @@ impl Service<'_> {
             (false, true) => "added to",
             (false, false) => "already in",
         };
-        say(&visible(&format!("{done} {path}: {entry}")))?;
+        say(&format!("{done} {path}: {entry}"))?;
         if is_new {
             let interval = self.config.reload.interval;
             say(&format!("servers that read this file obey it within {interval} s"))?;
+            if was_empty {
+                say("a server that started before `[revocations]` was set does not read it: restart it")?;
+            }
         }
         if matches!(entry.kind, Kind::Client | Kind::Subject) && entry.at > self.now.plus(1) {
             say(&format!("until {} it also ends new tokens", entry.at))?;
@@ -256,7 +263,7 @@ impl Service<'_> {
         let session = &claims.session;
         let gone = crate::clients::renew(self.registry, session.clone(), self.now).err();
         Found {
-            what: "refresh token",
+            what: REFRESH_TOKEN,
             id: claims.id.to_string(),
             client: session.client.to_string(),
             subject: session.subject.to_string(),
@@ -293,16 +300,16 @@ impl Service<'_> {
         }
         let Found { what, id, client, subject, scope, .. } = found;
         let audience = found.audience.join(" ");
-        say(&visible(&format!(
-            "{what} {id}\nclient   {client}\nsubject  {subject}\nscope    {scope}\naudience {audience}"
-        )))?;
+        say(&format!("{what} {id}\nclient   {client}\nsubject  {subject}\nscope    {scope}\naudience {audience}"))?;
         say(&match ended {
             Some(why) => format!("works    no longer: {why}"),
             None if works => format!("works    until {}", found.until),
             None => format!("works    no longer: it expired at {}", found.until),
         })?;
         if let Some(end) = session {
-            say(&format!("session  can be refreshed until {end}"))?;
+            // Whether an access token came with a refresh token is not in it.
+            let condition = if found.what == REFRESH_TOKEN { "" } else { ", if it came with a refresh token" };
+            say(&format!("session  can be refreshed until {end}{condition}"))?;
         }
         if ended.is_none() {
             say(&format!("the line that ends it: {line}"))?;
@@ -310,6 +317,8 @@ impl Service<'_> {
         Ok(works)
     }
 }
+
+const REFRESH_TOKEN: &str = "refresh token";
 
 /// A token with a valid signature.
 struct Found {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Answer, Settings, complain, say, say_json, visible};
+use super::{Answer, NO_FILE, Settings, complain, say, say_json};
 use crate::app::StartError;
 use crate::clients::{Client, Finding, Question, Registry, explain};
 use crate::clock::{Clock, Timestamp};
@@ -49,10 +49,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let Some(client) = client else {
         complain(&match id {
             ClientId::ANONYMOUS => "no token without credentials: there is no [anonymous]".to_owned(),
-            _ if config.is_development() => {
-                "there is no configuration file with clients; say where with --config, or write one with `lingpai init`"
-                    .to_owned()
-            }
+            _ if config.is_development() => NO_FILE.to_owned(),
             _ => format!("there is no client {id:?}; `lingpai client list` shows them all"),
         });
         return Ok(false);
@@ -67,7 +64,7 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     for Finding { kind, value, is_granted, why, place } in &findings {
         let verdict = if *is_granted { "granted" } else { "REFUSED" };
         let place = place.as_ref().map(|place| format!(" ({place})")).unwrap_or_default();
-        say(&visible(&format!("{verdict} {kind:<8} {value}: {why}{place}")))?;
+        say(&format!("{verdict} {kind:<8} {value}: {why}{place}"))?;
     }
     let lifetimes = client.lifetimes;
     say(&format!(

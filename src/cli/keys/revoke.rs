@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::{Done, Place, Refused, SHORT_KID, in_words};
 use crate::app::{self, StartError};
-use crate::cli::{edited, say, say_json};
+use crate::cli::{NO_FILE, edited, say, say_json};
 use crate::clients::Registry;
 use crate::clock::Timestamp;
 use crate::config::{Config, Issuer, edit};
-use crate::keys::{self, KeyRing, Scheduled, State};
+use crate::keys::{self, Alg, KeyRing, Scheduled, State};
 
 #[derive(Args)]
 pub(in crate::cli) struct RevokeArguments {
@@ -23,9 +23,7 @@ pub(in crate::cli) struct RevokeArguments {
 impl Place<'_> {
     pub(super) fn revoke(&self, arguments: &RevokeArguments) -> Done {
         let Some(path) = self.config.source.path() else {
-            return Err(Refused::No(
-                "there is no configuration file to revoke a key in; write one with `lingpai init`".into(),
-            ));
+            return Err(Refused::No(NO_FILE.to_owned()));
         };
         let schedule = self.schedule();
         // As `keys list` shortens it.
@@ -52,7 +50,7 @@ impl Place<'_> {
             path,
             &overrides,
             |text| edit::with_revoked(text, kid.as_str()),
-            |config| self.still_signs(config).map_err(|error| error.to_string()),
+            |config| self.still_signs(config, key.key.name().alg).map_err(|error| error.to_string()),
         );
         if !edited(result)? {
             return Err(Refused::Said);
@@ -60,11 +58,16 @@ impl Place<'_> {
         self.tell_revoked(path, key)
     }
 
-    /// Whether a key would sign under `config`.
-    fn still_signs(&self, config: &Config) -> Result<(), StartError> {
+    /// Checks that a key of `alg` signs under `config`, which revokes one.
+    fn still_signs(&self, config: &Config, alg: Alg) -> Result<(), StartError> {
         let plan = app::plan(config, &Registry::compile(config)?)?;
         let keys = keys::load_with(&config.keys.path, self.modes())?;
-        Ok(KeyRing::new(keys, plan, &config.keys.path, self.now).map(drop)?)
+        let ring = KeyRing::lenient(keys, plan);
+        if !ring.uses(alg) || ring.signer(alg, self.now).is_some() {
+            return Ok(());
+        }
+        let (name, replace) = (alg.name(), if alg == Alg::Rs256 { "import FILE" } else { "rotate --now" });
+        Err(StartError::new(format!("no other {name} key signs now: replace it first, with `lingpai keys {replace}`")))
     }
 
     /// Prints what the revocation of `key` means.

@@ -81,7 +81,7 @@ impl Place<'_> {
         }
         if let Some(upcoming) = upcoming {
             complain(&format!(
-                "warning: {} is still upcoming; if it was stolen too, put its kid {} in [keys] revoked",
+                "warning: {} is still upcoming; if it was stolen too: lingpai keys revoke {}",
                 upcoming.key.name(),
                 upcoming.key.kid()
             ));

@@ -72,7 +72,7 @@ pub fn without_client(text: &str, id: &str) -> Result<String, EditError> {
 pub fn with_secret(text: &str, id: &str, digest: &str) -> Result<String, EditError> {
     let Found { table, document } = find(text, id)?;
     let secrets = secrets(&document).filter(|secrets| !secrets.is_empty()).ok_or_else(|| {
-        EditError::refused(format!("the client {id:?} has no secret to replace: it authenticates by its jwks"))
+        EditError::refused(format!("the client {id:?} has no secret to replace: it authenticates in another way"))
     })?;
     if secrets.len() > 1 {
         let why =

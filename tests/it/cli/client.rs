@@ -105,7 +105,7 @@ fn client_add_refuses() {
     assert!(home.text("elsewhere.toml").contains("id = \"shop\""));
     assert_eq!(home.names("."), ["elsewhere.toml", "keys", "lingpai.toml"]);
 
-    Home::new().run(&["client", "add", "shop"]).assert_refused(2, &["no configuration file", "lingpai init"]);
+    Home::new().run(&["client", "add", "shop"]).assert_refused(2, &["there is no lingpai.toml here", "lingpai init"]);
 }
 
 /// Run by root, it must not take the file away from the service's own user.

@@ -27,7 +27,7 @@ fn list_shows_no_secret() {
     // What is no terminal gets everything.
     let ran = home.run(&["client", "list"]);
     assert!(ran.assert(0).out.contains(&long), "{}", ran.out);
-    for part in ["ID ", "SECRETS", "orders ", "billing ", "bills", "client_creden"] {
+    for part in ["ID ", "SECRETS", "orders ", "billing ", "bills", "bill:*", "user:* cart", "client_creden"] {
         assert!(ran.out.contains(part), "{part} is not in\n{}", ran.out);
     }
     let wide = home.run(&["client", "list", "--wide"]);
@@ -47,7 +47,7 @@ fn list_shows_no_secret() {
     assert_eq!(rows[4]["claims"], json!(["tenant"]));
     assert_eq!(rows[4]["accepts"], json!(["a:b"]));
     let none = Home::new();
-    assert!(none.run(&["client", "list"]).assert(0).err.contains("there is no configuration file"));
+    assert!(none.run(&["client", "list"]).assert(0).err.contains("there is no lingpai.toml here"));
 }
 
 #[test]
@@ -76,6 +76,21 @@ fn a_secret_is_replaced_without_a_gap() {
         home.run(&["client", command, "nobody"])
             .assert_refused(1, &["there is no client \"nobody\"; nothing was written"]);
     }
+}
+
+/// TOML lets every name be quoted, and a folder's name hold anything.
+#[test]
+fn odd_names_are_taken_and_shown() {
+    let home = Home::new();
+    let folder = "a\u{1b}[31m\u{202e}";
+    let init = home.run(&["init", folder]);
+    assert!(init.assert(0).out.contains("wrote a\\u001b[31m\\u202e/lingpai.toml\n"), "{init:?}");
+    let file = format!("{folder}/lingpai.toml");
+    home.write(&file, &home.text(&file).replacen("[[clients]]", "[[\"clients\"]]", 1));
+    let added = home.run(&["client", "add", "shop", "--config", &file]);
+    assert!(!added.assert(0).out.contains(['\u{1b}', '\u{202e}']), "{added:?}");
+    home.run(&["client", "remove", "first", "--config", &file]).assert(0);
+    assert!(!home.text(&file).contains("first"), "{}", home.text(&file));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn what_is_granted_and_which_line_says_so() {
         ran.out
     );
     explain(&["nobody"]).assert_refused(1, &["there is no client \"nobody\""]);
-    Home::new().run(&["explain", "orders"]).assert_refused(1, &["there is no configuration file with clients"]);
+    Home::new().run(&["explain", "orders"]).assert_refused(1, &["there is no lingpai.toml here"]);
     home.write("lingpai.toml", &standard().replace("[anonymous]\nscope = [\"guest\"]\n", ""));
     explain(&["anonymous"]).assert_refused(1, &["there is no [anonymous]"]);
 }

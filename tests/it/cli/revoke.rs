@@ -20,7 +20,7 @@ fn a_revoked_key_stops_and_what_follows_is_said() {
     let old = kids(&home).remove(0);
     // The only one that signs.
     let ran = home.run(&["keys", "revoke", &old]);
-    ran.assert_refused(2, &["nothing was written", "revoked", "lingpai keys new"]);
+    ran.assert_refused(2, &["nothing was written", "replace it first, with `lingpai keys rotate --now`"]);
     let now = Clock::system().now();
     let new = keys::generate(&home.path("keys"), Alg::Es256, now.plus(-60)).unwrap();
     let short: String = new.kid().as_str().chars().take(11).collect();
@@ -49,10 +49,12 @@ fn a_revoked_key_stops_and_what_follows_is_said() {
     assert!(warned.assert(0).err.contains(&format!("{} signs again because the newer", *RECENT)), "{warned:?}");
 
     home.run(&["keys", "revoke", &short]).assert_refused(1, &["is already revoked"]);
-    home.run(&["keys", "revoke", &old]).assert_refused(2, &["nothing was written"]);
+    let alone =
+        ["nothing was written", "no other ES256 key signs now: replace it first, with `lingpai keys rotate --now`"];
+    home.run(&["keys", "revoke", &old]).assert_refused(2, &alone);
     home.run(&["keys", "revoke", "nothing-here"]).assert_refused(1, &["there is no key"]);
     home.run(&["keys", "revoke", &old[..4]]).assert_refused(1, &["too short: expected 11 characters"]);
-    Home::new().run(&["keys", "revoke", &old]).assert_refused(1, &["no configuration file"]);
+    Home::new().run(&["keys", "revoke", &old]).assert_refused(1, &["there is no lingpai.toml here"]);
 }
 
 #[test]

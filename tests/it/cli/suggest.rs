@@ -80,6 +80,24 @@ fn errors_are_json_too() {
     assert!(help.assert(0).out.contains("Usage:") && help.err.is_empty());
 }
 
+/// A usage that is written by hand says what is needed, and names no option that is not there.
+#[test]
+fn usage_says_what_is_needed() {
+    let home = Home::standard();
+    for (command, expected) in [
+        (&["explain"][..], &["lingpai explain [OPTIONS] <CLIENT>", "lingpai explain [OPTIONS] --token <FILE>"][..]),
+        (&["keys", "export"], &["lingpai keys export --public [OPTIONS] [KID]"]),
+    ] {
+        home.run(command).assert(2);
+        let help = home.run(&[command, &["--help"]].concat()).out;
+        let (_, usage) = help.split_once("Usage: ").unwrap();
+        let lines: Vec<_> = usage.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        assert_eq!(lines, expected);
+        let options = lines.iter().flat_map(|line| line.split(' ')).filter(|word| word.starts_with("--"));
+        assert!(options.into_iter().all(|option| help.contains(&format!("\n      {option} "))), "{help}");
+    }
+}
+
 /// Colours are for terminals.
 #[test]
 fn nothing_is_coloured_in_a_pipe() {

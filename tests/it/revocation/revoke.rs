@@ -49,10 +49,13 @@ fn revoke_appends_what_a_server_obeys() {
     {
         assert!(told.assert(0).out.contains(part), "{told:?}\nwant: {part}");
     }
+    assert!(told.out.contains(", if it came with a refresh token\n"), "{told:?}");
+    let told = office.revoke(&["--token", "-", "--dry-run"], &refresh).assert(0).out.clone();
+    assert!(told.contains("can be refreshed until ") && !told.contains("if it came"), "{told}");
     assert_eq!(office.home.text("revoked"), "# ours\n");
     assert_eq!(get(&access), 200);
     let done = office.revoke(&["--token", "-"], &format!("{refresh}\n"));
-    assert!(done.assert(0).out.contains("on it has no effect"), "{done:?}");
+    assert!(done.assert(0).out.contains("on it has no effect") && !done.out.contains("restart"), "{done:?}");
     assert!(office.home.text("revoked").starts_with(&format!("# ours\nsession {id} ")));
     until(|| get(&access) == 401);
     // Once is enough.
@@ -89,6 +92,21 @@ fn a_token_that_names_no_session_ends_alone() {
         );
     }
     assert!(office.home.text("revoked").starts_with("jti "));
+    // With the first line of a list comes what is easily forgotten.
+    office.home.write("revoked", "");
+    let told = office.revoke(&["--subject", "user:7"], "");
+    assert!(told.assert(0).out.contains("\na server that started before `[revocations]` was set does not read it"));
+    Home::new().run(&["revoke", "--client", "shop"]).assert_refused(2, &["there is no lingpai.toml here"]);
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_a_line() {
+    let office = Office::new();
+    let before = format!("#{}\n", "x".repeat(1_000));
+    office.home.write("revoked", &before);
+    office.home.run_limited(1, &["revoke", "--jti", RANDOM]).assert_refused(2, &["too large", "nothing was written"]);
+    assert_eq!(office.home.text("revoked"), before);
+    office.revoke(&["--jti", RANDOM], "").assert(0);
 }
 
 #[test]

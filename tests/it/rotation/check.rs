@@ -67,4 +67,5 @@ fn check_against_what_is_running() {
     home.write("lingpai.toml", &quiet().replace("https://tokens", "https://other"));
     breaks(&home, &["the issuer changes from https://tokens.example.com: every token"]);
     home.run(&["check", "--running", "nowhere.toml"]).assert_refused(2, &["nowhere.toml: there is no such file"]);
+    Home::new().run(&["check", "--running", "nowhere.toml"]).assert_refused(2, &["there is no lingpai.toml here"]);
 }

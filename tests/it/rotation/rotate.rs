@@ -33,7 +33,7 @@ fn rotate() {
     // In an emergency nobody waits for what is to come.
     let ran = home.run(&["keys", "rotate", "--now"]);
     assert!(ran.assert(0).out.contains("it signs now") && ran.err.contains("for up to 5 min verifiers"), "{ran:?}");
-    assert!(ran.err.contains(" is still upcoming; if it was stolen too, put its kid "), "{ran:?}");
+    assert!(ran.err.contains(" is still upcoming; if it was stolen too: lingpai keys revoke "), "{ran:?}");
     assert_eq!(home.states().iter().filter(|state| *state == "signing").count(), 1);
     // Where files travel slowly.
     let ran = home.run(&["keys", "rotate", "--now", "--in", "90s", "--json"]);
