@@ -107,9 +107,9 @@ impl OAuth2 {
         Ok(metadata::reply(Kind::OAuth, context.snapshot(), headers)?)
     }
 
-    /// Read the metadata, for `OpenID` Connect
+    /// Read the metadata, for OpenID Connect
     ///
-    /// The same with two more members, for clients that look where `OpenID` Connect has it. There are no ID tokens.
+    /// The same with two more members, for clients that look where OpenID Connect has it. There are no ID tokens.
     #[oai(path = "/.well-known/openid-configuration", method = "get", operation_id = "getOpenIdMetadata")]
     async fn openid_metadata(
         &self,
