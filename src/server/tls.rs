@@ -315,7 +315,7 @@ mod tests {
 
     use super::*;
 
-    /// What a peer does not read stays with whoever answers it.
+    /// Shown by the buffer before the handshake: its limit is set together with that of answers.
     #[test]
     fn rustls_takes_one_record_ahead() {
         let provider = Arc::new(crypto::tls::default_provider());
