@@ -206,7 +206,8 @@ fn audience(text: &str) -> Result<Audience, String> {
 
 fn scope(source: &Source, written: &[Text]) -> Result<Scope, ConfigError> {
     let tokens = at_most(source, written, Scope::MAX, "scope tokens", |text| {
-        let several = if text.contains(' ') { "; write several as several strings" } else { "" };
+        let several =
+            if text.contains(' ') { "; write each as a string of its own (--scope may be repeated)" } else { "" };
         ScopeToken::parse(text).ok_or_else(|| format!("expected a scope token: {}{several}", ScopeToken::EXPECTED))
     })?;
     Scope::collect(tokens).ok_or_else(|| source.error_in_file("too many scope tokens"))

@@ -154,7 +154,7 @@ impl KeyRing {
             return Some(Finding::refused(format!(
                 "{name} is new, and dated more than {LATE} s back: a new key must start at a future instant, so that \
                  verifiers learn of it first; delete it, here and where it was made, and make another with \
-                 `lingpai keys rotate`, in an emergency with --now --in 5m; or rename it everywhere to a future instant"
+                 `lingpai keys rotate`, in an emergency with --now --in 6m; or rename it everywhere to a future instant"
             )));
         }
         (lead < jwks_max_age && self.uses(name.alg)).then(|| {

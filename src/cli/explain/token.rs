@@ -185,7 +185,17 @@ fn in_words(
             let found = claims.get("aud").map_or("none".to_owned(), shown);
             format!("NOT VALID: its aud is {found}, expected {:?}", issuer.audience())
         }
-        Some(Err(rejected)) => format!("NOT VALID: {}", rejected.word()),
+        Some(Err(rejected)) => {
+            let at = |name| claims.get(name).and_then(Value::as_i64);
+            let more = match (rejected, at("iat"), at("exp")) {
+                (Rejected::Expired, _, Some(exp)) => format!(": it ended at {}", Timestamp::from_unix(exp)),
+                (Rejected::MaxAge, Some(iat), Some(exp)) => {
+                    format!(": it is good for {} s, longer than the issuer's max_age", exp.saturating_sub(iat))
+                }
+                _ => String::new(),
+            };
+            format!("NOT VALID: {}{more}", rejected.word())
+        }
     };
     let rules: Vec<_> = said.iter().map(Said::in_words).collect();
     format!("token of {}\n  {verdict}\n\n{}\n\n{}", issuer.name(), rules.join("\n"), outcome(itself, said))

@@ -88,10 +88,13 @@ pub fn with_secret(text: &str, id: &str, digest: &str) -> Result<String, EditErr
 /// There is no such client, or it does not have two secrets.
 pub fn without_oldest_secret(text: &str, id: &str) -> Result<String, EditError> {
     let Found { table, document } = find(text, id)?;
-    let secrets = secrets(&document).filter(|secrets| secrets.len() > 1).ok_or_else(|| {
+    let secrets = secrets(&document).filter(|secrets| !secrets.is_empty());
+    let secrets = secrets.ok_or_else(|| EditError::refused(format!("the client {id:?} has no secret to drop")))?;
+    if secrets.len() == 1 {
         let add = format!("lingpai client rotate {id}");
-        EditError::refused(format!("the client {id:?} has no second secret to keep; add one with `{add}`"))
-    })?;
+        let why = format!("the client {id:?} has no second secret to keep; add one with `{add}`");
+        return Err(EditError::refused(why));
+    }
     let mut places = secrets.iter().filter_map(|secret| shifted(secret.span(), table.start));
     let (Some(first), Some(second)) = (places.next(), places.next()) else { return Err(unexpected()) };
     let comma = slice(text, first.end..second.start).find(',').map_or(first.end, |at| first.end + at + 1);

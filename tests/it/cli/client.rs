@@ -85,7 +85,7 @@ fn client_add_refuses() {
         (&["anonymous"], 2, "the id `anonymous` is reserved"),
         (&["a b"], 2, "expected a client id: 1 to 64 characters"),
         (&[""], 2, "expected a client id"),
-        (&["shop", "--scope", "a b"], 2, "; write several as several strings"),
+        (&["shop", "--scope", "a b"], 2, "; write each as a string of its own (--scope may be repeated)"),
         (&["shop", "--scope", ""], 2, "expected a scope token"),
         (&["shop", "--audience", ""], 2, "expected an audience"),
         (&["shop", "--subject", "us*er"], 2, "expected a subject such as"),

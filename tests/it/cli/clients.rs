@@ -158,6 +158,7 @@ fn rotate_of_a_client_without_a_secret() {
     home.run(&["client", "add", "shop", "--jwks", "shop.json"]).assert(0);
     let before = home.text("lingpai.toml");
     home.run(&["client", "rotate", "shop"]).assert_refused(1, &["has no secret to replace"]);
+    home.run(&["client", "retire", "shop"]).assert_refused(1, &["has no secret to drop"]);
     assert_eq!(home.text("lingpai.toml"), before);
 }
 

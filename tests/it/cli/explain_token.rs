@@ -83,9 +83,10 @@ fn each_rule_says_why() {
     let refused = explain(&token(&forges[0], &json!({"repository_id": "7", "owner": "root"})), &[]);
     assert!(refused.assert(1).out.ends_with("\n\nREFUSED: subject_not_allowed (root)\n"), "{}", refused.out);
     // What is wrong with the token itself.
+    let ended = "expired: it ended at 1970-01-01T00:00:01Z";
     let audience = format!("its aud is \"urn:x\", expected \"{ISSUER}\"");
     for (changes, word, told) in
-        [(json!({"aud": "urn:x"}), "wrong_audience", &*audience), (json!({"exp": 1, "iat": 0}), "expired", "expired")]
+        [(json!({"aud": "urn:x"}), "wrong_audience", &*audience), (json!({"exp": 1, "iat": 0}), "expired", ended)]
     {
         let ran = explain(&token(&forges[0], &changes), &[]);
         assert!(ran.assert(1).out.contains(&format!("\n  NOT VALID: {told}\n")), "{}", ran.out);
@@ -117,8 +118,8 @@ fn keys_are_not_fetched() {
     // The claims need no key.
     for (changes, told) in [
         (json!({"aud": "urn:x"}), "its aud is \"urn:x\", expected "),
-        (json!({"exp": 1, "iat": 0}), "expired\n"),
-        (json!({"exp": i64::from(u32::MAX)}), "max_age\n"),
+        (json!({"exp": 1, "iat": 0}), "expired: it ended at 1970-01-01T00:00:01Z\n"),
+        (json!({"exp": i64::from(u32::MAX)}), "max_age: it is good for "),
     ] {
         home.write("wrong", &token(&forges[0], &changes));
         let ran = home.run(&["explain", "--token", "wrong"]);
