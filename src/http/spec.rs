@@ -23,9 +23,11 @@ Issues signed tokens that carry their own expiry and scope, checks them without 
 3. **Keep it fresh**: before `expire`, `PUT /token` with `Authorization: Token <refresh>`; keep the new pair.
 4. **Check one** that you receive: `GET /token` with it, and with `audience` set to your own name; or offline:
 5. **Verify offline**: fetch `/.well-known/jwks.json`, cache it as `Cache-Control` says, fetch it again for a `kid` \
-that you do not know, and with any JWT library check the signature, `typ` (`at+jwt`), `iss`, `aud`, `exp`, and the `scope` that the request needs.
+that you do not know, and with any JWT library check the signature, `typ` (`at+jwt`), `iss`, `aud`, `exp`, and the \
+`scope` that the request needs.
 
-Errors have one shape on every path, and the shape of OAuth 2.0 under `/oauth2`. A 401 never says why; `WWW-Authenticate` says how to authenticate.";
+Errors have one shape on every path, and the shape of OAuth 2.0 under `/oauth2`. A 401 never says why; \
+`WWW-Authenticate` says how to authenticate.";
 
 /// Adds title, description, licence and server to the document.
 pub(super) fn describe<A>(service: OpenApiService<A, ()>) -> OpenApiService<A, ()> {
