@@ -10,6 +10,11 @@ pub(super) const SMALL: usize = 8 << 10;
 /// Bytes that hyper may read at once. Where a read fills its buffer, it doubles what it asks for: requests sent ahead of
 /// their answers would take 64 KiB a connection. So no read does, and they wait in the kernel.
 pub(super) const PIECE: u64 = SMALL as u64 - 1;
+/// Bytes of HTTP/2 frames that a connection may send for each request: a head, a body, and what belongs to neither.
+pub(super) const FRAMES: usize = 128 << 10;
+/// Requests in advance for which it may do so: as many as it may have at once.
+const ADVANCE: usize = 100;
+
 /// The head that a connection is receiving.
 pub(super) struct Heads {
     pool: Arc<Pool>,
@@ -18,16 +23,20 @@ pub(super) struct Heads {
     asked: u32,
     unasked: usize,
     large: Option<Held>,
+    /// Bytes of HTTP/2 frames that may still come.
+    frames: usize,
 }
 
 impl Heads {
     pub(super) fn new(pool: Arc<Pool>, caller: Caller) -> Self {
-        Self { pool, caller, asked: 0, unasked: 0, large: None }
+        Self { pool, caller, asked: 0, unasked: 0, large: None, frames: 2 * FRAMES }
     }
 
     /// Releases the memory granted to a head, once it has become a request; `asked` is the number of requests so far.
     pub(super) fn settle(&mut self, asked: u32) {
         if self.asked != asked {
+            let new = usize::try_from(asked.wrapping_sub(self.asked)).unwrap_or(ADVANCE).min(ADVANCE);
+            self.frames = (self.frames + new * FRAMES).min(ADVANCE * FRAMES);
             (self.asked, self.unasked, self.large) = (asked, 0, None);
         }
     }
@@ -35,6 +44,16 @@ impl Heads {
     /// Records that so many bytes have arrived.
     pub(super) fn arrived(&mut self, bytes: usize) {
         self.unasked = self.unasked.saturating_add(bytes);
+    }
+
+    /// Records that so many bytes of HTTP/2 frames have arrived.
+    pub(super) fn frames_arrived(&mut self, bytes: usize) {
+        self.frames = self.frames.saturating_sub(bytes);
+    }
+
+    /// Returns how many bytes of HTTP/2 frames may be read now; None if there were too many for so few requests.
+    pub(super) fn frames(&self) -> Option<u64> {
+        (self.frames > 0).then_some(PIECE)
     }
 
     /// Returns how many bytes may be read now; None if the head is large and this caller has its share of those.

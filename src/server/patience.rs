@@ -139,11 +139,16 @@ impl<S: AsyncRead> Patient<S> {
         self.heads.settle(self.open.asked());
     }
 
-    /// Returns how many bytes may be read now; None if the head is large and this caller has its share of those.
+    /// Returns how many bytes may be read now; None if the head is large and this caller has its share of those, or if
+    /// HTTP/2 sent too many frames for its requests.
     fn room(&mut self) -> Option<u64> {
-        // What comes belongs to a body, or waits behind one: requests in flight have their own limit. HTTP/2 bounds an
-        // incomplete head itself, and sends other frames without a request. After the last answer all is discarded.
-        if self.open.is_answering() || self.is_http2 || self.is_closing {
+        // HTTP/2 bounds an incomplete head itself.
+        if self.is_http2 {
+            return self.heads.frames();
+        }
+        // What comes belongs to a body, or waits behind one: requests in flight have their own limit. After the last answer
+        // all is discarded.
+        if self.open.is_answering() || self.is_closing {
             return Some(PIECE);
         }
         self.heads.room()
@@ -226,7 +231,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
         let (_, arrived) = buf.filled().split_at(before);
         if !arrived.is_empty() {
             this.look_at(arrived);
-            if !this.open.is_answering() {
+            if this.is_http2 {
+                this.heads.frames_arrived(arrived.len());
+            } else if !this.open.is_answering() {
                 this.heads.arrived(arrived.len());
             }
         } else if polled.is_pending() {
@@ -285,7 +292,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use tokio::io::AsyncWriteExt as _;
 
-    use super::super::heads::SMALL;
+    use super::super::heads::{FRAMES, SMALL};
     use super::*;
 
     impl Abort for tokio::io::DuplexStream {
@@ -450,6 +457,27 @@ mod tests {
         }
         let error = stream.read(&mut piece).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+    }
+
+    /// HTTP/2 also sends frames that belong to no request, but not without end.
+    #[tokio::test]
+    async fn frames_without_requests_are_bounded() {
+        let open = Arc::default();
+        let (mut client, server) = tokio::io::duplex(4 * FRAMES);
+        let mut stream = Patient::new(server, LIMITS, shared(&open));
+        client.write_all(PREFACE).await.unwrap();
+        stream.read_exact(&mut [0; PREFACE.len()]).await.unwrap();
+        drop(open.one());
+        client.write_all(&vec![0; 4 * FRAMES]).await.unwrap();
+        // Those of two requests in advance, and of the one that came. What was read with the preface counts too.
+        let mut read = vec![0; 3 * FRAMES - PREFACE.len()];
+        stream.read_exact(&mut read).await.unwrap();
+        let mut more = vec![0; 2 * SMALL];
+        let error = stream.read_exact(&mut more).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+        // Another request allows more.
+        drop(open.one());
+        assert!(stream.read(&mut more).await.unwrap() > 0);
     }
 
     /// HTTP/2 sends frames without a request, and bodies are discarded after the last answer.
