@@ -33,7 +33,7 @@ SHARE = "CPU", lambda ours, theirs: theirs["cpu_us"] / ours["cpu_us"]
 def main(out):
     with running() as (folder, servers):
         result = measured(folder, servers)
-    if not FLOORS and "LINGPAI_BINARY" not in os.environ:
+    if not FLOORS and not os.environ.get("LINGPAI_BINARY"):
         (out / "compare.json").write_text(json.dumps(result, indent=1) + "\n")
     table(result)
 

@@ -40,7 +40,7 @@ fn a_line_names_what_is_not_allowed() {
     assert_eq!(said[..4], expected.map(|(member, value)| (json!(format!("{member}_not_allowed")), json!(value))));
 }
 
-/// Who asks for more than there is room for has no line of its own, but the log says that there is no room.
+/// A request that finds no place has no line of its own. One warning says that no place was left.
 #[test]
 fn a_line_says_that_requests_found_no_place() {
     let home = Home::standard();
