@@ -1,6 +1,9 @@
 //! `include`: clients in many files are one configuration.
 
 use std::fs;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use lingpai::config::Overrides;
 use serde_json::Value;
@@ -103,6 +106,32 @@ fn a_file_that_is_gone_for_a_moment_takes_no_client_away() {
     let reloads = app.metric("lingpai_reloads_total");
     app.look().look();
     assert_eq!((app.error().as_str(), app.metric("lingpai_reloads_total")), ("", reloads));
+}
+
+/// It may be back before the folder that was read without it is compared.
+#[test]
+fn a_file_that_is_written_anew_during_a_look_takes_no_client_away() {
+    let app = start();
+    let (path, content) = (app.folder.path().join("clients.d/a.toml"), client("a", ""));
+    app.team("a.toml", &content).look();
+    for _ in 0..200 {
+        let (begun, over) = (Barrier::new(2), AtomicBool::new(false));
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                begun.wait();
+                while !over.load(Ordering::Relaxed) {
+                    fs::remove_file(&path).unwrap();
+                    fs::write(&path, &content).unwrap();
+                }
+            });
+            begun.wait();
+            app.look();
+            over.store(true, Ordering::Relaxed);
+        });
+        assert_eq!(app.statuses(["a"]), [200]);
+        // It is there again.
+        app.look();
+    }
 }
 
 #[test]
