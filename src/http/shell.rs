@@ -219,6 +219,12 @@ impl LoadShedding {
         self.refusal(request, is_secure)
     }
 
+    /// Counts and logs that a request over HTTP/2 found no place among those in flight: its stream is refused.
+    pub fn stream_refused(&self) {
+        telemetry::requests_exhausted(self.state.clock());
+        self.state.metrics.shed();
+    }
+
     fn refusal<B>(&self, request: &poem::http::Request<B>, is_secure: bool) -> Response {
         self.state.metrics.shed();
         let frame = Frame::of(&self.ids, request.method(), request.headers(), is_secure);

@@ -88,6 +88,9 @@ where
         let held = if is_http2 { serving.requests.take(caller) } else { None };
         let phase = if is_http2 && held.is_none() {
             connection.open.was_asked();
+            if let Some(refusals) = &serving.refusals {
+                refusals.stream_refused();
+            }
             Phase::Refused
         } else {
             Phase::Head(request, connection.open.one(), held)

@@ -130,7 +130,10 @@ async fn pipelined_requests_are_all_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_without_a_window_ends() {
     for window in [0, 1] {
-        let serving = serving(Capacity { connections: 1, requests: 2, large_heads: 1 }, None);
+        let mut serving = serving(Capacity { connections: 1, requests: 2, large_heads: 1 }, None);
+        let state = Arc::new(State::empty());
+        let ids = crate::http::RequestIds::new().unwrap();
+        Arc::get_mut(&mut serving).unwrap().refusals = Some(LoadShedding::new(&state, ids));
         let client = connected(&serving).await;
         let handshake = h2::client::Builder::new().initial_window_size(window).handshake::<_, Bytes>(client);
         let (mut asking, connection) = handshake.await.unwrap();
@@ -141,6 +144,7 @@ async fn a_stream_without_a_window_ends() {
         // One caller gets half of what is left.
         let second = asking.send_request(request(), true).unwrap().0.await.unwrap_err();
         assert_eq!(second.reason(), Some(h2::Reason::REFUSED_STREAM));
+        assert!(state.metrics.text(&[], &[], 0).contains("lingpai_requests_shed_total 1\n"));
         let failed = loop {
             match first.data().await {
                 Some(Ok(_)) => {}

@@ -113,7 +113,7 @@ impl Default for Metrics {
             proofs: registered(&registry, IntCounterVec::new(proofs, &["result"])),
             shed: counter(
                 "lingpai_requests_shed_total",
-                "Requests that were refused with 503 because more came than could be answered; counted nowhere else.",
+                "Requests that were refused, with 503 or REFUSED_STREAM, because more came than could be answered; counted nowhere else.",
             ),
             handshake_failures: registered(&registry, IntCounterVec::new(handshakes, &["reason"])),
             log_lines_dropped: gauge(
@@ -203,7 +203,7 @@ impl Metrics {
         self.proofs.with_label_values(&[result]).inc();
     }
 
-    /// Counts a request refused because of overload.
+    /// Counts a request refused because of overload, or because too many are in flight.
     pub fn shed(&self) {
         self.shed.inc();
     }

@@ -104,7 +104,7 @@ pub fn clocks_differ(seconds: i64, now: Timestamp) {
 pub fn requests_exhausted(now: Timestamp) {
     static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
     if is_due(&LAST, now.unix()) {
-        tracing::warn!("no place of `limits.requests` is left for a request: some are refused with 503");
+        tracing::warn!("no place of `limits.requests` is left: some requests are refused, with 503 or REFUSED_STREAM");
     }
 }
 
