@@ -78,6 +78,8 @@ pub(super) struct Patient<S> {
     /// Requests that were answered.
     answered: u32,
     heads: Heads,
+    /// Bytes of HTTP/2 frames that were read since others had their turn: hyper takes all that it gets.
+    in_a_row: u64,
     is_closing: bool,
 }
 
@@ -97,6 +99,7 @@ impl<S: AsyncRead> Patient<S> {
             unsent: None,
             held_back: None,
             answered: 0,
+            in_a_row: 0,
             is_closing: false,
         }
     }
@@ -224,6 +227,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             return Poll::Pending;
         }
         this.look_at_answers();
+        if this.in_a_row >= PIECE {
+            this.in_a_row = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let Some(room) = this.room() else { return Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into())) };
         this.stream.set_limit(room);
@@ -233,10 +241,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
             this.look_at(arrived);
             if this.is_http2 {
                 this.heads.frames_arrived(arrived.len());
+                this.in_a_row += arrived.len() as u64;
             } else if !this.open.is_answering() {
                 this.heads.arrived(arrived.len());
             }
         } else if polled.is_pending() {
+            this.in_a_row = 0;
             this.open.mark_read();
             this.open.wake_when_unwanted(cx.waker());
             if !matches!(this.awaited, Awaited::Answer)

@@ -300,6 +300,36 @@ async def empty_data(server, wrong):
     return f"{sent // 9:,} frames written; ended: {count(said)}"
 
 
+async def frames_of_nothing(server, wrong):
+    """Frames that belong to no request, of every kind, without end; or a request for so many of them that they may go on,
+    on two thirds of the connections."""
+    kinds = (
+        http2.frame(http2.PRIORITY, 1, bytes(5)),
+        http2.frame(http2.SETTINGS),
+        http2.frame(http2.PING, payload=bytes(8)),
+        http2.frame(http2.WINDOW_UPDATE, payload=bytes([0, 0, 0, 1])),
+        http2.frame(0x42, payload=bytes(8)),
+    )
+    # As many bytes as a request allows.
+    some = [kind * ((128 << 10) // len(kind)) for kind in kinds]
+    for kind in some:
+        if not (await exchange(server.public, http2.START + kind * 80, 5))[1]:
+            wrong.append(f"10 MiB of frames of kind {kind[3]} do not end their connection")
+    numbers = itertools.count()
+
+    def pieces():
+        asks = next(numbers) % 3 > 0
+        for stream, kind in zip(itertools.count(3, 2), itertools.cycle(some)):
+            yield kind
+            if asks:
+                yield heads(1, b"GET", b"/healthz", http2.END_HEADERS | http2.END_STREAM, stream)
+
+    said, sent = await flood(server, 16, 4, http2.START, pieces)
+    if not said:
+        wrong.append("no connection was ended for its frames")
+    return f"{sent >> 20} MiB written; ended: {count(said)}"
+
+
 async def spoofed_addresses(server, wrong):
     """Wrong secrets by the ten thousand, each from another address, as a proxy would say it: none is known from before, and the
     table of failures has its size."""
@@ -774,6 +804,7 @@ CASES = [
     Case("rapid reset", rapid_reset, 50),
     Case("endless fields", endless_fields, 50),
     Case("empty data", empty_data, 50),
+    Case("frames of nothing", frames_of_nothing, 50),
     Case("spoofed addresses", spoofed_addresses, 50, first='trusted_proxies = ["127.0.0.1"]'),
     Case("huge heads", huge_heads, 50),
     Case("smuggling", smuggling, 50, calm=True),

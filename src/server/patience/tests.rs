@@ -170,7 +170,7 @@ async fn requests_sent_ahead_are_no_large_head() {
     assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
 }
 
-/// HTTP/2 also sends frames that belong to no request, but not without end.
+/// HTTP/2 also sends frames that belong to no request, but not without end, and others have their turn meanwhile.
 #[tokio::test]
 async fn frames_without_requests_are_bounded() {
     let open = Arc::default();
@@ -182,7 +182,9 @@ async fn frames_without_requests_are_bounded() {
     client.write_all(&vec![0; 4 * FRAMES]).await.unwrap();
     // Those of two requests in advance, and of the one that came. What was read with the preface counts too.
     let mut read = vec![0; 3 * FRAMES - PREFACE.len()];
-    stream.read_exact(&mut read).await.unwrap();
+    let mut reading = Box::pin(stream.read_exact(&mut read));
+    assert!(reading.as_mut().now_or_never().is_none());
+    reading.await.unwrap();
     let mut more = vec![0; 2 * SMALL];
     let error = stream.read_exact(&mut more).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
