@@ -130,7 +130,8 @@ func requestToken(ctx context.Context, method string, body any, authorize func(*
 	case http.StatusUnauthorized:
 		return nil, errRefused
 	default:
-		return nil, fmt.Errorf("no token: %s", response.Status)
+		said, _ := io.ReadAll(io.LimitReader(response.Body, 4_096))
+		return nil, fmt.Errorf("no token: %s %s", response.Status, said)
 	}
 }
 

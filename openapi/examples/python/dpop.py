@@ -71,7 +71,9 @@ def bound_token(prover: Prover) -> str:
         prover.learn(url, answer)
         if answer.status_code != 400 or answer.json()["error"] != "use_dpop_nonce":
             break
-    token = answer.raise_for_status().json()
+    if not answer.is_success:
+        raise RuntimeError(f"no token: {answer.status_code} {answer.text}")
+    token = answer.json()
     assert token["token_type"] == "DPoP", "the server binds no tokens"
     return token["access_token"]
 

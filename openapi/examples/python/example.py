@@ -50,7 +50,9 @@ class Tokens:
         if answer is None or answer.status_code == 401:
             secret = (os.environ["CLIENT_ID"], os.environ["CLIENT_SECRET"])
             answer = request("POST", auth=secret, json={"audience": [self._audience], "scope": [SCOPE]})
-        self._pair = answer.raise_for_status().json()
+        if not answer.is_success:
+            raise RuntimeError(f"no token: {answer.status_code} {answer.text}")
+        self._pair = answer.json()
         # Half a minute early, so that no request carries a token that ends on its way.
         left = datetime.fromisoformat(self._pair["expire"]).timestamp() - time.time()
         self._renew_at = time.time() + left - min(30, left / 2)

@@ -100,7 +100,10 @@ impl Tokens {
         if response.status() == StatusCode::UNAUTHORIZED {
             return Ok(None);
         }
-        Ok(Some(response.error_for_status()?.json().await?))
+        if !response.status().is_success() {
+            return Err(format!("no token: {} {}", response.status(), response.text().await?).into());
+        }
+        Ok(Some(response.json().await?))
     }
 }
 

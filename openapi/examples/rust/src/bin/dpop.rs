@@ -96,7 +96,10 @@ async fn bound_token(http: &Client, prover: &mut Prover) -> Result<String> {
         if prover.learn(&url, &answer)? && answer.status() == StatusCode::BAD_REQUEST {
             continue;
         }
-        let token: Value = answer.error_for_status()?.json().await?;
+        if !answer.status().is_success() {
+            return Err(format!("no token: {} {}", answer.status(), answer.text().await?).into());
+        }
+        let token: Value = answer.json().await?;
         if token["token_type"] != "DPoP" {
             return Err("the server binds no tokens".into());
         }
