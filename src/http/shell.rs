@@ -71,8 +71,8 @@ impl Shell {
         let (id, address, client) = (context.id(), context.address(), context.client());
         let (issuer, traceparent, certificate) = (context.issuer(), context.traceparent(), context.certificate());
         let status = response.status().as_u16();
-        // The service's refusal is more precise than the answer's cause.
-        let (cause, refused) = match context.denied().filter(|_| status >= 400) {
+        // The service's refusal is more precise than the answer's cause. With 200 it says why a token is not active.
+        let (cause, refused) = match context.denied() {
             Some((cause, refused)) => (Some(cause), refused),
             None => (response.data().map(|Cause(cause)| *cause), None),
         };
@@ -84,7 +84,7 @@ impl Shell {
             micros,
             cause,
         );
-        self.state.metrics.answered(route, counted, response.status().as_str(), took, cause);
+        self.state.metrics.answered(route, counted, response.status().as_str(), took, cause.filter(|_| status >= 400));
     }
 }
 

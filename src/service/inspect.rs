@@ -113,6 +113,10 @@ impl<'s> Call<'s> {
     /// # Errors
     /// Why the client may not learn about the token.
     pub fn introspect(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
+        self.introspected(client, text).map_err(|denied| self.note(denied))
+    }
+
+    fn introspected(&self, client: &Client, text: &str) -> Result<Inspected<'s>, Denied> {
         let inspected = self.look_up(text).inspect_err(|denied| self.equalize_cost(denied, text))?;
         let claims = inspected.claims();
         let may_know = claims.client == client.id || client.accepts_any(&claims.audience);

@@ -142,11 +142,11 @@ pub struct Request<'a> {
 /// The cause of a 503 while the process drains. It is no failure.
 pub const DRAINING: &str = "draining";
 
-/// Logs an answered request and its duration in microseconds; `cause` says why it
-/// was refused, from a closed set.
+/// Logs an answered request and its duration in microseconds; `cause` says why it was refused, or why the token in
+/// question is not active, from a closed set.
 pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&str>) {
     #[cfg(feature = "otlp")]
-    traces::record(&request, status, micros, cause);
+    traces::record(&request, status, micros, cause.filter(|_| status >= 400));
     let Request { id: request_id, method, route, address, client, issuer, refused, traceparent, certificate } = request;
     let trace_id = traceparent.and_then(|parts| parts.split('-').nth(1));
     /// What every line has, and its own.
@@ -160,6 +160,7 @@ pub fn answered(request: Request<'_>, status: u16, micros: u64, cause: Option<&s
     }
     match cause {
         None => line!(info, "answered"),
+        Some(cause) if status < 400 => line!(info, cause, "answered"),
         Some(cause) if status < 500 || cause == DRAINING => line!(info, cause, refused, "refused"),
         Some(cause) => line!(error, cause, "failed"),
     }

@@ -40,6 +40,22 @@ fn a_line_names_what_is_not_allowed() {
     assert_eq!(said[..4], expected.map(|(member, value)| (json!(format!("{member}_not_allowed")), json!(value))));
 }
 
+/// The log says why introspection said that a token is not active; the answer does not.
+#[test]
+fn a_line_names_why_a_token_is_not_active() {
+    let server = Home::standard().serve(&[]);
+    let token = server.create("orders", SECRET);
+    let (value, refresh) = (token.text("value"), token.text("refresh"));
+    let headers = ["Content-Type: application/x-www-form-urlencoded", &basic("orders", SECRET)].join("\r\n");
+    for token in [&value, "x", &refresh, &value[..value.len() - 2]] {
+        assert_eq!(server.send("POST", "/oauth2/introspect", &headers, &format!("token={token}")).status, 200);
+    }
+    let log = server.stop("TERM").err;
+    let answered = lines(&log, "answered");
+    let causes: Vec<_> = answered[1..].iter().map(|line| line["cause"].as_str()).collect();
+    assert_eq!(causes, [None, Some("malformed_token"), Some("wrong_kind"), Some("bad_signature")], "{log}");
+}
+
 /// A request that finds no place has no line of its own. One warning says that no place was left.
 #[test]
 fn a_line_says_that_requests_found_no_place() {

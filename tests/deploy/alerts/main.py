@@ -79,7 +79,9 @@ class Replica:
     def call(self, method, target, body=None, address=None, **fields):
         connection = http.client.HTTPConnection(address or self.public, timeout=60)
         fields = {name.replace("_", "-"): value for name, value in fields.items()}
-        if body:
+        if isinstance(body, str):
+            fields["Content-Type"] = "application/x-www-form-urlencoded"
+        elif body:
             body, fields["Content-Type"] = json.dumps(body), "application/json"
         connection.request(method, target, body, fields)
         answer = connection.getresponse()
@@ -100,6 +102,7 @@ def traffic(replica, secret):
     token, refresh = f"Token {pair['value']}", f"Token {pair['refresh']}"
     for expected, call in (
         (200, ("GET", "/token", None, token)), (200, ("PUT", "/token", None, refresh)),
+        (200, ("POST", "/oauth2/introspect", f"token={pair['refresh']}", basic)),
         (401, ("POST", "/token", None, wrong)), (401, ("GET", "/token", None, refresh)),
         (403, ("GET", "/token?scope=admin", None, token)), (404, ("GET", "/nowhere", None, token)),
     ):
@@ -279,6 +282,7 @@ def check_log(replica, jti, kids):
         "A token leaked": r'^\["[^"]+","shop","user:7","127.0.0.1","example-7"\]\n$',
         "What happened to one request": r'^\{.*"message":"token".*\n\{.*"message":"answered".*\n(.*\n){2}$',
         "Which client is refused": r"\n? +2 shop\tGET\t403\tmissing_scope\tadmin\n(.*\n)*",
+        "Introspection said": r"^ +2 shop\twrong_kind\n$",
         "Which addresses send": r"^ +2 127\.0\.0\.1\n$",
         "Who got a token from which": r'^\["[^"]+","https://ci.example.com","ci","ci","127.0.0.1"\]\n$',
         "When did a client last": r"^20[0-9T:.-]+Z\n$",
