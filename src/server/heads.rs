@@ -12,8 +12,8 @@ pub(super) const SMALL: usize = 8 << 10;
 pub(super) const PIECE: u64 = SMALL as u64 - 1;
 /// Bytes of HTTP/2 frames that a connection may send for each request: a head, a body, and what belongs to neither.
 pub(super) const FRAMES: usize = 128 << 10;
-/// Requests in advance for which it may do so: as many as it may have at once.
-const ADVANCE: usize = 100;
+/// Maximum requests at once on a connection of HTTP/2, and those in advance for which it may send frames.
+pub(super) const STREAMS: u32 = 100;
 
 /// The head that a connection is receiving.
 pub(super) struct Heads {
@@ -35,8 +35,8 @@ impl Heads {
     /// Releases the memory granted to a head, once it has become a request; `asked` is the number of requests so far.
     pub(super) fn settle(&mut self, asked: u32) {
         if self.asked != asked {
-            let new = usize::try_from(asked.wrapping_sub(self.asked)).unwrap_or(ADVANCE).min(ADVANCE);
-            self.frames = (self.frames + new * FRAMES).min(ADVANCE * FRAMES);
+            let new = asked.wrapping_sub(self.asked).min(STREAMS) as usize;
+            self.frames = (self.frames + new * FRAMES).min(STREAMS as usize * FRAMES);
             (self.asked, self.unasked, self.large) = (asked, 0, None);
         }
     }

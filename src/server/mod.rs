@@ -87,7 +87,6 @@ type BoxBody = http_body_util::combinators::BoxBody<Bytes, std::io::Error>;
 /// Maximum head for the HTTP parser. The contract's own limit is lower, so that
 /// its refusal has a body.
 const PARSER_HEAD: u32 = 64 << 10;
-const H2_STREAMS: u32 = 100;
 /// Bytes of a request's fields, counted as RFC 9113 §6.5.2 does.
 const H2_HEADER_LIST: u32 = 16 << 10;
 /// Streams that a client may reset before they are handled; one more closes its connection (rapid reset).
@@ -240,7 +239,7 @@ fn builder() -> Builder<Streams> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(H2_STREAMS)
+        .max_concurrent_streams(heads::STREAMS)
         .max_header_list_size(H2_HEADER_LIST)
         .max_pending_accept_reset_streams(H2_RESETS)
         .initial_stream_window_size(H2_STREAM_WINDOW)
