@@ -24,8 +24,11 @@ pub(super) struct RequestContext(Arc<Notes>);
 
 #[derive(Debug)]
 struct Notes {
+    /// In force when the head arrived: for documents.
     snapshot: Arc<Snapshot>,
     now: Timestamp,
+    /// In force when a handler made the call.
+    deciding: OnceLock<Arc<Snapshot>>,
     id: HeaderValue,
     prefix: Option<IpAddr>,
     address: String,
@@ -50,6 +53,7 @@ impl RequestContext {
         let context = Self(Arc::new(Notes {
             now: state.clock(),
             snapshot,
+            deciding: OnceLock::new(),
             id,
             prefix: caller.limit_prefix(),
             address: caller.text(),
@@ -73,11 +77,13 @@ impl RequestContext {
         Ok(request.data().ok_or(Problem::Internal("no_context"))?)
     }
 
-    /// Returns the call, for the rooms that know no HTTP.
+    /// Returns the call, for the rooms that know no HTTP. Its time and its policy are those of now: the body may have come
+    /// seconds after the head, and meanwhile a key may have been revoked.
     pub(super) fn call<'r>(&'r self, state: &'r State) -> Call<'r> {
         let origin = Origin { request_id: self.id(), address: self.address(), prefix: self.0.prefix };
         let carried = Carried { proof: self.proof(), certificate: self.0.certificate.as_ref() };
-        Call { state, snapshot: &self.0.snapshot, now: self.0.now, origin, carried, notes: &self.0.said }
+        let snapshot = self.0.deciding.get_or_init(|| state.snapshot());
+        Call { state, snapshot, now: state.clock(), origin, carried, notes: &self.0.said }
     }
 
     fn proof(&self) -> ProofField<'_> {
@@ -112,12 +118,12 @@ impl RequestContext {
         HeaderValue::try_from(self.0.said.next_nonce()?.as_str()).ok()
     }
 
-    /// Returns the snapshot that decides the request.
+    /// Returns the snapshot that was in force when the head arrived.
     pub(super) fn snapshot(&self) -> &Snapshot {
         &self.0.snapshot
     }
 
-    /// Returns when the request arrived.
+    /// Returns when the head arrived.
     pub(super) fn now(&self) -> Timestamp {
         self.0.now
     }

@@ -29,14 +29,14 @@ pub struct Origin<'r> {
     pub prefix: Option<IpAddr>,
 }
 
-/// One call: the snapshot that decides all of it, and the second at which it arrived.
+/// One call: the snapshot that decides all of it, and the second at which it does.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'r> {
     /// What outlives the snapshot: limits and metrics.
     pub state: &'r State,
     /// The snapshot that decides.
     pub snapshot: &'r Snapshot,
-    /// When the call arrived.
+    /// When it is decided.
     pub now: Timestamp,
     /// Where it comes from.
     pub origin: Origin<'r>,
@@ -196,6 +196,12 @@ impl<'r> Call<'r> {
     /// [`Denied::Revoked`].
     pub fn unrevoked_session(&self, session: &Session) -> Result<(), Denied> {
         self.unrevoked(&Marks::of_session(session), session.began())
+    }
+
+    /// Returns the call to be decided now, after it has waited.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        Self { now: self.state.clock(), ..self }
     }
 
     pub(super) fn verify<K: Kind>(&self, compact: Compact<'_>) -> Result<Verified<K>, Denied> {

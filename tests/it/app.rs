@@ -79,7 +79,7 @@ pub struct TestApp {
     pub state: Arc<State>,
     /// What the configuration's `[tls]` is loaded into. No listener serves it.
     pub tls: Option<Arc<Tls>>,
-    clock: Clock,
+    pub clock: Clock,
     reloader: Mutex<Reloader>,
     runtime: Option<tokio::runtime::Runtime>,
 }

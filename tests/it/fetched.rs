@@ -4,10 +4,11 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 
+use lingpai::clock::Timestamp;
 use lingpai::keys::Purpose;
 use serde_json::json;
 
-use crate::app::{Answer, ISSUER, START, TestApp, replace, standard};
+use crate::app::{Answer, ISSUER, START, TestApp, replace, segment, standard};
 use crate::forge::Forge;
 use crate::oauth2::{JWT_BEARER as ASSERTION_TYPE, OAuth as _, jwk};
 
@@ -18,8 +19,12 @@ struct Issuer {
     address: SocketAddr,
     asked: Arc<Mutex<usize>>,
     is_up: Arc<Mutex<bool>>,
+    /// What happens before the next answer.
+    meanwhile: Arc<Mutex<Option<Meanwhile>>>,
     forge: Forge,
 }
+
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl Issuer {
     fn start() -> Self {
@@ -28,6 +33,8 @@ impl Issuer {
         let (asked, is_up) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(false)));
         let keys = json!({"keys": [jwk(&forge)]}).to_string();
         let (count, up) = (Arc::clone(&asked), Arc::clone(&is_up));
+        let meanwhile = Arc::<Mutex<Option<Meanwhile>>>::default();
+        let happens = Arc::clone(&meanwhile);
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 let head: Vec<_> =
@@ -37,11 +44,14 @@ impl Issuer {
                 let is_keys = head.first().is_some_and(|line| line.contains(" /keys "));
                 let body = if is_keys { keys.clone() } else { metadata.to_string() };
                 *count.lock().unwrap() += 1;
+                if let Some(happen) = happens.lock().unwrap().take() {
+                    happen();
+                }
                 let status = if *up.lock().unwrap() { "200 OK" } else { "503 Later" };
                 let _ = write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
             }
         });
-        Self { address, asked, is_up, forge }
+        Self { address, asked, is_up, meanwhile, forge }
     }
 
     fn is_up(&self, up: bool) {
@@ -105,6 +115,24 @@ fn keys_are_fetched_when_a_token_needs_them() {
     assert_eq!(issuer.asked(), 5);
     present(&app, &issuer.token("unknown", START + 600)).assert_invalid_client(false);
     assert_eq!(issuer.asked(), 5);
+}
+
+/// "An issued `exp` is always later than now", however long the keys took.
+#[test]
+fn a_call_is_decided_when_the_keys_have_come() {
+    let issuer = Issuer::start();
+    issuer.is_up(true);
+    for (seconds, status) in [(500, 200), (700, 401)] {
+        let app = TestApp::with(&issuer.config(), &[KEY]);
+        let clock = app.clock.clone();
+        let late = move || clock.set(Timestamp::from_unix(START + seconds));
+        *issuer.meanwhile.lock().unwrap() = Some(Box::new(late));
+        let answer = present(&app, &issuer.token(&issuer.forge.kid, START + 600));
+        assert_eq!(answer.status, status, "{answer:?}");
+        if status == 200 {
+            assert_eq!(segment(&answer.text("access_token"), 1)["iat"], START + seconds);
+        }
+    }
 }
 
 /// A reload keeps the keys of an issuer that is as it was.

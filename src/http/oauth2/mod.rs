@@ -68,8 +68,9 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let grant = RequestedGrant::read(&mut form)?;
-        let prepared = presented.prepare(&call).await;
-        let issued = grant.prepare(&call).await.issue(&call, prepared)?;
+        let (presented, prepared) = (presented.prepare(&call).await, grant.prepare(&call).await);
+        let call = call.resumed();
+        let issued = prepared.issue(&call, presented)?;
         Ok(Reply::no_store(TokenResponse::new(issued, call.now, grant.is_exchange()).json().into()))
     }
 
@@ -88,7 +89,9 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
-        let client = presented.prepare(&call).await.client(&call)?;
+        let prepared = presented.prepare(&call).await;
+        let call = call.resumed();
+        let client = prepared.client(&call)?;
         Ok(match call.introspect(client, &token) {
             Ok(inspected) => Reply::no_store(inspected.rendered::<Introspected>().0.clone().into()),
             Err(_) => Reply::no_store(INACTIVE.into()),

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use super::{JSON, every_error, request};
-use crate::app::{TestApp, answers, read_answer};
+use crate::app::{SECRET, TestApp, answers, basic, read_answer, standard};
 
 #[test]
 fn http_1_0_is_answered_and_closed() {
@@ -186,6 +186,27 @@ fn a_client_that_waits_for_100_continue() {
         assert_eq!((said.len(), said[0].status), (1, status));
         assert_eq!(said[0].header("connection"), Some("close"));
     }
+}
+
+/// A body may come seconds after its head. "An issued `exp` is always later than now."
+#[test]
+fn a_call_is_decided_when_its_body_has_come() {
+    let app = TestApp::start();
+    let sent_late = |authorization: &str, body: &str, meanwhile: &dyn Fn()| {
+        let mut stream = app.connect();
+        let fields = format!("{authorization}\r\n{JSON}\r\nExpect: 100-continue\r\nContent-Length: {}", body.len());
+        write!(stream, "POST /token HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; "HTTP/1.1 100 Continue\r\n\r\n".len()]).unwrap();
+        meanwhile();
+        stream.write_all(body.as_bytes()).unwrap();
+        read_answer(&mut stream)
+    };
+    let orders = basic("orders", SECRET);
+    let answer = sent_late(&orders, r#"{"lifetime":1}"#, &|| _ = app.at(3));
+    assert_eq!(answer.text("expire"), "2026-06-01T12:00:04.000Z");
+    // The client is gone.
+    let answer = sent_late(&orders, "{}", &|| app.reconfigure(&standard().replacen("\"orders\"", "\"others\"", 1)));
+    assert_eq!(answer.status, 401);
 }
 
 /// What two readers could take for two messages is refused (RFC 9112 §3.2, §6.1).
