@@ -22,7 +22,7 @@ use crate::token::{ClientId, Thumbprint};
 const SHARE: usize = 100_000;
 /// Maximum unexpired proofs in all.
 const ROOM: usize = 7 << 16;
-/// Maximum expired entries dropped with each new one, so that no request pays for a flood.
+/// Maximum expired entries dropped with each new one, so that an ordinary request does not pay for a flood.
 const DROPPED: usize = 64;
 /// A set with less capacity than this is not shrunk.
 const SMALL: usize = 1 << 12;
@@ -35,6 +35,8 @@ type Owner = u64;
 /// Why a proof is not recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unentered {
+    /// The proof has expired since it was verified: that it was used before may be forgotten.
+    Expired,
     /// The proof was used before.
     Replayed,
     /// The client has no room for another proof until this time has passed.
@@ -56,14 +58,24 @@ impl std::fmt::Debug for ReplayTable {
 
 impl ReplayTable {
     /// Records a proof of one of `clients` clients, in one step: of two equal proofs at the same
-    /// time, one is refused.
+    /// time, one is refused. The `clock` is read once no other proof can drop entries.
     ///
     /// # Errors
     /// See [`Unentered`].
-    pub fn enter(&self, client: &ClientId, clients: usize, proof: Entry<'_>, now: Timestamp) -> Result<(), Unentered> {
+    pub fn enter(
+        &self,
+        client: &ClientId,
+        clients: usize,
+        proof: Entry<'_>,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Result<(), Unentered> {
         let digest = proof.digest(client);
         let owner = self.owners.hash_one(client);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = clock();
+        if now >= proof.ends {
+            return Err(Unentered::Expired);
+        }
         seen.drop_expired(now, DROPPED);
         if seen.digests.contains(&digest) || !seen.has_room(owner, clients) {
             // Expired entries that were not dropped yet may take up the room.
@@ -174,14 +186,14 @@ mod tests {
 
     /// Records `id` at second `now`, to expire at `ends`.
     fn enter(table: &ReplayTable, name: &str, id: &str, (now, ends): (i64, i64)) -> Result<(), Unentered> {
-        table.enter(&client(name), 10, Entry { thumbprint: &KEY, id, ends: at(ends) }, at(now))
+        table.enter(&client(name), 10, Entry { thumbprint: &KEY, id, ends: at(ends) }, || at(now))
     }
 
     fn fill(table: &ReplayTable, name: &str, count: usize, times: (i64, i64)) {
         let id = client(name);
         for number in 0..count {
             let entry = Entry { thumbprint: &KEY, id: &number.to_string(), ends: at(times.1) };
-            table.enter(&id, 10, entry, at(times.0)).unwrap_or_else(|why| panic!("{name} {number}: {why:?}"));
+            table.enter(&id, 10, entry, || at(times.0)).unwrap_or_else(|why| panic!("{name} {number}: {why:?}"));
         }
     }
 
@@ -200,11 +212,13 @@ mod tests {
         assert_eq!(enter(&table, "a", "2", (100, 161)), Ok(()));
         let other = Thumbprint::new([8; 32]);
         let proof = Entry { thumbprint: &other, id: "1", ends: at(161) };
-        assert_eq!(table.enter(&client("a"), 10, proof, at(100)), Ok(()));
+        assert_eq!(table.enter(&client("a"), 10, proof, || at(100)), Ok(()));
         assert_eq!(enter(&table, "a", "1", (161, 222)), Ok(()));
         // The boundary between client and id matters.
         assert_eq!(enter(&table, "ab", "c", (200, 261)), Ok(()));
         assert_eq!(enter(&table, "a", "bc", (200, 261)), Ok(()));
+        // Verified in its last second, and too late.
+        assert_eq!(enter(&table, "a", "3", (260, 260)), Err(Unentered::Expired));
     }
 
     #[test]
@@ -252,7 +266,7 @@ mod tests {
             // They end in as many seconds as proofs can.
             let mut enter = |number: i64| {
                 let entry = Entry { thumbprint: &KEY, id: &number.to_string(), ends: at(101 + number % 121) };
-                table.enter(&client, 10, entry, at(100))
+                table.enter(&client, 10, entry, || at(100))
             };
             let good = (0..200_000).take_while(|number| enter(*number).is_ok()).count();
             let full = (200_000..201_000).map(&mut enter).all(|said| matches!(said, Err(Unentered::Full(_))));

@@ -21,6 +21,7 @@ const NOW: i64 = 1_780_315_200;
 /// the issuer [`TRUSTED`] with the same keys.
 pub(super) struct Service {
     pub(super) state: State,
+    pub(super) clock: Clock,
     /// The key of `signer`.
     pub(super) key: Key,
     _folder: tempfile::TempDir,
@@ -43,11 +44,13 @@ impl Service {
         );
         let config = Config::parse(&path("lingpai.toml"), config, Overrides::default()).unwrap();
         let snapshot = crate::app::snapshot(&config, at(0)).unwrap();
-        Self { state: State::new(snapshot, Clock::manual(at(0))), key, _folder: folder }
+        let clock = Clock::manual(at(0));
+        Self { state: State::new(snapshot, clock.clone()), clock, key, _folder: folder }
     }
 
     /// Returns the result of `ask` and how many signatures it checked.
     pub(super) fn cost<T>(&self, now: i64, ask: impl FnOnce(Call<'_>) -> T) -> (T, usize) {
+        self.clock.set(at(now));
         let (snapshot, notes) = (self.state.snapshot(), Notes::default());
         let origin = Origin { request_id: "1", address: "unix", prefix: None };
         let call = Call {

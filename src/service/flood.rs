@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::fixture::{Service, at};
 use super::{Carried, Decision, Denied, ProofField, Target, Unproven};
 use crate::clients::{Entry, Unentered};
+use crate::foreign::Rejected;
 use crate::token::{ClientId, Session, Thumbprint};
 
 /// Requests a token of `client` at `second` with the proof `proof`.
@@ -28,13 +29,37 @@ fn fill(service: &Service, client: &str) -> usize {
     let (client, key) = (ClientId::parse(client).unwrap(), Thumbprint::new([7; 32]));
     for number in 0.. {
         let entry = Entry { thumbprint: &key, id: &number.to_string(), ends: at(61) };
-        match service.state.proofs.enter(&client, 4, entry, at(0)) {
+        match service.state.proofs.enter(&client, 4, entry, || at(0)) {
             Ok(()) => {}
             Err(Unentered::Full(_)) => return number,
-            Err(Unentered::Replayed) => panic!("{number} is new"),
+            Err(why) => panic!("{number} is new: {why:?}"),
         }
     }
     unreachable!()
+}
+
+/// It was good when it was verified, and others' proofs of its second may be forgotten now.
+#[test]
+fn a_proof_that_expires_meanwhile_is_refused() {
+    let service = Service::new();
+    let proof = service.proof("late", 0);
+    let ((), _) = service.cost(60, |call| {
+        let call = super::Call { carried: Carried { proof: ProofField::One(&proof), certificate: None }, ..call };
+        call.prove(Target { method: "POST", url: call.snapshot.urls.token_endpoint.as_ref() }, None).unwrap();
+        service.clock.set(at(61));
+        let expired = Denied::Unproven(Unproven::Rejected(Rejected::Expired));
+        assert_eq!(call.enter_proof(&service.session().client), Err(expired));
+    });
+}
+
+/// With four clients, each has an eighth of the table for itself.
+#[test]
+fn who_has_used_its_own_part_waits_while_others_flood() {
+    let service = Service::new();
+    let entered = ["orders", "signer", "gate"].map(|client| fill(&service, client));
+    assert_eq!(entered, [100_000, 100_000, (7 << 16) / 8]);
+    let limited = Err(Denied::Limited(Duration::from_secs(61)));
+    assert_eq!(ask(&service, "gate", 0, &service.proof("more", 0)), limited);
 }
 
 /// "an unexpired entry is never dropped; a client that fills its share (100,000) gets 429, others notice nothing"

@@ -97,11 +97,12 @@ impl<'r> Call<'r> {
         // The anonymous client is not in the registry.
         let clients = self.snapshot.registry.len().saturating_add(1);
         let entry = Entry { thumbprint, id, ends: *ends };
-        match self.state.proofs.enter(client, clients, entry, self.now) {
+        match self.state.proofs.enter(client, clients, entry, || self.state.clock()) {
             Ok(()) => {
                 self.state.metrics.proof("accepted");
                 Ok(())
             }
+            Err(Unentered::Expired) => Err(self.unproven(Unproven::Rejected(Rejected::Expired))),
             Err(Unentered::Replayed) => Err(self.unproven(Unproven::Replayed)),
             Err(Unentered::Full(wait)) => {
                 self.state.metrics.proof("limited");
