@@ -1,7 +1,7 @@
 //! An issuer's keys: read from a file, or fetched on demand and cached.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Mutex as Turn, OwnedMutexGuard};
@@ -49,7 +49,7 @@ struct Good {
 }
 
 /// The outcome of past fetches.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Attempts {
     count: u64,
     last: Option<Timestamp>,
@@ -97,16 +97,21 @@ impl Kept {
 
     /// Returns why the last fetch failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        self.attempts().failure
+        self.attempts().failure.clone()
     }
 
-    fn attempts(&self) -> Attempts {
-        self.attempts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn attempts(&self) -> MutexGuard<'_, Attempts> {
+        self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn need(&self, kid: Option<&str>, now: Timestamp) -> Need {
-        let since = self.attempts().last.map_or(i64::MAX, |last| now.since(last).saturating_abs());
-        match &*self.last_good.load() {
+    /// Returns what a token that names `kid` needs, and after how many fetches that was so.
+    fn need(&self, kid: Option<&str>, now: Timestamp) -> (Need, u64) {
+        let (last, count) = {
+            let attempts = self.attempts();
+            (attempts.last, attempts.count)
+        };
+        let since = last.map_or(i64::MAX, |last| now.since(last).saturating_abs());
+        let need = match &*self.last_good.load() {
             Some(good) if now.since(good.fetched) < LAST_GOOD => {
                 let is_unknown = kid.is_some_and(|kid| !good.keys.has_kid(kid));
                 match (since >= PAUSE, is_unknown, now.since(good.fetched).saturating_abs() >= good.max_age) {
@@ -117,25 +122,26 @@ impl Kept {
             }
             _ if since >= RETRY => Need::Wait,
             _ => Need::Nothing,
-        }
+        };
+        (need, count)
     }
 
     /// Makes sure that there are keys for a token that names `kid`: fetches them, or waits for a
     /// fetch in progress.
     pub(super) async fn prepare(self: &Arc<Self>, kid: Option<&str>, now: Timestamp) {
         match self.need(kid, now) {
-            Need::Nothing => {}
-            Need::Beside => {
+            (Need::Nothing, _) => {}
+            (Need::Beside, _) => {
                 if let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() {
                     tokio::spawn(Arc::clone(self).fetch(turn, now));
                 }
             }
-            Need::Wait => self.wait(now).await,
+            (Need::Wait, seen) => self.wait(seen, now).await,
         }
     }
 
-    async fn wait(self: &Arc<Self>, now: Timestamp) {
-        let seen = self.attempts().count;
+    /// Waits for the fetch after those that were `seen`: begins it, unless another request has.
+    async fn wait(self: &Arc<Self>, seen: u64, now: Timestamp) {
         let Some(_place) = Place::take(&self.waiting) else { return };
         let turn = Arc::clone(&self.turn).lock_owned().await;
         if self.attempts().count == seen {
@@ -159,7 +165,7 @@ impl Kept {
                 Some(why)
             }
         };
-        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut attempts = self.attempts();
         *attempts = Attempts { count: attempts.count.wrapping_add(1), last: Some(now), failure };
     }
 }
