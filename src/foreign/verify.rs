@@ -24,7 +24,7 @@ pub struct Rules<'a> {
     pub now: Timestamp,
 }
 
-/// Maximum lifetime of an assertion, in seconds. The leeway is added.
+/// Maximum lifetime of an assertion, in seconds. Where it is measured from now, the leeway is added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaxAge {
     /// From now to `exp`, whatever `iat` says.
@@ -114,11 +114,12 @@ impl Assertion {
         if now >= end.saturating_add(rules.leeway) {
             return Err(Rejected::Expired);
         }
-        let (from, max_age) = match rules.max_age {
-            MaxAge::FromNow(seconds) => (now, seconds),
-            MaxAge::FromIssue(seconds) => (claims.issued.map_or(now, Timestamp::unix), seconds),
+        let (from, longest) = match (rules.max_age, claims.issued) {
+            // Both instants are by the issuer's clock.
+            (MaxAge::FromIssue(seconds), Some(issued)) => (issued.unix(), seconds),
+            (MaxAge::FromIssue(seconds) | MaxAge::FromNow(seconds), _) => (now, seconds.saturating_add(rules.leeway)),
         };
-        if end - from > max_age.saturating_add(rules.leeway) {
+        if end - from > longest {
             return Err(Rejected::MaxAge);
         }
         let latest = now.saturating_add(rules.leeway.max(AHEAD));

@@ -86,8 +86,8 @@ fn only_what_the_issuer_signed_for_us() {
     // `max_age` is the issuer's own.
     let of_pipes =
         |exp: i64| signed(pipes, &json!({"iss": PIPES, "sub": "x", "aud": "urn:other", "iat": START, "exp": exp}));
-    assert_eq!(with.given(&of_pipes(START + 605), "")["client_id"], "pod");
-    with.assert_failed(&of_pipes(START + 606), "");
+    assert_eq!(with.given(&of_pipes(START + 600), "")["client_id"], "pod");
+    with.assert_failed(&of_pipes(START + 601), "");
 }
 
 /// "With `spiffe`, `sub` begins with `spiffe://<domain>/`, `iss` is not read."
