@@ -1,5 +1,6 @@
 """A collector that listens for a second, and what it must have heard: traces.py BINARY."""
 
+import base64
 import http.client
 import http.server
 import os
@@ -41,9 +42,9 @@ def serve(binary, folder, **environment):
     return process, int(re.search(r"127\.0\.0\.1:(\d+)", process.stdout.readline())[1])
 
 
-def ask(port, method, path, **fields):
+def ask(port, method, path, body=None, **fields):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers={name.replace("_", "-"): value for name, value in fields.items()})
+    connection.request(method, path, body, headers={name.replace("_", "-"): value for name, value in fields.items()})
     answer = connection.getresponse()
     answer.read()
     connection.close()
@@ -65,7 +66,9 @@ def main(binary):
     endpoint = f"http://127.0.0.1:{collector.server_port}"
     with tempfile.TemporaryDirectory() as parent:
         folder = f"{parent}/served"
-        subprocess.check_output([binary, "init", folder])
+        secret = re.search(r"lps_[\w-]+", subprocess.check_output([binary, "init", folder], text=True))[0]
+        basic = "Basic " + base64.b64encode(f"first:{secret}".encode()).decode()
+        form = {"Authorization": basic, "Content-Type": "application/x-www-form-urlencoded"}
         process, port = serve(binary, folder, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint, OTEL_RESOURCE_ATTRIBUTES="pod=a")
         began = time.time_ns()
         asked = [
@@ -73,8 +76,9 @@ def main(binary):
             ask(port, "POST", "/token"),
             ask(port, "BREW", "/coffee"),
             ask(port, "GET", "/healthz", traceparent=f"00-{TRACE}-{PARENT}-00"),
+            ask(port, "POST", "/oauth2/introspect", "token=x", **form),
         ]
-        assert asked == [200, 401, 404, 200], asked
+        assert asked == [200, 401, 404, 200, 200], asked
         # What waits is sent before the end.
         stop(process)
         ended = time.time_ns()
@@ -86,7 +90,10 @@ def main(binary):
         assert (names["service.name"], names["pod"]) == ("lingpai", "a"), names
         spans = {span.name: span for one in resources for scope in one.scope_spans for span in scope.spans}
         # The caller of /healthz has said that it is not to be sampled.
-        assert set(spans) == {"GET /.well-known/jwks.json", "POST /token", "_OTHER"}, set(spans)
+        others = {"POST /token", "POST /oauth2/introspect", "_OTHER"}
+        assert set(spans) == {"GET /.well-known/jwks.json"} | others, set(spans)
+        # That a token is not active is no error.
+        assert "error.type" not in attributes(spans["POST /oauth2/introspect"])
         keys = spans["GET /.well-known/jwks.json"]
         assert (keys.trace_id.hex(), keys.parent_span_id.hex(), keys.kind) == (TRACE, PARENT, SERVER)
         assert began <= keys.start_time_unix_nano < keys.end_time_unix_nano <= ended

@@ -1,5 +1,7 @@
 //! The signed list.
 
+use std::fs;
+
 use serde_json::json;
 
 use super::{KEY, LATER, RANDOM, append, goes_on, is_good, list, listed, service, warnings};
@@ -68,6 +70,20 @@ fn the_signed_list() {
     append(&app, "client new before 2026-07-01T00:00:00Z\n");
     app.look();
     assert_eq!(segment(&published(&app, &[]).body, 1)["revoked"]["client"], json!({"new": 1_782_864_000}));
+}
+
+/// `revoked` "at once stops a key from signing", also within the minute that the list is good for.
+#[test]
+fn a_revoked_key_signs_no_list() {
+    let app = publishing();
+    let (old, new) = (Forge::es256().kid, app.add_key(-30));
+    app.look();
+    let signer = || segment(&published(&app, &[]).body, 0)["kid"].clone();
+    assert_eq!(signer(), json!(new));
+    let config = fs::read_to_string(app.folder.path().join("lingpai.toml")).unwrap();
+    replace(&app.folder.path().join("lingpai.toml"), format!("{config}\n[keys]\nrevoked = [{new:?}]\n"));
+    app.look();
+    assert_eq!(signer(), json!(old));
 }
 
 /// Lines that are gone are published as long as they count, and lines that were added at once.

@@ -135,9 +135,13 @@ fn a_client_with_a_sender_gets_no_other_tokens() {
     app.reconfigure(&stricter);
     app.refresh(&native, "").assert_says(403, "Forbidden", says);
     ask(&app, "orders", &form, &[]).assert_refused("invalid_dpop_proof");
-    assert_eq!(ask_proved(&app, "orders", &form, &prover).status, 200);
+    let bound = ask_proved(&app, "orders", &form, &prover).text("refresh_token");
     app.reconfigure(&stricter.replacen("sender = \"dpop\"", "sender = \"mtls\"", 1));
-    ask_proved(&app, "orders", &form, &prover).assert_refused("invalid_request");
+    // Also where the session itself is bound to a key.
+    for refresh in [refresh, bound] {
+        let form = format!("grant_type=refresh_token&refresh_token={refresh}");
+        ask_proved(&app, "orders", &form, &prover).assert_refused("invalid_request");
+    }
 }
 
 /// Metadata: "algorithms and methods listed are exactly those that work".
