@@ -45,7 +45,7 @@ impl State {
         let jwt = list.entries.signed(key, head, longest).ok_or(PublishError::Absent)?;
         let jwt = jwt.map_err(|_| PublishError::NoRandomness)?;
         let etag = format!("W/\"{}\"", hex(made_of.split_at(16).0));
-        let signed = Arc::new(SignedList { jwt, etag, key: made_of });
+        let signed = Arc::new(SignedList { jwt: jwt.into(), etag, key: made_of });
         self.signed.store(Some(Arc::clone(&signed)));
         Ok(signed)
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use bytes::Bytes;
 
 use super::Snapshot;
 use crate::clients::{FailureLimiter, ReplayTable};
@@ -30,8 +31,8 @@ pub struct RevocationList {
 /// The revocation list, signed, for anyone to read.
 #[derive(Debug)]
 pub struct SignedList {
-    /// The JWT.
-    pub jwt: String,
+    /// The JWT. Answers share it.
+    pub jwt: Bytes,
     /// A weak entity tag (RFC 9110 §8.8.3): replicas' bytes differ, because signatures are random.
     pub etag: String,
     /// A digest of what was signed.
