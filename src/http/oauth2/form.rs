@@ -14,6 +14,9 @@ use crate::http::body::{is_media_type, receive};
 use crate::http::problem::Problem;
 use crate::http::query::{decode, pairs};
 
+/// Maximum parameters of a form.
+const MAX_PARAMETERS: usize = 256;
+
 /// Parameters that may occur more than once (RFC 8707 §2, RFC 8693 §2.1).
 const REPEATABLE: [&str; 2] = ["audience", "resource"];
 
@@ -34,7 +37,10 @@ impl Form {
     pub(super) fn parse(text: &str) -> Result<Self, OAuthFailure> {
         let (mut form, mut names) = (Self::default(), Vec::new());
         // An empty sequence between ampersands is skipped (WHATWG URL §5.1).
-        for (name, value) in pairs(text).filter(|pair| *pair != ("", None)) {
+        for (number, (name, value)) in pairs(text).filter(|pair| *pair != ("", None)).enumerate() {
+            if number == MAX_PARAMETERS {
+                return Err(OAuthFailure::invalid_request(format!("a form has at most {MAX_PARAMETERS} parameters")));
+            }
             let malformed = || OAuthFailure::invalid_request("the body is not a well-formed form in UTF-8");
             let name = decode(name).ok_or_else(malformed)?;
             let value = value.map_or(Some(Cow::Borrowed("")), decode).ok_or_else(malformed)?;
@@ -46,8 +52,14 @@ impl Form {
             }
         }
         names.sort_unstable();
-        if names.windows(2).any(|pair| pair.first() == pair.last()) {
-            return Err(OAuthFailure::invalid_request("a parameter is repeated"));
+        let mut pairs = names.iter().zip(names.iter().skip(1));
+        if let Some((repeated, _)) = pairs.find(|(one, next)| one == next) {
+            let is_word = repeated.len() <= 32 && repeated.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            return Err(OAuthFailure::invalid_request(match &**repeated {
+                "scope" => "scope is repeated; it is one value, with a space between scope tokens".to_owned(),
+                name if is_word => format!("{name} is repeated"),
+                _ => "a parameter is repeated".to_owned(),
+            }));
         }
         Ok(form)
     }
@@ -128,8 +140,11 @@ mod tests {
             assert!(Form::parse(wrong).is_err(), "{wrong}");
         }
         assert!(Form::parse("&&a=1&&").unwrap().take("a").is_some());
-        let many = (0..10_000).map(|number| format!("p{number}=")).collect::<Vec<_>>().join("&");
-        assert!(Form::parse(&many).unwrap().parameters.is_empty());
+        let many = |count: usize| (0..count).map(|number| format!("p{number}=")).collect::<Vec<_>>().join("&");
+        assert!(Form::parse(&many(MAX_PARAMETERS)).unwrap().parameters.is_empty());
+        for count in [MAX_PARAMETERS + 1, 10_000] {
+            assert!(Form::parse(&many(count)).is_err());
+        }
         // A semicolon does not separate.
         assert_eq!(Form::parse("a=1;b=2").unwrap().take("a").as_deref().map(String::as_str), Some("1;b=2"));
     }

@@ -68,6 +68,8 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let grant = RequestedGrant::read(&mut form)?;
+        // Keys may take seconds.
+        drop(form);
         let (presented, prepared) = (presented.prepare(&call).await, grant.prepare(&call).await);
         let call = call.resumed();
         let issued = prepared.issue(&call, presented)?;
@@ -89,6 +91,7 @@ impl OAuth2 {
         let mut form = body.form;
         let presented = Presented::take(header, &mut form)?;
         let token = form.take("token").ok_or_else(|| OAuthFailure::invalid_request("token is missing"))?;
+        drop(form);
         let prepared = presented.prepare(&call).await;
         let call = call.resumed();
         let client = prepared.client(&call)?;

@@ -103,8 +103,12 @@ fn forms() {
     let large = format!("{CLIENT_CREDENTIALS}&x={}", "a".repeat(65_536));
     send(&[FORM], &large).assert_oauth(413, "invalid_request");
     assert_eq!(send(&[FORM], &format!("{CLIENT_CREDENTIALS}&x={}", "a".repeat(60_000))).status, 200);
-    let many = (0..10_000).map(|i| format!("p{i}")).collect::<Vec<_>>().join("&");
-    assert_eq!(send(&[FORM], &format!("{CLIENT_CREDENTIALS}&{many}")).status, 200);
+    let with_more = |count: usize| (0..count).fold(CLIENT_CREDENTIALS.to_owned(), |form, i| format!("{form}&p{i}"));
+    assert_eq!(send(&[FORM], &with_more(255)).status, 200);
+    for count in [256, 10_000] {
+        let said = send(&[FORM], &with_more(count)).assert_oauth(400, "invalid_request");
+        assert_eq!(said, "a form has at most 256 parameters");
+    }
 
     assert_eq!(send(&[FORM], &format!("{CLIENT_CREDENTIALS}&unknown=1&resource=&scope=")).status, 200);
     for wrong in [
@@ -119,6 +123,14 @@ fn forms() {
         "grant_type=client_credentials&%ff",
     ] {
         send(&[FORM], wrong).assert_oauth(400, "invalid_request");
+    }
+    for (more, expected) in [
+        ("scope=a&scope=b", "scope is repeated; it is one value, with a space between scope tokens"),
+        ("client_id=&client_id=", "client_id is repeated"),
+        ("%22=&%22=", "a parameter is repeated"),
+    ] {
+        let said = send(&[FORM], &format!("{CLIENT_CREDENTIALS}&{more}")).assert_oauth(400, "invalid_request");
+        assert_eq!(said, expected);
     }
     let raw = [b"grant_type=client_credentials&x=".as_slice(), b"\xff"].concat();
     let head =
