@@ -87,7 +87,11 @@ impl<'a> ApiExtractor<'a> for BasicAuth {
     fn register(registry: &mut Registry) {
         registry.create_security_scheme(
             BASIC,
-            MetaSecurityScheme { scheme: Some("basic"), description: Some("The client's id and secret."), ..NO_SCHEME },
+            MetaSecurityScheme {
+                scheme: Some("basic"),
+                description: Some("The client's id and secret: to create a token and to introspect one."),
+                ..NO_SCHEME
+            },
         );
     }
 
@@ -167,7 +171,7 @@ impl<'a> ApiExtractor<'a> for Presented<'a> {
             MetaSecurityScheme {
                 scheme: Some("bearer"),
                 bearer_format: Some("JWT"),
-                description: Some("A token, as `Authorization: Bearer …`."),
+                description: Some("The access token to inspect, or the refresh token to refresh."),
                 ..NO_SCHEME
             },
         );
@@ -177,7 +181,7 @@ impl<'a> ApiExtractor<'a> for Presented<'a> {
                 ty: "apiKey",
                 name: Some("Authorization"),
                 key_in: Some("header"),
-                description: Some("A token, as `Token …`: type the word, a space and the token."),
+                description: Some("The same as `Token …`: type the word, a space and the token."),
                 ..NO_SCHEME
             },
         );

@@ -43,21 +43,30 @@ nav a { margin-left: 14px; color: #9b2c1f; }
 
 /// The page's own script; `SPEC` is a placeholder for the document. Its requests carry no cookies
 /// and no stored passwords, so that a 401 with a Basic challenge does not open the browser's
-/// dialog. The server is the page's folder, whatever prefix a proxy adds. Authorize also gets a
+/// dialog. The server is the page's folder, whatever prefix a proxy adds, also in the curl lines. Authorize also gets a
 /// token by client credentials; only this page has that scheme, because generated clients would
-/// send its token in place of a refresh token. The initial values work for every client. Operations
-/// that also work without credentials show no lock, because it would look closed.
+/// send its token in place of a refresh token. The initial values work for every client; the empty fields of a form
+/// count as absent. Operations that also work without credentials show no lock, because it would look closed.
 const SCRIPT: &str = "
 const spec = SPEC;
 spec.servers = [{ url: new URL('.', location.href).href.replace(/\\/$/, '') }];
 const { get, post, put } = spec.paths['/token'];
 spec.components.securitySchemes.oauth2 = {
-  type: 'oauth2', description: 'A token by client credentials.',
+  type: 'oauth2', description: 'Gets an access token by client credentials, to inspect it.',
   flows: { clientCredentials: { tokenUrl: spec.servers[0].url + '/oauth2/token', scopes: {} } },
 };
 get.security.push({ oauth2: [] });
 for (const operation of Object.values(spec.paths).flatMap((path) => Object.values(path))) {
   operation.security = operation.security.filter((scheme) => Object.keys(scheme).length > 0);
+  operation.description = operation.description?.replaceAll('http://127.0.0.1:8080', spec.servers[0].url);
+  const form = operation.requestBody?.content['application/x-www-form-urlencoded'];
+  if (!form) continue;
+  const schema = spec.components.schemas[form.schema.$ref.split('/').pop()];
+  delete schema.example;
+  for (const [name, field] of Object.entries(schema.properties)) {
+    const empty = field.type === 'array' ? [] : '';
+    field.example = name === 'grant_type' ? 'client_credentials' : empty;
+  }
 }
 for (const { requestBody } of [post, put]) {
   const json = requestBody.content['application/json'];

@@ -73,8 +73,8 @@ async function execute(page, id) {
   const operation = page.locator(`[id^="operations-"][id$="-${id}"]`);
   if (!await operation.locator('.opblock-body').isVisible()) await operation.locator('.opblock-summary-control').click();
   // The body comes a moment after the click.
-  await operation.locator('.try-out__btn').waitFor();
-  const start = operation.locator('.try-out__btn:not(.cancel)');
+  await operation.locator('.try-out__btn').first().waitFor();
+  const start = operation.locator('.try-out__btn:not(.cancel, .reset)');
   if (await start.count() > 0) await start.click();
   const clear = operation.locator('.btn-clear');
   if (await clear.count() > 0) await clear.click();
@@ -207,6 +207,27 @@ test('Authorize gets a token by client credentials, and Try it out uses it', asy
   assert.equal(inspected.status, 200);
   assert.deepEqual([inspected.body.client, inspected.body.scope], ['demo', ['demo:read', 'demo:write']]);
   assert.equal(count(), 0);
+  assert.deepEqual(seen, []);
+});
+
+test('a form is sent as it stands, and the curl lines name this server', async (t) => {
+  const { page, seen } = await open(t, `${DIRECT}/docs`);
+  await authorize(page, 'basic', 'demo', SECRET);
+  const got = await execute(page, 'oauthToken');
+  assert.equal(got.status, 200, JSON.stringify(got.body));
+  assert.equal(got.body.scope, 'demo:read demo:write');
+  const operation = page.locator('[id$="-oauthIntrospect"]');
+  await operation.locator('.opblock-summary-control').click();
+  await operation.locator('.try-out__btn').click();
+  await operation.locator('[data-property-name="token"] input').fill(got.body.access_token);
+  const told = await execute(page, 'oauthIntrospect');
+  await operation.screenshot({ path: `${SHOTS}/form.png` });
+  assert.deepEqual([told.status, told.body.active, told.body.client_id], [200, true, 'demo']);
+  await page.setViewportSize({ width: 1280, height: 1380 });
+  await operation.evaluate((element) => element.scrollIntoView());
+  await page.screenshot({ path: `${SHOTS}/form.png` });
+  const text = await page.locator('#ui').innerText();
+  assert.ok(text.includes(`${DIRECT}/oauth2/introspect`) && !text.includes('127.0.0.1:8080'));
   assert.deepEqual(seen, []);
 });
 
