@@ -23,7 +23,7 @@ pub(super) enum Command {
     /// List the clients: how many secrets each has, and what it may request. Never shows a secret.
     #[command(after_help = "Example:\n  lingpai client list --wide")]
     List(ListArguments),
-    /// Remove a client from the file that holds it, and with it every token that it got.
+    /// Remove a client from the file that holds it. Its tokens are refused, except where they are verified offline.
     #[command(after_help = "Example:\n  lingpai client remove shop")]
     Remove(Named),
     /// Give a client a second secret and print it once. The first one works until it is retired.

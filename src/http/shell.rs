@@ -189,8 +189,8 @@ const EXEMPT: [&str; 3] = ["/healthz", "/readyz", "/.well-known/jwks.json"];
 /// Exempt requests per second: enough for probes and verifiers, too few for a flood.
 const EXEMPT_PER_SECOND: u64 = 100;
 
-/// Answers requests that load shedding refuses, as cheaply as possible: none has a line of its own in the log. It says
-/// when an overload begins and ends, and once a minute that there was no place.
+/// Answers requests that load shedding refuses, as cheaply as possible: none has a line of its own in the log. The log
+/// says when an overload begins and ends, and at most once a minute that no place was left.
 pub struct LoadShedding {
     state: Arc<State>,
     ids: RequestIds,

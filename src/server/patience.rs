@@ -78,7 +78,7 @@ pub(super) struct Patient<S> {
     /// Requests that were answered.
     answered: u32,
     heads: Heads,
-    /// Bytes of HTTP/2 frames that were read since others had their turn: hyper takes all that it gets.
+    /// Bytes of HTTP/2 frames since this task last yielded: hyper reads until there is nothing to read.
     in_a_row: u64,
     is_closing: bool,
 }

@@ -25,8 +25,6 @@ pub enum Unauthenticated {
     WrongCertificate,
     /// The client has no keys to verify an assertion with.
     NoKeys,
-    /// The token names no trusted issuer.
-    UnknownIssuer,
     /// No rule of the issuer matches.
     NoRule,
     /// The claims do not fill the rule's subject template.
@@ -47,7 +45,6 @@ impl Unauthenticated {
             Self::AssertionSubject => "wrong_subject",
             Self::NoKeys => "no_keys",
             Self::WrongCertificate => "wrong_certificate",
-            Self::UnknownIssuer => "unknown_issuer",
             Self::NoRule => "no_rule",
             Self::SubjectTemplate => "no_subject",
             Self::IssuerUnavailable => "issuer_unavailable",
