@@ -45,8 +45,9 @@ pub fn check(config: &Config, running: Option<&Config>, now: Timestamp) -> Resul
     if let Some(old) = running.map(|running| running.issuer.as_str()).filter(|old| *old != new.issuer) {
         breaks.push(format!("the issuer changes from {old}: every token issued so far is refused at once"));
     }
-    let lint =
-        lint::warnings(config, &new.registry, &new.keys, now).into_iter().chain(federation::warnings(&new.issuers));
+    let lint = lint::warnings(config, &new.registry, &new.keys, now)
+        .into_iter()
+        .chain(federation::warnings(&new.issuers, &new.registry));
     new.warnings.extend(lint.map(Warning::standing));
     new.warnings.retain(|warning| !breaks.contains(&warning.message));
     Ok((new, breaks))

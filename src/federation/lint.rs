@@ -1,7 +1,9 @@
 //! Rules that are allowed, but probably a mistake.
 
-use super::issuer::Issuers;
+use super::issuer::{Issuers, Rule};
 use super::matcher::{Expected, Matcher};
+use super::template::Template;
+use crate::clients::{Client, Registry};
 
 /// An issuer whose tokens anybody can get, and the claims that identify an owner by number, which
 /// nobody else can take over.
@@ -19,24 +21,52 @@ const SHARED: [Shared; 3] = [
     Shared { name: "https://accounts.google.com", owner: &["sub"] },
 ];
 
-/// Returns a warning for each rule of a shared issuer in which no claim identifies the owner by
-/// number.
+/// Returns a warning for each rule that grants less than it says, and for each rule of a shared issuer in which no claim
+/// identifies the owner by number.
 #[must_use]
-pub fn warnings(issuers: &Issuers) -> Vec<String> {
+pub fn warnings(issuers: &Issuers, registry: &Registry) -> Vec<String> {
     let mut all = Vec::new();
     for issuer in issuers.iter() {
+        all.extend(
+            issuer.rules().filter_map(|rule| Some(vain(rule, registry.named(rule.client().as_str())?))).flatten(),
+        );
         let Some(shared) = SHARED.iter().find(|shared| shared.name == issuer.name()) else { continue };
         for rule in issuer.rules().filter(|rule| !names_owner(&rule.matcher, shared.owner)) {
-            let place = rule.place().map(|place| format!("{place}: ")).unwrap_or_default();
             all.push(format!(
-                "{place}anybody can get tokens of {}, and names are given to others when they are free; match a claim that \
+                "{}anybody can get tokens of {}, and names are given to others when they are free; match a claim that \
                  names the owner by number: {}",
+                place(rule),
                 shared.name,
                 shared.owner.join(" or ")
             ));
         }
     }
     all
+}
+
+fn place(rule: &Rule) -> String {
+    rule.place().map(|place| format!("{place}: ")).unwrap_or_default()
+}
+
+/// Returns what `rule` says and its client's policy never allows.
+fn vain(rule: &Rule, client: &Client) -> Vec<String> {
+    let id = &client.id;
+    let scope = rule.scope().into_iter().flat_map(|scope| scope.as_str().split_terminator(' '));
+    let missing: Vec<_> = scope.filter(|token| !client.scope.contains(token)).collect();
+    let scope = (!missing.is_empty()).then(|| {
+        format!("{}scope: {id} may not request {}, so the rule never grants it", place(rule), missing.join(", "))
+    });
+    let begins = |start: &&str| {
+        client.subjects().any(|pattern| match pattern.strip_suffix('*') {
+            Some(prefix) => prefix.starts_with(start) || start.starts_with(prefix),
+            None => pattern.starts_with(start),
+        })
+    };
+    let subject = rule.subject.as_ref().map(Template::start).filter(|start| !begins(start)).map(|start| {
+        let at = place(rule);
+        format!("{at}subject: `subjects` of {id} allow none that begins with {start:?}, so the rule gives no token")
+    });
+    scope.into_iter().chain(subject).collect()
 }
 
 /// Whether one of `claims` is pinned to one number, or `sub` to one with the owner's:

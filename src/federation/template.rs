@@ -15,6 +15,14 @@ enum Part {
 }
 
 impl Template {
+    /// Returns the text before the first placeholder.
+    pub(super) fn start(&self) -> &str {
+        match self.0.first() {
+            Some(Part::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// Parses a template.
     ///
     /// # Errors

@@ -140,8 +140,8 @@ impl KeyRing {
         }
         match self.of(alg).next() {
             Some(first) => format!(
-                "holds no {name} key that signs now: the first is {}, and this machine's clock says {now}; wait until then, \
-                 with another `algorithm` meanwhile; or set the clock",
+                "holds no {name} key that signs now: the first is {}, and this machine's clock says {now}; put an earlier \
+                 key back if one is missing, or set the clock if it is wrong; in an emergency, `lingpai keys rotate --now`",
                 first.key.name()
             ),
             None if folder.exists() => format!("holds no {name} key that signs now; {add}"),

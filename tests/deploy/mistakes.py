@@ -89,8 +89,8 @@ MISTAKES = [
             "CONFIG/lingpai.toml: there is no such file; `lingpai init` writes one"),
     # New keys, such as of a Secret that was made again, by a clock that is right.
     Mistake("a clock an hour behind", lambda pod: pod.keys.write(dict([pod.key(-300)])),
-            f"{NO_KEY}: the first is NAME, and this machine's clock says TIME; wait until then, with another "
-            "`algorithm` meanwhile; or set the clock", clock="-1h"),
+            f"{NO_KEY}: the first is NAME, and this machine's clock says TIME; put an earlier key back if one is "
+            "missing, or set the clock if it is wrong; in an emergency, `lingpai keys rotate --now`", clock="-1h"),
     # The next key, published in time by a clock that is right.
     Mistake("a clock an hour ahead", lambda pod: pod.keys.write(pod.good | dict([pod.key(660)])),
             "KEYS: NAME is new, and dated more than 60 s back: a new key must start at a future instant, so that "

@@ -48,6 +48,40 @@ fn shared_issuers_are_warned_of() {
     }
 }
 
+/// A rule that its client's policy contradicts is no mistake of form, and gives less than it says.
+#[test]
+fn rules_that_give_less_than_they_say_are_warned_of() {
+    let home = Home::standard();
+    home.write("k.json", &json!({"keys": [jwk(&Forge::es256())]}).to_string());
+    let says = |subjects: &str, rule: &str| {
+        let entry = format!(
+            "[[clients]]\nid = \"job\"\nscope = [\"run\"]\nsubjects = {subjects}\n[[issuers]]\nissuer = \"{CI}\"\n\
+             jwks_file = \"k.json\"\n[[issuers.rules]]\nmatch = {{ sub = \"a\" }}\nclient = \"job\"\n{rule}\n"
+        );
+        home.write("lingpai.toml", &(quiet() + &entry));
+        home.run(&["check"]).assert(0).err.clone()
+    };
+    let (scope, subject) = ("scope: job may not request", "subject: `subjects` of job allow none that begins with");
+    for (subjects, rule, expected) in [
+        ("[]", "scope = [\"run\"]", None),
+        ("[]", "scope = [\"run\", \"rn\"]", Some((scope, "rn, so"))),
+        ("[]", "subject = \"ci:{id}\"", Some((subject, "\"ci:\", so"))),
+        ("[\"cx:*\"]", "subject = \"ci:{id}\"", Some((subject, "\"ci:\", so"))),
+        ("[\"cx:*\", \"ci:*\"]", "subject = \"ci:{id}\"", None),
+        ("[\"ci:a:*\"]", "subject = \"ci:{id}\"", None),
+        ("[\"c*\"]", "subject = \"ci:{id}\"", None),
+        ("[\"ci:7\"]", "subject = \"ci:{id}\"", None),
+        ("[\"x\"]", "subject = \"{id}\"", None),
+        ("[]", "subject = \"{id}\"", Some((subject, "\"\", so"))),
+    ] {
+        let said = says(subjects, rule);
+        match expected {
+            None => assert_eq!(said, "", "{subjects} {rule}"),
+            Some((what, value)) => assert!(said.contains(&format!("{what} {value}")), "{subjects} {rule}: {said}"),
+        }
+    }
+}
+
 /// The audit line of an exchange names both parties, and never a token.
 #[test]
 fn the_log_names_who_acts() {
