@@ -14,6 +14,12 @@
 //!   between file systems make a new one, and then write it. Where both times are
 //!   equal, because the clock of the file system is coarse (a tick is up to 10 ms)
 //!   or a rename leaves the ctime alone (FUSE, some NFS servers), the next look decides.
+//!
+//!   An inode is its number and its time of birth. ext4 reuses the number of a removed
+//!   file, so after an even number of renames the path has the first one again. Other
+//!   times would not tell: a `chmod` or a `touch -d` during a slow write changes them, too,
+//!   and the same inode then has half of the new content. Where the file system keeps no
+//!   time of birth, the next look decides.
 //! - A link was swapped: its path, or its folder, resolves to another path than at
 //!   the last look. This is how Kubernetes swaps `..data`.
 //!
@@ -25,6 +31,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::clock::Timestamp;
 use crate::crypto::Digester;
@@ -95,8 +102,10 @@ struct Seen {
 /// What a path resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
-    /// Device and inode.
-    file: (u64, u64),
+    /// Device and number.
+    inode: (u64, u64),
+    /// None if the file system does not keep it.
+    born: Option<SystemTime>,
     modified: (i64, i64),
     /// Whether the inode changed after the last write.
     finished: bool,
@@ -115,8 +124,9 @@ pub(super) struct Unfinished {
 }
 
 impl Sight {
-    /// Records the files as they are now. `again` reads them once more: the resolved
-    /// path belongs to the content only if the content is the same before and after.
+    /// Records the files as they are now. `again` reads them once more: what a path resolves
+    /// to belongs to the content only if both are the same before and after. Otherwise the times
+    /// may be those of an inode that is removed just then, and the content that of the next one.
     pub(super) fn look(
         &mut self,
         files: &[Content],
@@ -129,9 +139,10 @@ impl Sight {
                 folders.insert(folder.to_owned(), fs::canonicalize(folder).ok());
             }
         }
-        let places: Vec<_> = files.iter().map(|file| Place::of(&file.path)).collect();
+        let resolve = || files.iter().map(|file| Place::of(&file.path)).collect::<Vec<_>>();
+        let places = resolve();
         let is_new = |file: &Content| self.files.get(&file.path).is_none_or(|before| before.digest != file.digest);
-        let steady = !files.iter().any(is_new) || again().is_some_and(|again| again == files);
+        let steady = !files.iter().any(is_new) || again().is_some_and(|again| again == files) && resolve() == places;
         let mut unfinished: Option<Unfinished> = None;
         let mut seen = HashMap::with_capacity(files.len());
         for (file, place) in files.iter().zip(places) {
@@ -174,7 +185,8 @@ impl Place {
         let status = fs::metadata(path).ok()?;
         let modified = (status.mtime(), status.mtime_nsec());
         Some(Self {
-            file: (status.dev(), status.ino()),
+            inode: (status.dev(), status.ino()),
+            born: status.created().ok(),
             modified,
             finished: modified != (status.ctime(), status.ctime_nsec()),
             link: if link { Some(fs::canonicalize(path).ok()?) } else { None },
@@ -185,7 +197,7 @@ impl Place {
     fn came(&self, before: Option<&Seen>) -> bool {
         let before = before.and_then(|seen| seen.place.as_ref());
         let linked = self.link.is_some() && self.link != before.and_then(|place| place.link.clone());
-        linked || self.finished && before.is_none_or(|place| place.file != self.file)
+        linked || self.finished && before.is_none_or(|place| (place.inode, place.born) != (self.inode, self.born))
     }
 }
 
@@ -237,6 +249,16 @@ mod tests {
             self.write("aside", content);
             self.finish("aside");
             fs::rename(self.path("aside"), self.path(name)).unwrap();
+        }
+
+        /// Waits until the clock of the file system has ticked.
+        fn tick(&self) {
+            let now = || {
+                self.write("clock", "");
+                fs::metadata(self.path("clock")).unwrap().modified().unwrap()
+            };
+            let began = now();
+            while now() == began {}
         }
 
         /// What a rename does to the times where the clock has ticked since the write.
@@ -310,6 +332,34 @@ mod tests {
         assert!(at.look(true, &["a"]));
     }
 
+    /// ext4 gives the second file the inode number of the first, which is free again.
+    #[test]
+    fn what_came_by_an_even_number_of_renames_is_whole() {
+        let mut at = Watcher::new();
+        for asked in [false, true] {
+            at.replace("a", "one");
+            assert!(at.look(asked, &["a"]));
+            at.tick();
+            at.replace("a", "two");
+            at.replace("a", "three");
+            assert!(at.look(asked, &["a"]));
+        }
+    }
+
+    /// A `chmod` or a `touch -d` sets other times in the middle of a write, as it does after a rename.
+    #[test]
+    fn what_is_written_in_place_stays_so_whatever_its_times() {
+        let mut at = Watcher::new();
+        at.replace("a", "one");
+        assert!(at.look(false, &["a"]));
+        for content in ["t", "tw", "two"] {
+            at.write("a", content);
+            at.finish("a");
+            assert!(!at.look(false, &["a"]), "{content}");
+        }
+        assert!(at.look(false, &["a"]));
+    }
+
     #[test]
     fn what_came_by_a_link_is_whole() {
         let mut at = Watcher::new();
@@ -351,6 +401,17 @@ mod tests {
         let pace = Pace { asked: false, seconds: 2, now: Timestamp::from_unix(0) };
         let said = at.sight.look(&files, pace, || Some(vec![Content::new(&path, b"one", false)]));
         assert_eq!(said, Some(Unfinished { path: path.clone(), fresh: true, gone: false }));
+        assert!(at.sight.look(&files, pace, || unreachable!()).is_none());
+
+        // The same content, in a file that is written anew meanwhile.
+        at.replace("a", "two");
+        let files = [Content::new(&path, b"two", false)];
+        let anew = || {
+            fs::remove_file(&path).unwrap();
+            fs::write(&path, "two").unwrap();
+            Some(files.to_vec())
+        };
+        assert!(at.sight.look(&files, pace, anew).is_some());
         assert!(at.sight.look(&files, pace, || unreachable!()).is_none());
     }
 }
