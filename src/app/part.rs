@@ -6,7 +6,8 @@ use super::sight::{self, Content, Pace, Sight};
 use crate::clock::Timestamp;
 use crate::service::State;
 
-/// How long a change that looks incomplete is held back, in seconds.
+/// How long a change that looks incomplete is held back, in seconds. A file that is still being written after that
+/// long is refused.
 pub(super) const HOLD: i64 = 60;
 
 /// Something that is loaded from files and applied. If the files are refused, the old state stays in force.
@@ -83,8 +84,8 @@ impl Refused {
 /// What is not applied yet.
 #[derive(Debug, PartialEq, Eq)]
 enum Pending {
-    /// This file may still be being written.
-    Unfinished(sight::Unfinished),
+    /// This file may still be being written. Since this instant no look has found every file complete.
+    Unfinished { file: sight::Unfinished, since: Timestamp, refusals: i64 },
     /// These files look like an incomplete change, first seen at this instant.
     Held { files: [u8; 32], since: Timestamp, why: String },
 }
@@ -109,7 +110,7 @@ impl<P: Part> Watched<P> {
     }
 
     fn reload(&mut self, pace: Pace, state: &State) -> bool {
-        if let Some(Pending::Held { since, .. }) = &mut self.pending {
+        if let Some(Pending::Held { since, .. } | Pending::Unfinished { since, .. }) = &mut self.pending {
             // If the clock is set back, the minute starts over instead of becoming a day.
             *since = (*since).min(pace.now);
         }
@@ -127,11 +128,7 @@ impl<P: Part> Watched<P> {
             return self.accept("the files match what is in force again");
         }
         if let Some(unfinished) = unfinished.filter(|_| changed) {
-            if pace.asked {
-                Self::say_that_it_waits(&unfinished);
-            }
-            self.pending = Some(Pending::Unfinished(unfinished));
-            return false;
+            return self.wait(pace, unfinished, state);
         }
         let known = self.refused.as_ref().is_some_and(|refused| refused.files == Some(seen) && !refused.passing);
         if !pace.asked && known {
@@ -154,6 +151,29 @@ impl<P: Part> Watched<P> {
         self.part.put(ready);
         self.accept("the problem with the files is fixed");
         true
+    }
+
+    /// Waits for a file that may still be being written. Nothing is applied meanwhile, so each full minute counts as a
+    /// refusal.
+    fn wait(&mut self, pace: Pace, file: sight::Unfinished, state: &State) -> bool {
+        let (since, before) = match &self.pending {
+            Some(Pending::Unfinished { since, refusals, .. }) => (*since, *refusals),
+            _ => (pace.now, 0),
+        };
+        let waited = pace.now.since(since);
+        let refusals = waited / HOLD;
+        if refusals > 0 && (pace.asked || refusals > before) {
+            let error = StartError::new(format!(
+                "{}: is being written; for {waited} s no look has found every file complete, so no change is applied; write \
+                 files beside and rename them into place",
+                file.path.display()
+            ));
+            self.refuse(true, None, &error, state);
+        } else if pace.asked {
+            Self::say_that_it_waits(&file);
+        }
+        self.pending = Some(Pending::Unfinished { file, since, refusals });
+        false
     }
 
     fn say_that_it_waits(unfinished: &sight::Unfinished) {
@@ -224,18 +244,18 @@ impl Pending {
     fn until(&self) -> Option<Timestamp> {
         match self {
             Self::Held { since, .. } => Some(since.plus(HOLD)),
-            Self::Unfinished(_) => None,
+            Self::Unfinished { .. } => None,
         }
     }
 
     fn message(&self) -> String {
         match self {
-            Self::Unfinished(sight::Unfinished { path, gone: true, .. }) => format!(
+            Self::Unfinished { file: sight::Unfinished { path, gone: true, .. }, .. } => format!(
                 "{}: is gone, which is applied only once two consecutive looks do not find it: some programs remove a file to \
                  write it anew",
                 path.display()
             ),
-            Self::Unfinished(sight::Unfinished { path, .. }) => format!(
+            Self::Unfinished { file: sight::Unfinished { path, .. }, .. } => format!(
                 "{}: was written in place, so it is applied only once two consecutive looks read the same; rename files \
                  into place to apply them at once",
                 path.display()
@@ -272,6 +292,6 @@ impl<P: Part> Watch for Watched<P> {
     }
 
     fn is_unfinished(&self) -> bool {
-        matches!(&self.pending, Some(Pending::Unfinished(unfinished)) if unfinished.fresh)
+        matches!(&self.pending, Some(Pending::Unfinished { file, .. }) if file.fresh)
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 
 use super::KEY;
-use crate::app::{SECRET, TestApp, edited, standard, vectors};
+use crate::app::{SECRET, TestApp, edited, replace, standard, vectors};
 
 /// Each prefix that ends between two lines, most of which are valid, is on the disk for a look.
 #[test]
@@ -80,6 +80,44 @@ fn what_was_written_in_place_is_not_applied_on_request() {
     }
     assert_eq!((app.ready()["keys"].as_array().unwrap().len(), app.metric("lingpai_reload_failures_total")), (1, 0));
     assert_eq!(app.look().ready()["keys"].as_array().unwrap().len(), 2);
+}
+
+/// A file that never stays the same for two looks holds back every change, so after a minute that is a refusal.
+#[test]
+fn a_file_that_is_written_without_end_is_refused_each_minute() {
+    let including = format!("include = [\"team.toml\"]\n{}", standard());
+    let app = TestApp::with_files(&including, &[KEY], &[("team.toml", Vec::new())]);
+    let write = |second: i64| {
+        fs::write(app.folder.path().join("team.toml"), format!("# {second}\n")).unwrap();
+        app.at(second)
+    };
+    let said = |app: &TestApp| {
+        let metrics = ["lingpai_reload_failures_total{part=\"configuration\"}", "lingpai_last_reload_successful"];
+        (metrics.map(|name| app.metric(name)), app.ready()["reload_error"].as_str().unwrap_or_default().to_owned())
+    };
+    let refused = |app: &TestApp, failures: i64, seconds: i64| {
+        let (metrics, error) = said(app);
+        assert_eq!(metrics, [failures, 0]);
+        let expected = format!("team.toml: is being written; for {seconds} s no look has found every file complete");
+        assert!(error.starts_with("configuration: ") && error.contains(&expected), "{error}");
+    };
+    for second in 0..60 {
+        assert_eq!(said(write(second).look()), ([0, 1], String::new()), "{second}");
+    }
+    for second in 60..120 {
+        refused(write(second).look(), 1, 60);
+    }
+    refused(write(120).look(), 2, 120);
+    // On request it is said again.
+    refused(write(121).ask(), 3, 121);
+    assert_eq!(said(app.look()), ([3, 1], String::new()));
+    // The minute starts over, also where the clock is set back.
+    write(200).look();
+    write(100).look();
+    assert_eq!(said(write(159).look()), ([3, 1], String::new()));
+    refused(write(160).look(), 4, 60);
+    replace(&app.folder.path().join("team.toml"), "");
+    assert_eq!(said(app.look()), ([4, 1], String::new()));
 }
 
 /// A list of clients or of revoked keys that is gone is perhaps still to come.
