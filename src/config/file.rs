@@ -19,9 +19,12 @@ const INCLUDED: [&str; 2] = ["clients", "issuers"];
 
 /// Maximum number of issuers in all files.
 pub const MAX_ISSUERS: usize = 64;
-/// Maximum size of an included file without its `[[clients]]`, in bytes. Those are parsed one by one; the rest becomes a
+/// Maximum size of an included file without its `[[clients]]`, and of each `[[clients]]` table, in bytes. Each becomes a
 /// tree, which takes a hundred times as much.
-const MAX_INCLUDED_REST: usize = 256 << 10;
+///
+/// The largest client has 112 KB if no character is written as an escape: 64 scope tokens of 128 bytes, 64 subjects of
+/// 255, 64 claims and 16 audiences of 255 characters, and a path.
+const MAX_TREE: usize = 256 << 10;
 
 /// An included file, without the tables that are parsed one by one.
 #[derive(Deserialize)]
@@ -94,8 +97,8 @@ pub(super) fn parse(texts: Texts, overrides: Overrides) -> Result<Config, Config
 /// Parses an included file, except for its `[[clients]]`.
 pub(super) fn included(source: &Source) -> Result<Included, ConfigError> {
     let cut = Cut::of(source);
-    if cut.text.len() > MAX_INCLUDED_REST {
-        let most = MAX_INCLUDED_REST >> 10;
+    if cut.text.len() > MAX_TREE {
+        let most = MAX_TREE >> 10;
         return Err(source.error_in_file(format!("expected at most {most} KiB beside the [[clients]] tables")));
     }
     #[expect(clippy::zero_sized_map_values, reason = "a table, of which only the names are kept")]
@@ -168,6 +171,10 @@ pub(super) fn client(source: &Source, range: Range<usize>) -> Result<Client, Con
     #[derive(Deserialize)]
     struct One {
         clients: [ClientTable; 1],
+    }
+    if range.len() > MAX_TREE {
+        let why = format!("expected a [[clients]] table of at most {} KiB, up to the next header", MAX_TREE >> 10);
+        return Err(source.error_at(range, why));
     }
     let (piece, text) = source.pieces([range]);
     let One { clients: [table] } = parsed(&piece, &text)?;
@@ -388,6 +395,41 @@ mod tests {
         for good in ["", "# none yet\n", "clients = []", "[[clients]]\nid = \"a\""] {
             assert!(super::included(&Source::file(Path::new("team.toml"), good.to_owned())).is_ok(), "{good:?}");
         }
+    }
+
+    /// Each tree takes a hundred times as much as its text.
+    #[test]
+    fn what_becomes_a_tree_is_bounded() {
+        let said = |content: String| {
+            let source = Source::file(Path::new("team.toml"), content);
+            let included = super::included(&source);
+            let all = included.and_then(|included| included.clients.read().collect::<Result<Vec<_>, _>>());
+            all.map_or_else(|error| error.to_string(), |all| format!("{} clients", all.len()))
+        };
+        let head = "[[clients]]\nid = \"a\"\n#";
+        let client = |bytes: usize| format!("{head}{}\n", "x".repeat(bytes - head.len() - 1));
+        let expected = "team.toml:4:1: expected a [[clients]] table of at most 256 KiB, up to the next header";
+        assert_eq!(said(client(99) + &client(MAX_TREE + 1) + &client(99)), expected);
+        assert_eq!(said(client(MAX_TREE) + &client(MAX_TREE)), "2 clients");
+        // It is not parsed: it would be refused for what it says.
+        let large = format!("[[clients]]\nscope = [{}1]\n", "\"a\", ".repeat(60_000));
+        assert_eq!(said(client(99) + &large), expected);
+        assert_eq!(said(" ".repeat(MAX_TREE + 1)), "team.toml: expected at most 256 KiB beside the [[clients]] tables");
+
+        // The largest client, without escapes.
+        let array = |count: usize, length: usize, character: &str| {
+            format!("[{}]", format!("\"{}\",", character.repeat(length)).repeat(count))
+        };
+        let largest = format!(
+            "[[clients]]\nid = \"a\"\nscope = {}\nsubjects = {}\nclaims = {}\naudience = {}\naccepts = {3}\njwks = {:?}\n",
+            array(64, 128, "s"),
+            array(64, 255, "s"),
+            array(64, 255, "\u{1f511}"),
+            array(8, 255, "\u{1f511}"),
+            "p".repeat(4_096),
+        );
+        assert!((110_000..MAX_TREE / 2).contains(&largest.len()), "{}", largest.len());
+        assert_eq!(said(largest), "1 clients");
     }
 
     #[test]
