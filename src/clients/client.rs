@@ -102,7 +102,7 @@ impl Client {
     /// Returns the public keys that verify its assertions, if any.
     #[must_use]
     pub fn keys(&self) -> Option<&KeySet> {
-        self.credentials.keys.as_ref()
+        self.credentials.keys.as_deref()
     }
 
     /// Whether `certificate` authenticates it at `now`: its key set registers the certificate (RFC

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use super::certificate::SubjectName;
 use super::client::NUL;
 use super::credentials::{Credentials, MAX_SECRETS};
+use super::keysets::{KeySets, Read};
 use super::{Client, GrantType, GrantTypes, Lifetimes, NewSecret, Rate, RateLimiter, SecretDigest};
 use crate::config::{self, Config, ConfigError, List, Source, Text};
-use crate::files::ReadError;
-use crate::foreign::{KeySet, Owner};
 use crate::keys::Alg;
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken};
 
@@ -75,7 +74,7 @@ pub(super) fn client(
     written: &config::Client,
     is_vouched: bool,
     service: &Service,
-    read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    key_sets: &mut KeySets<impl Read>,
 ) -> Result<Client, ConfigError> {
     let source = &written.source;
     let id = ClientId::parse(written.id.get_ref())
@@ -88,7 +87,7 @@ pub(super) fn client(
         return Err(source.error(&written.id, "expected a client id; this is a secret, for it begins with `lps_`"));
     }
     Ok(Client {
-        credentials: credentials(source, written, is_vouched, read)?,
+        credentials: credentials(source, written, is_vouched, key_sets)?,
         scope: scope(source, &written.scope)?,
         audience: match &written.audience {
             Some(own) => audiences(source, own)?,
@@ -119,7 +118,7 @@ fn credentials(
     source: &Source,
     written: &config::Client,
     is_vouched: bool,
-    read: &mut impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+    key_sets: &mut KeySets<impl Read>,
 ) -> Result<Credentials, ConfigError> {
     let secrets = written.secrets();
     if let Some(too_many) = written.secrets.as_ref().filter(|_| secrets.len() > MAX_SECRETS) {
@@ -138,9 +137,7 @@ fn credentials(
     let secrets = secrets.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
     let keys = written.jwks.as_ref().map(|written| {
         let path = source.resolve(written.get_ref());
-        let problem = |problem: String| source.error(written, format!("{}: {problem}", path.display()));
-        let bytes = read(&path).map_err(|error| problem(format!("cannot be read: {error}")))?;
-        KeySet::parse(&bytes, Owner::Client).map_err(|error| problem(error.to_string()))
+        key_sets.get(&path).map_err(|problem| source.error(written, format!("{}: {problem}", path.display())))
     });
     Ok(Credentials::of(secrets, keys.transpose()?, subject_name(source, written)?))
 }

@@ -1,5 +1,7 @@
 //! Client authentication: what a request presents, and what the service compares it with.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::certificate::SubjectName;
@@ -33,7 +35,7 @@ pub(super) struct Credentials {
     /// Digests of its secrets. An unused slot holds a digest that nothing matches.
     secrets: [SecretDigest; MAX_SECRETS],
     /// The public keys that verify its assertions.
-    pub(super) keys: Option<KeySet>,
+    pub(super) keys: Option<Arc<KeySet>>,
     /// The name in its certificate.
     pub(super) name: Option<SubjectName>,
 }
@@ -43,7 +45,7 @@ impl Credentials {
     /// ignored.
     pub(super) fn of(
         secrets: impl IntoIterator<Item = SecretDigest>,
-        keys: Option<KeySet>,
+        keys: Option<Arc<KeySet>>,
         name: Option<SubjectName>,
     ) -> Self {
         let mut places = [SecretDigest::UNMATCHED; MAX_SECRETS];

@@ -11,6 +11,7 @@ mod credentials;
 mod delegation;
 mod explain;
 mod grant_type;
+mod keysets;
 mod limiter;
 mod offered;
 mod policy;

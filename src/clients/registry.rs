@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::compile::{NEEDS_CA, Service, client, named_by};
 use super::credentials::Credentials;
+use super::keysets::KeySets;
 use super::offered::Offered;
 use super::{AuthMethods, Client, GrantTypes, Lifetimes, SecretDigest};
 use crate::config::{self, Config, ConfigError};
@@ -64,10 +65,11 @@ impl Registry {
     /// Compiles, and skips each client whose problem `report` swallows.
     fn build(
         config: &Config,
-        mut read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
+        read: impl FnMut(&Path) -> Result<Vec<u8>, ReadError>,
         mut report: impl FnMut(ConfigError) -> Result<(), ConfigError>,
     ) -> Result<Self, ConfigError> {
         let service = Service::compile(config)?;
+        let mut key_sets = KeySets::new(read);
         let has_ca = config.mtls.as_ref().is_some_and(|mtls| mtls.ca.is_some());
         let vouched = config.issuers.iter().flat_map(|issuer| &issuer.rules).map(|rule| rule.client.get_ref().as_str());
         let vouched: HashSet<_> = vouched.collect();
@@ -79,7 +81,7 @@ impl Registry {
                     return Err(written.source.error(name, NEEDS_CA));
                 }
                 let is_vouched = vouched.contains(written.id.get_ref().as_str());
-                let client = client(&written, is_vouched, &service, &mut read)?;
+                let client = client(&written, is_vouched, &service, &mut key_sets)?;
                 digests.push(digest(&written, &client));
                 clients.push(client);
                 Ok(())
@@ -173,7 +175,8 @@ impl Registry {
     #[must_use]
     pub fn certificate_methods(&self) -> (bool, bool) {
         let any = |has: fn(&Credentials) -> bool| self.clients.iter().any(|client| has(&client.credentials));
-        let is_registered = |credentials: &Credentials| credentials.keys.as_ref().is_some_and(KeySet::has_certificates);
+        let is_registered =
+            |credentials: &Credentials| credentials.keys.as_deref().is_some_and(KeySet::has_certificates);
         (any(|credentials| credentials.name.is_some()), any(is_registered))
     }
 

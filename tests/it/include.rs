@@ -208,6 +208,12 @@ fn jwks_stand_beside_their_file() {
     app.team("keys.json", set).team("a.toml", "[[clients]]\nid = \"a\"\njwks = \"keys.json\"").look();
     assert_eq!(app.error(), "");
     assert!(app.state.snapshot().registry.named("a").unwrap().keys().is_some());
+    // Clients with the same set share it, also under another name.
+    let copy = ["b", "c"].map(|id| format!("[[clients]]\nid = {id:?}\njwks = \"{id}.json\"\n")).concat();
+    app.team("b.json", set).team("c.json", set).team("b.toml", &copy).look().look();
+    let snapshot = app.state.snapshot();
+    let [a, b, c] = ["a", "b", "c"].map(|id| snapshot.registry.named(id).unwrap().keys().unwrap());
+    assert!(std::ptr::eq(a, b) && std::ptr::eq(a, c));
     app.team("keys.json", "{}").look();
     assert!(app.error().contains("/clients.d/a.toml:3:8: /clients.d/keys.json: "), "{}", app.error());
 }
