@@ -116,7 +116,7 @@ impl Assertion {
         }
         let (from, longest) = match (rules.max_age, claims.issued) {
             // Both instants are by the issuer's clock.
-            (MaxAge::FromIssue(seconds), Some(issued)) => (issued.unix(), seconds),
+            (MaxAge::FromIssue(seconds), Some(iat)) => (iat.unix(), seconds),
             (MaxAge::FromIssue(seconds) | MaxAge::FromNow(seconds), _) => (now, seconds.saturating_add(rules.leeway)),
         };
         if end - from > longest {
