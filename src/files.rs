@@ -6,11 +6,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions, Permissions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::OFlags;
+use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -72,20 +72,45 @@ pub fn open(path: &Path) -> Result<(File, Metadata), ReadError> {
     Ok((file, metadata))
 }
 
+/// Opens the file at `path` for reading and appending. A link there is refused.
+///
+/// # Errors
+/// The system's error.
+pub fn open_to_append(path: &Path) -> io::Result<File> {
+    let opened =
+        OpenOptions::new().read(true).append(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path);
+    opened.map_err(|error| match Errno::from_io_error(&error) {
+        Some(Errno::LOOP) => io::Error::other("it has become a symbolic link; expected a regular file"),
+        _ => error,
+    })
+}
+
 /// Creates a file with this mode. If root does so in another user's folder, the file gets the
 /// folder's owner: the service that runs as that user must be able to read it.
 ///
 /// # Errors
 /// `AlreadyExists` if the name is taken; that file is left alone.
 pub fn create(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let folder = File::open(folder(path))?;
+    let owner = rustix::process::geteuid().is_root().then(|| folder.metadata()).transpose()?;
+    let attributes = Attributes { mode, owner: owner.as_ref().map(owner_of) };
     // Creating a link fails if the name is taken; a rename would not.
-    write_temporary(path, content, mode, |written| {
-        if rustix::process::geteuid().is_root() {
-            let folder = fs::metadata(folder(path))?;
-            std::os::unix::fs::chown(written, Some(folder.uid()), Some(folder.gid()))?;
-        }
-        fs::hard_link(written, path).and_then(|()| fs::remove_file(written))
+    write_temporary(&folder, path, content, attributes, |written| {
+        linkat(&folder, written, &folder, name(path)?, AtFlags::empty())?;
+        Ok(unlinkat(&folder, written, AtFlags::empty())?)
     })
+}
+
+/// Creates a folder with this mode, whatever the umask is.
+///
+/// # Errors
+/// The system's error; `AlreadyExists` if the name is taken.
+pub fn create_folder(path: &Path, mode: u32) -> io::Result<()> {
+    let (parent, name) = (File::open(folder(path))?, name(path)?);
+    mkdirat(&parent, name, Mode::RWXU)?;
+    // A link that was swapped in is not followed.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    File::from(openat(&parent, name, flags, Mode::empty())?).set_permissions(Permissions::from_mode(mode))
 }
 
 /// Replaces the content of a file and keeps its mode and owner. `check` inspects what was written,
@@ -99,16 +124,13 @@ pub fn replace<E: From<io::Error>>(
     check: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
     let old = fs::metadata(path)?;
+    let opened = File::open(folder(path))?;
     // Anyone else who replaces a file here waits until this lock is dropped.
-    let folder = File::open(folder(path))?;
-    folder.lock()?;
-    write_temporary(path, content, old.permissions().mode(), |written| {
-        let new = fs::metadata(written)?;
-        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            std::os::unix::fs::chown(written, Some(old.uid()), Some(old.gid()))?;
-        }
-        check(written)?;
-        Ok(fs::rename(written, path)?)
+    opened.lock()?;
+    let attributes = Attributes { mode: old.mode() & 0o777, owner: Some(owner_of(&old)) };
+    write_temporary(&opened, path, content, attributes, |written| {
+        check(&folder(path).join(written))?;
+        Ok(renameat(&opened, written, &opened, name(path)?).map_err(io::Error::from)?)
     })
 }
 
@@ -139,27 +161,50 @@ pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes to a temporary name beside `path`, and lets `place` move it into place.
+/// Returns the last part of `path`.
+fn name(path: &Path) -> io::Result<&OsStr> {
+    path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "expected the name of a file"))
+}
+
+/// What a new file gets beside its content.
+struct Attributes {
+    mode: u32,
+    /// User and group, if not those of this process.
+    owner: Option<(u32, u32)>,
+}
+
+fn owner_of(file: &Metadata) -> (u32, u32) {
+    (file.uid(), file.gid())
+}
+
+/// Writes to a temporary name in `folder`, that of `path`, and lets `place` move it into place. The folder's owner may
+/// replace that name, or the folder, by a link at any time. So this goes by descriptors and follows no link.
 fn write_temporary<E: From<io::Error>>(
+    folder: &File,
     path: &Path,
     content: &[u8],
-    mode: u32,
+    attributes: Attributes,
     place: impl FnOnce(&Path) -> Result<(), E>,
 ) -> Result<(), E> {
-    let folder = folder(path);
-    let temporary = folder.join(PathBuf::from(format!("{TEMPORARY}{:016x}", RandomState::new().hash_one(path))));
-    let written = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary).and_then(|mut file| {
-        file.write_all(content)?;
-        file.set_permissions(Permissions::from_mode(mode))?;
-        seal(&file)?;
-        file.sync_all()
-    });
-    let placed = written.map_err(E::from).and_then(|()| place(&temporary));
+    let temporary = format!("{TEMPORARY}{:016x}", RandomState::new().hash_one(path));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let opened = openat(folder, &temporary, flags, Mode::RUSR | Mode::WUSR).map(File::from).map_err(io::Error::from)?;
+    let placed = fill(opened, content, attributes).map_err(E::from).and_then(|()| place(Path::new(&temporary)));
     if placed.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = unlinkat(folder, &temporary, AtFlags::empty());
     }
     placed?;
-    Ok(File::open(folder)?.sync_all()?)
+    Ok(folder.sync_all()?)
+}
+
+fn fill(mut file: File, content: &[u8], Attributes { mode, owner }: Attributes) -> io::Result<()> {
+    file.write_all(content)?;
+    if let Some((user, group)) = owner.filter(|owner| file.metadata().map_or(true, |file| owner_of(&file) != *owner)) {
+        fchown(&file, Some(user), Some(group))?;
+    }
+    file.set_permissions(Permissions::from_mode(mode))?;
+    seal(&file)?;
+    file.sync_all()
 }
 
 /// Sets the modification time back by a nanosecond, so that it differs from the change time: that
@@ -171,6 +216,10 @@ fn seal(file: &File) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     /// Needs root.
@@ -185,6 +234,51 @@ mod tests {
         create(&path, b"", 0o600).unwrap();
         let file = fs::metadata(path).unwrap();
         assert_eq!((file.uid(), file.gid(), file.mode() & 0o777), (65_532, 65_533, 0o600));
+    }
+
+    /// Needs root. The content is so large that the other thread swaps the name while it is written.
+    #[test]
+    fn a_link_that_is_swapped_in_gives_nothing_away() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = elsewhere.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(65_532), Some(65_533)).unwrap();
+        let (path, aside) = (folder.path().join("file"), folder.path().join("aside"));
+        let swap = |done: &AtomicBool| {
+            while !done.load(Ordering::Relaxed) {
+                let names = fs::read_dir(folder.path()).unwrap().flatten();
+                for name in names.filter(|name| is_temporary(&name.file_name())).map(|name| name.path()) {
+                    if fs::rename(&name, &aside).is_ok() {
+                        symlink(&victim, &name).unwrap();
+                        return true;
+                    }
+                }
+            }
+            false
+        };
+        let large = vec![b' '; 16 << 20];
+        let is_swapped = |is_new: bool| {
+            let _ = fs::remove_file(&path);
+            if !is_new {
+                fs::write(&path, "").unwrap();
+                std::os::unix::fs::chown(&path, Some(65_532), Some(65_533)).unwrap();
+            }
+            let done = AtomicBool::new(false);
+            thread::scope(|scope| {
+                let swapping = scope.spawn(|| swap(&done));
+                let _ = if is_new { create(&path, &large, 0o644) } else { replace(&path, &large, |_| Ok(())) };
+                done.store(true, Ordering::Relaxed);
+                swapping.join().unwrap()
+            })
+        };
+        for is_new in [true, false, true, false] {
+            while !is_swapped(is_new) {}
+            let status = fs::metadata(&victim).unwrap();
+            assert_eq!((status.uid(), status.len()), (0, 0));
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Both hold the file's lock. If the file was replaced while they waited for the lock, they open it
 //! again.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -100,16 +100,17 @@ impl RevocationFile {
         Ok(true)
     }
 
-    /// Opens and locks a file; creates it if it does not exist.
+    /// Opens and locks a file; creates it if it does not exist. Its path has no links left, so a link there is refused:
+    /// the folder's owner may have made it in the meantime.
     fn locked(path: &Path) -> std::io::Result<File> {
         loop {
             match files::create(path, b"", MODE) {
                 Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
                 _ => {}
             }
-            let file = OpenOptions::new().read(true).append(true).open(path)?;
+            let file = files::open_to_append(path)?;
             file.lock()?;
-            let (opened, there) = (file.metadata()?, fs::metadata(path));
+            let (opened, there) = (file.metadata()?, fs::symlink_metadata(path));
             if there.is_ok_and(|there| (there.dev(), there.ino()) == (opened.dev(), opened.ino())) {
                 return Ok(file);
             }
@@ -143,7 +144,7 @@ impl RevocationFile {
         for path in Status::of(&self.list)?.files {
             let path = fs::canonicalize(&path).unwrap_or(path);
             // Held until the file has been replaced.
-            let _lock = Self::locked(&path)?;
+            let mut file = Self::locked(&path)?;
             let (mut left, mut bytes, mut here) = (Vec::new(), 0, Pruned { dropped: 0, kept: 0 });
             each_line(&path, &mut bytes, |line, raw, text| {
                 let entry = parsed(line, text)?;
@@ -158,7 +159,7 @@ impl RevocationFile {
             })?;
             all.kept += here.kept;
             if here.dropped > 0 {
-                left.extend_from_slice(&last_line(&mut File::open(&path)?)?);
+                left.extend_from_slice(&last_line(&mut file)?);
                 files::replace(&path, &left, |_| Ok::<_, StartError>(()))?;
                 all.dropped += here.dropped;
             }
@@ -179,4 +180,30 @@ fn last_line(file: &mut File) -> std::io::Result<Vec<u8>> {
     file.take(4_096).read_to_end(&mut end)?;
     let start = end.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     Ok(end.split_off(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The folder's owner could otherwise let root write to any file.
+    #[test]
+    fn a_link_that_has_taken_the_list_s_place_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (list, other) = (folder.path().join("revoked"), folder.path().join("other"));
+        fs::write(&list, "").unwrap();
+        fs::write(&other, "").unwrap();
+        let file = RevocationFile::of(&list);
+        let entry = Entry { kind: crate::revocation::Kind::Client, id: "orders", at: Timestamp::default() };
+        assert!(file.append(&entry).unwrap());
+        fs::remove_file(&list).unwrap();
+        symlink(&other, &list).unwrap();
+        let refused = file.append(&entry).unwrap_err().to_string();
+        assert!(refused.contains("it has become a symbolic link") && refused.ends_with("nothing was written"));
+        assert!(fs::read(other).unwrap().is_empty());
+        // A link that the operator made is followed.
+        assert!(RevocationFile::of(&list).append(&entry).unwrap());
+    }
 }

@@ -1,8 +1,7 @@
 //! Exports public keys as PEM files, for verifiers that cannot fetch the JWKS.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{Key, KeyError, KeyName, Kid};
@@ -30,8 +29,7 @@ pub struct Exported {
 pub fn export<'a>(folder: &Path, keys: impl Iterator<Item = &'a Key>) -> Result<Exported, KeyError> {
     let cannot_write = |path: &Path, error: std::io::Error| KeyError::system(path, "written", error);
     if !folder.exists() {
-        let made = fs::create_dir(folder).and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)));
-        made.map_err(|error| cannot_write(folder, error))?;
+        files::create_folder(folder, 0o755).map_err(|error| cannot_write(folder, error))?;
     }
     if let Some(key) = private_key_in(folder)? {
         let problem = format!(
