@@ -26,13 +26,13 @@ struct What {
     #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     jti: Option<String>,
     /// Revoke a session and every token of it, by its id (`sid`).
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     session: Option<String>,
     /// Revoke a client's tokens and sessions that began before an instant.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", allow_hyphen_values = true)]
     client: Option<String>,
     /// Revoke a subject's tokens and sessions that began before an instant; one subject, not a pattern.
-    #[arg(long, value_name = "SUBJECT")]
+    #[arg(long, value_name = "SUBJECT", allow_hyphen_values = true)]
     subject: Option<String>,
     /// Print the entries of the list.
     #[arg(long)]
@@ -104,15 +104,24 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         (kind, id, before)
     };
     kind.accepts(&id).map_err(|expected| StartError::new(format!("--{}: {expected}", kind.word())))?;
-    if kind == Kind::Subject && id.contains('*') {
+    if is_option(kind, &id) {
         let why =
-            format!("--subject: {id:?} is a pattern, and an entry names one subject; --client ends all of a client");
+            format!("--{0}: expected a value; one that begins with two hyphens is written --{0}={id}", kind.word());
         return Err(StartError::new(visible(&why)));
+    }
+    if kind == Kind::Subject && id.contains('*') {
+        complain(&format!("note: an entry names one subject, and is no pattern: {id:?} alone ends"));
     }
     if kind == Kind::Client && !registry.is_client(&id) && !config.is_development() {
         complain(&format!("note: the configuration has no client {id:?}"));
     }
     service.append(&Entry { kind, id: &id, at }, arguments.dry_run, settings.json)
+}
+
+/// Whether `id` is rather the next option, before which the value was forgotten.
+fn is_option(kind: Kind, id: &str) -> bool {
+    let has_any_form = matches!(kind, Kind::Client | Kind::Subject);
+    has_any_form && id.starts_with("--") && std::env::args_os().any(|word| word == id)
 }
 
 /// The service that the list belongs to.

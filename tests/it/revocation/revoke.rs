@@ -145,14 +145,31 @@ fn revoke_takes_names() {
         assert_eq!(office.revoke(wrong, "").code, Some(2), "{wrong:?}");
     }
     assert_eq!(list(), before);
-    office.revoke(&["--subject", "user:*"], "").assert_refused(2, &["\"user:*\" is a pattern", "--client"]);
     office.revoke(&["--subject", "user 7"], "").assert_refused(2, &["--subject: expected 1 to"]);
     let all = office.revoke(&["--list", "--json"], "").json();
     assert_eq!(all.as_array().unwrap().len(), 5);
     assert_eq!(all[4]["has_effect"], true);
     assert_eq!(office.revoke(&["--list"], "").out, before);
 
-    // One id of 64 begins so; what begins so is otherwise a forgotten value.
+    // A subject may look like a pattern, and is one subject all the same.
+    let starred = office.revoke(&["--subject", "user:a*"], "");
+    assert!(
+        starred.assert(0).err.contains("note: an entry names one subject, and is no pattern: \"user:a*\" alone ends")
+    );
+    assert!(list().contains("\nsubject user:a* before "), "{}", list());
+
+    // Each of them may begin with a hyphen. With two it is rather an option, before which the value was forgotten.
+    for (option, id) in [("--subject", "-7"), ("--client", "-shop")] {
+        office.revoke(&[option, id], "").assert(0);
+        assert!(list().contains(&format!("\n{} {id} before ", &option[2..])), "{}", list());
+    }
+    office.revoke(&["--subject=--json"], "").assert(0);
+    assert!(list().contains("\nsubject --json before "), "{}", list());
+    office.revoke(&["--session", "-7"], "").assert_refused(2, &["--session: expected"]);
+    office.revoke(&["--subject", "--json"], "").assert_refused(
+        2,
+        &["--subject: expected a value; one that begins with two hyphens is written --subject=--json"],
+    );
     let hyphen = RANDOM.replacen('A', "-", 1);
     office.revoke(&["--jti", &hyphen], "").assert(0);
     assert!(list().contains(&format!("\njti {hyphen} ")), "{}", list());
