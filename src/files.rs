@@ -156,6 +156,17 @@ pub fn is_temporary(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(TEMPORARY.as_bytes())
 }
 
+/// Returns `path` as people read it: control characters are escaped, so that a line break in a name begins no new line.
+#[must_use]
+pub fn shown(path: &Path) -> String {
+    let escaped = |c: char| match c {
+        '\n' => "\\n".to_owned(),
+        _ if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        _ => c.to_string(),
+    };
+    path.to_string_lossy().chars().map(escaped).collect()
+}
+
 /// Returns the folder of `path`.
 pub(crate) fn folder(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -307,6 +318,11 @@ mod tests {
         // A replacement in the same folder takes the lock itself.
         assert!(lock(&path, Some(&beside)).unwrap().is_none() && other().is_ok());
         assert!(lock(&path, None).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_path_is_one_line() {
+        assert_eq!(shown(Path::new("d/a\nb\t\u{1b}é \\.toml")), "d/a\\nb\\u0009\\u001bé \\.toml");
     }
 
     #[test]

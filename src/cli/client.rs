@@ -12,6 +12,7 @@ use crate::app::StartError;
 use crate::clients::{Client, NewSecret, Registry};
 use crate::config::edit::{self, EditError, NewClient};
 use crate::config::{Config, Issuer, Overrides};
+use crate::files::shown;
 use crate::foreign::KeySet;
 use crate::token::ClientId;
 
@@ -123,13 +124,13 @@ impl<'a> Place<'a> {
         let main = self.path()?;
         let Some(file) = named else { return Ok(main.to_owned()) };
         if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
-            return Err(StartError::new(format!("{}: there is no such folder; make it first", folder.display())));
+            return Err(StartError::new(format!("{}: there is no such folder; make it first", shown(folder))));
         }
         self.config.file_at(file).ok_or_else(|| {
             StartError::new(format!(
                 "{}: {} does not include this file; add a path that does, such as include = [\"clients.d/*.toml\"]",
-                file.display(),
-                main.display()
+                shown(file),
+                shown(main)
             ))
         })
     }
@@ -165,7 +166,7 @@ impl<'a> Place<'a> {
         let id = arguments.id.as_str();
         if id != ClientId::ANONYMOUS && self.registry.is_client(id) {
             let file = self.file_of(id)?;
-            complain(&format!("{}: there is already a client {id:?}; nothing was written", file.display()));
+            complain(&format!("{}: there is already a client {id:?}; nothing was written", shown(&file)));
             return Ok(false);
         }
         let file = self.file_for(arguments.file.as_deref())?;
@@ -192,7 +193,7 @@ impl<'a> Place<'a> {
         if !self.append(&file, &client)? {
             return Ok(false);
         }
-        let added = format!("added {id} to {}", file.display());
+        let added = format!("added {id} to {}", shown(&file));
         match (secret, jwks) {
             (Some(secret), _) => return self.tell(&added, id, &secret),
             (None, jwks) if self.settings.json => say_json(&json!({"client_id": id, "jwks": jwks}))?,
@@ -300,7 +301,7 @@ impl<'a> Place<'a> {
                 self.config.reload.interval
             )
         };
-        say(&format!("removed {id} from {}; {follows}", file.display())).map(|()| true)
+        say(&format!("removed {id} from {}; {follows}", shown(&file))).map(|()| true)
     }
 
     fn rotate(&self, id: &str) -> Answer {
@@ -312,7 +313,7 @@ impl<'a> Place<'a> {
         }
         let done = format!(
             "added a second secret for {id} to {}; the first still works; when nothing uses it, run `lingpai client retire {id}`",
-            file.display()
+            shown(&file)
         );
         self.tell(&done, id, &secret)
     }
@@ -328,7 +329,7 @@ impl<'a> Place<'a> {
         say(&format!(
             "dropped the older secret of {id} from {}; a running server refuses it within {} s. Tokens that it \
              got stay good: if the secret leaked, end them with `lingpai revoke --client {id}` or with `not_before`",
-            file.display(),
+            shown(&file),
             self.config.reload.interval
         ))
         .map(|()| true)
@@ -341,10 +342,10 @@ fn compiles(config: &Config) -> Result<(), String> {
 
 /// Returns `file`, a path relative to the current folder, as the configuration at `path` must name it.
 pub(super) fn beside(path: &Path, file: &Path) -> Result<String, StartError> {
-    let failed = |error: std::io::Error| StartError::with_source(format!("{}: {error}", file.display()), error);
+    let failed = |error: std::io::Error| StartError::with_source(format!("{}: {error}", shown(file)), error);
     let absolute = std::path::absolute(file).map_err(failed)?;
     let folder = std::path::absolute(path).map_err(failed)?;
     let relative = folder.parent().and_then(|folder| absolute.strip_prefix(folder).ok());
     let named = relative.unwrap_or(&absolute);
-    named.to_str().map(str::to_owned).ok_or_else(|| StartError::new(format!("{}: is not UTF-8", file.display())))
+    named.to_str().map(str::to_owned).ok_or_else(|| StartError::new(format!("{}: is not UTF-8", shown(file))))
 }

@@ -13,7 +13,7 @@ use crate::app::StartError;
 use crate::clients::NewSecret;
 use crate::clock::Clock;
 use crate::config::{DEFAULT_FILE, Issuer, Listen};
-use crate::files;
+use crate::files::{self, shown};
 use crate::keys::{self, Alg, FIRST_KEY_BACKDATE, KeyRing, Plan};
 
 const CLIENT: &str = "first";
@@ -29,8 +29,8 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         (Some(dir), Some(config)) => {
             return Err(StartError::new(format!(
                 "say only once where to write: {} or --config {}",
-                dir.display(),
-                config.display()
+                shown(dir),
+                shown(config)
             )));
         }
         (None, Some(config)) => config.clone(),
@@ -40,12 +40,11 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
     let dir = file.parent().unwrap_or(Path::new(""));
     let folder = settings.keys.clone().unwrap_or_else(|| dir.join("keys"));
     if file.symlink_metadata().is_ok() {
-        complain(&format!("{} is already there; nothing was written", file.display()));
+        complain(&format!("{} is already there; nothing was written", shown(&file)));
         return Ok(false);
     }
-    let failed = |error: std::io::Error| {
-        StartError::with_source(format!("{}: cannot be written: {error}", file.display()), error)
-    };
+    let failed =
+        |error: std::io::Error| StartError::with_source(format!("{}: cannot be written: {error}", shown(&file)), error);
     if !dir.as_os_str().is_empty() {
         DirBuilder::new().recursive(true).mode(0o755).create(dir).map_err(failed)?;
     }
@@ -67,25 +66,25 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         say_once(&format!("{answer:#}"))?;
         return Ok(true);
     }
-    say(&format!("wrote {}", file.display()))?;
-    let key = key.display();
+    say(&format!("wrote {}", shown(&file)))?;
+    let key = shown(&key);
     say(&if is_new {
         format!("wrote {key}")
     } else {
         format!(
             "uses the existing key {key}; if a development server made it, delete it and {}, and start over",
-            file.display()
+            shown(&file)
         )
     })?;
     say_once(&format!("the client {CLIENT} has this secret, which is shown only now:\n\n  {}\n", secret.reveal()))?;
     if issuer.as_str().starts_with("http://") && listen.iter().any(|address| !address.is_loopback()) {
         say(&format!(
             "before others use it, set issuer in {} to the https URL under which they reach it",
-            file.display()
+            shown(&file)
         ))?;
     }
     let is_found = file == Path::new(DEFAULT_FILE);
-    let config = if is_found { String::new() } else { format!(" --config {}", file.display()) };
+    let config = if is_found { String::new() } else { format!(" --config {}", shown(&file)) };
     say(&format!("start it with: lingpai serve{config}"))?;
     Ok(true)
 }

@@ -33,6 +33,7 @@ use serde_json::json;
 use crate::app::StartError;
 use crate::config::edit::EditError;
 use crate::config::{Config, DEFAULT_FILE, Issuer, Listen, Overrides};
+use crate::files::shown;
 
 /// A stateless signed-token service: issues, checks and refreshes JWTs without storage.
 #[derive(Parser)]
@@ -328,7 +329,7 @@ fn read(path: &Path, most: u64) -> Result<Vec<u8>, StartError> {
         Err(_) if path.to_string_lossy().matches('.').count() == 2 && path.to_string_lossy().starts_with("eyJ") => {
             Err(StartError::new("that looks like a token: pass it on standard input, where no process list shows it"))
         }
-        Err(error) => Err(StartError::with_source(format!("{}: cannot be read: {error}", path.display()), error)),
+        Err(error) => Err(StartError::with_source(format!("{}: cannot be read: {error}", shown(path)), error)),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::app::{self, Pruned, RevocationFile, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::files::shown;
 use crate::keys::{self, KeyRing, Modes};
 use crate::revocation::{Entry, Kind, Marks};
 use crate::token::{self, AccessClaims, Compact, RefreshClaims, Rejection, SessionId, Verifying};
@@ -163,11 +164,11 @@ impl Service<'_> {
         let ends = entry.ends(self.longest_session());
         let was_empty = std::fs::metadata(file.path()).map_or(true, |file| file.len() == 0);
         let is_new = !is_dry && file.append(entry)?;
-        let path = file.path().display().to_string();
+        let path = shown(file.path());
         if as_json {
             say_json(&json!({
                 "kind": entry.kind.word(), "id": entry.id, "at": entry.at.rfc3339(), "line": entry.to_string(),
-                "file": path, "written": is_new, "no_effect_from": ends.rfc3339(),
+                "file": file.path().to_string_lossy(), "written": is_new, "no_effect_from": ends.rfc3339(),
             }))?;
             return Ok(true);
         }

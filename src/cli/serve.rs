@@ -8,6 +8,7 @@ use super::{Answer, Settings, complain, say};
 use crate::app::{self, Development, Listeners, Loaded, Reloader, StartError};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Issuer};
+use crate::files::shown;
 use crate::http::RequestIds;
 use crate::server::{Listener, Tls, manager};
 use crate::service::Snapshot;
@@ -150,7 +151,7 @@ fn welcome(development: &Development, address: &str) -> String {
 The secret of the client {client} is new at every start. To try every call: {address}/docs
 To set it up: lingpai init",
         version = env!("CARGO_PKG_VERSION"),
-        folder = folder.display(),
+        folder = shown(folder),
         secret = secret.reveal(),
         curl = socket.as_deref().unwrap_or(address),
     )

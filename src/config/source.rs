@@ -5,6 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use crate::files::shown;
+
 /// A string and its place in the file.
 pub type Text = toml::Spanned<String>;
 
@@ -104,7 +106,7 @@ impl Source {
         self.file.as_deref().map(|file| {
             let (line, start) = file.line(at);
             let before = file.content.get(start..at).or(file.content.get(start..)).unwrap_or_default();
-            format!("{}:{line}:{}", file.path.display(), before.chars().count() + 1)
+            format!("{}:{line}:{}", shown(&file.path), before.chars().count() + 1)
         })
     }
 
@@ -117,7 +119,7 @@ impl Source {
     /// Returns an error about the file as a whole.
     #[must_use]
     pub fn error_in_file(&self, message: impl Into<String>) -> ConfigError {
-        let place = self.path().map(|path| path.display().to_string());
+        let place = self.path().map(shown);
         ConfigError { place, ..ConfigError::new(message) }
     }
 }
@@ -141,7 +143,7 @@ impl ConfigError {
 
     /// Returns the error of a file at `path` that cannot be read.
     pub(super) fn unreadable(path: &Path, error: io::Error) -> Self {
-        let message = format!("{}: cannot be read: {error}", path.display());
+        let message = format!("{}: cannot be read: {error}", shown(path));
         Self { source: Some(error), ..Self::new(message) }
     }
 

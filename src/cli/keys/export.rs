@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{Done, Place, Refused};
 use crate::app::StartError;
 use crate::cli::{say, say_json};
+use crate::files::shown;
 use crate::keys::{self, Exported, Key, Kid};
 
 #[derive(Args)]
@@ -38,7 +39,7 @@ impl Place<'_> {
         let wanted = |key: &&Key| arguments.kid.as_ref().is_none_or(|kid| key.kid() == kid);
         let keys: Vec<_> = self.ring.published(self.now).filter(wanted).collect();
         if keys.is_empty() {
-            let folder = self.config.keys.path.display();
+            let folder = shown(&self.config.keys.path);
             let what = arguments.kid.as_ref().map_or_else(String::new, |kid| format!(" with the id {kid}"));
             return Err(Refused::No(format!("{folder}: there is no key{what} that verifies now or later")));
         }
@@ -75,13 +76,13 @@ impl Place<'_> {
             return Ok(say_json(&json!({"written": written, "deleted": deleted, "keys": keys.len()}))?);
         }
         for path in &written {
-            say(&format!("wrote {}", path.display()))?;
+            say(&format!("wrote {}", shown(path)))?;
         }
         for path in &deleted {
-            say(&format!("deleted {}", path.display()))?;
+            say(&format!("deleted {}", shown(path)))?;
         }
         if written.is_empty() && deleted.is_empty() {
-            say(&format!("nothing to do: {} holds the keys that verify", folder.display()))?;
+            say(&format!("nothing to do: {} holds the keys that verify", shown(folder)))?;
         }
         Ok(())
     }

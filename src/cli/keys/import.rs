@@ -9,6 +9,7 @@ use super::{Done, Place, instant};
 use crate::app::StartError;
 use crate::cli::read;
 use crate::clock::Timestamp;
+use crate::files::shown;
 use crate::keys::{Import, When};
 
 /// A key file holds one key.
@@ -30,7 +31,7 @@ impl Place<'_> {
         let source = if arguments.file == Path::new("-") { Path::new("standard input") } else { &arguments.file };
         if text.len() as u64 > MAX_PEM {
             let most = MAX_PEM >> 10;
-            let why = format!("{}: is larger than {most} KiB, which no key is", source.display());
+            let why = format!("{}: is larger than {most} KiB, which no key is", shown(source));
             return Err(StartError::new(why).into());
         }
         let import = Import::read(source, &text)?;

@@ -7,6 +7,7 @@ use super::{Done, Place, SHORT_KID};
 use crate::cli::table::{Column, Table};
 use crate::cli::{complain, say, say_json};
 use crate::clock::Timestamp;
+use crate::files::shown;
 use crate::keys::Scheduled;
 
 #[derive(Args)]
@@ -32,7 +33,7 @@ impl Place<'_> {
             return Ok(say_json(&schedule.iter().map(row).collect())?);
         }
         if schedule.is_empty() {
-            let folder = self.config.keys.path.display();
+            let folder = shown(&self.config.keys.path);
             complain(&format!("{folder}: there is no key; make one with `lingpai keys new`"));
             return Ok(());
         }

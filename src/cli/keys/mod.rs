@@ -17,6 +17,7 @@ use crate::app::{self, StartError};
 use crate::clients::Registry;
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
+use crate::files::shown;
 use crate::keys::{self, Alg, Key, KeyError, KeyRing, Modes, Pace, Scheduled, State, When};
 
 /// Characters of a key id that are shown. Two keys in one folder never share them.
@@ -191,7 +192,7 @@ impl<'a> Place<'a> {
             }
             _ => "it does not sign, because a later key does already".to_owned(),
         };
-        Ok(say(&format!("wrote {}: {what}", path.display()))?)
+        Ok(say(&format!("wrote {}: {what}", shown(&path)))?)
     }
 
     /// A job that runs in the wrong folder must not appear to work.
@@ -199,7 +200,7 @@ impl<'a> Place<'a> {
         if self.config.is_development() && self.schedule().is_empty() {
             return Err(Refused::No(format!(
                 "there is no lingpai.toml here, and no key in {}; say where with --config or --keys",
-                self.config.keys.path.display()
+                shown(&self.config.keys.path)
             )));
         }
         Ok(())

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{Done, Place};
 use crate::cli::{say, say_json};
+use crate::files::shown;
 use crate::keys;
 
 impl Place<'_> {
@@ -21,7 +22,7 @@ impl Place<'_> {
             return Ok(say_json(&json!({"deleted": deleted, "kept": kept}))?);
         }
         for path in &deleted {
-            say(&format!("deleted {}", path.display()))?;
+            say(&format!("deleted {}", shown(path)))?;
         }
         if deleted.is_empty() {
             say("nothing to delete: no key has been retired for 24 hours")?;

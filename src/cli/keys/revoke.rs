@@ -11,6 +11,7 @@ use crate::cli::{NO_FILE, edited, say, say_json};
 use crate::clients::Registry;
 use crate::clock::Timestamp;
 use crate::config::{Config, Issuer, edit};
+use crate::files::shown;
 use crate::keys::{self, Alg, KeyRing, Scheduled, State};
 
 #[derive(Args)]
@@ -94,7 +95,7 @@ impl Place<'_> {
             }))?);
         }
         let interval = self.config.reload.interval;
-        say(&format!("revoked {kid} ({name}) in {}; a running server obeys within {interval} s", path.display()))?;
+        say(&format!("revoked {kid} ({name}) in {}; a running server obeys within {interval} s", shown(path)))?;
         match signer {
             Some(signer) if key.state == State::Signing => say(&format!("{} signs now", signer.name()))?,
             Some(signer) => say(&format!("{} still signs", signer.name()))?,

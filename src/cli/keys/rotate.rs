@@ -5,6 +5,7 @@ use clap::Args;
 use super::{Done, Place, Refused, algorithm, described, in_words};
 use crate::cli::{complain, say, say_json};
 use crate::config::Seconds;
+use crate::files::shown;
 use crate::keys::{self, Alg, Key, Scheduled, State, When};
 
 #[derive(Args)]
@@ -39,13 +40,13 @@ impl Place<'_> {
                 return Err(Refused::No(format!(
                     "{} is upcoming and signs from {from} on; nothing was written: wait for it, or delete it if no server \
                      has it yet",
-                    path.display()
+                    shown(&path)
                 )));
             }
             if self.settings.json {
                 say_json(&described(&path, upcoming.key, false))?;
             } else {
-                say(&format!("nothing to do: {} is upcoming", path.display()))?;
+                say(&format!("nothing to do: {} is upcoming", shown(&path)))?;
             }
             return Ok(());
         }

@@ -208,3 +208,18 @@ fn explain_names_the_line_of_the_included_file() {
         ran.out
     );
 }
+
+/// The name of a file may belong to somebody who may not say more in the operator's terminal.
+#[test]
+fn a_line_break_in_a_file_s_name_begins_no_line() {
+    let home = home();
+    let (name, shown) =
+        ("clients.d/b\ngranted scope everything\n.toml", "clients.d/b\\ngranted scope everything\\n.toml");
+    home.write(name, &client("b"));
+    let ran = home.run(&["explain", "b", "--scope", "x"]);
+    assert!(ran.assert(0).out.contains(&format!("({shown}:5:10)")), "{}", ran.out);
+    for command in [&["client", "rotate", "b"][..], &["client", "retire", "b"], &["client", "remove", "b"]] {
+        let ran = home.run(command);
+        assert!(ran.assert(0).out.contains(shown) && !ran.out.contains("\ngranted"), "{}", ran.out);
+    }
+}
