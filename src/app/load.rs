@@ -141,6 +141,7 @@ pub(super) fn compile(
     let keys = KeyRing::new(folder.keys(Modes::from(&config.keys))?, plan, &config.keys.path, now);
     let keys = keys.map_err(|error| StartError::from(error).passing())?;
     let mut warnings = warnings(config, &registry, &keys, now);
+    warnings.extend(folder.warning().filter(|_| config.keys.check_modes));
     warnings.extend(config.tls.as_ref().and_then(|tls| TlsFiles::read(tls).ok()?.warning()));
     warnings.extend(keys.doubts(now).into_iter().map(|doubt| doubt.message));
     let warnings = warnings.into_iter().map(Warning::standing).collect();

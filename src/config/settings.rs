@@ -67,7 +67,7 @@ settings! {
         revoked: Vec<Text> | [] | replicated | reload
             | "Ids of keys that are treated as absent.";
         check_modes: bool | true | local | reload
-            | "Whether a key file that other users can read or change is refused. `false` is for secret stores that cannot mount anything else; it causes a warning.";
+            | "Whether a key file is refused whose mode lets other users read or change it, and a warning names one that belongs to a user other than root, the folder's owner and that of the process. `false` is for secret stores that cannot mount anything else; it causes a warning.";
     }
 
     /// `[reload]`.

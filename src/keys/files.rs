@@ -59,12 +59,15 @@ pub fn load_with(folder: &Path, modes: Modes) -> Result<Vec<Key>, KeyError> {
 pub struct Folder {
     /// By name.
     files: Vec<KeyFile>,
+    /// The folder's owner. None if it does not exist.
+    owner: Option<u32>,
 }
 
 struct KeyFile {
     path: PathBuf,
     name: KeyName,
     mode: u32,
+    owner: u32,
     pem: Zeroizing<Vec<u8>>,
     written: Timestamp,
 }
@@ -83,14 +86,32 @@ impl Folder {
             let files = names(path)?.iter().map(|file| read(file)).collect::<Result<_, _>>();
             match files {
                 Err(error) if error.is_gone() && attempts > 0 => {}
-                files => return Ok(Self { files: files? }),
+                files => return Ok(Self { files: files?, owner: fs::metadata(path).ok().map(|folder| folder.uid()) }),
             }
         }
     }
 
     /// Returns the path and the bytes of each file, and whether others can read it, in the order of the names.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &[u8], bool)> {
-        self.files.iter().map(|file| (file.path.as_path(), file.pem.as_slice(), is_exposed(file.mode)))
+        let is_exposed = |file: &KeyFile| is_exposed(file.mode) || self.is_foreign(file);
+        self.files.iter().map(move |file| (file.path.as_path(), file.pem.as_slice(), is_exposed(file)))
+    }
+
+    /// Returns a warning about the first file of a user who otherwise could not change the keys.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let KeyFile { path, owner, .. } = self.files.iter().find(|file| self.is_foreign(file))?;
+        let (path, expected) = (path.display(), self.owner?);
+        Some(format!(
+            "{path}: belongs to user {owner}, so that user can read and change it; expected the folder's owner: `chown \
+             {expected} {path}`"
+        ))
+    }
+
+    /// Whether a file belongs neither to root, nor to the folder's owner, nor to the user of this process.
+    fn is_foreign(&self, file: &KeyFile) -> bool {
+        let process = rustix::process::geteuid().as_raw();
+        file.owner != 0 && file.owner != process && self.owner.is_some_and(|owner| owner != file.owner)
     }
 
     /// Parses every key.
@@ -164,7 +185,7 @@ fn read(path: &Path) -> Result<KeyFile, KeyError> {
         ReadError::Io(error) => KeyError::system(path, "opened", error),
     })?;
     let written = Timestamp::from_unix(metadata.mtime());
-    Ok(KeyFile { path: path.to_owned(), name, mode: metadata.mode(), pem, written })
+    Ok(KeyFile { path: path.to_owned(), name, mode: metadata.mode(), owner: metadata.uid(), pem, written })
 }
 
 /// Returns what is wrong with the mode of a private key at `path`, and what would be right.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -152,4 +152,29 @@ fn a_reload_follows_check_modes() {
     assert!(says("has mode 0644"));
     set(0o640);
     assert!(says("\"reload_error\":null") && !says("check_modes"));
+}
+
+/// Needs root. Kubernetes' Secrets belong to root, and the keys of `init` to the folder's owner.
+#[test]
+fn a_file_of_another_user_causes_a_warning() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let app = TestApp::start();
+    let folder = app.folder.path().join("keys");
+    let key = folder.join(ES256);
+    let says = |part: &str| app.look().look().operator("/readyz").body.contains(part);
+    assert!(!says("belongs to user"));
+    chown(&key, Some(65_532), None).unwrap();
+    assert!(says("\"reload_error\":null") && says("belongs to user 65532, so that user can read and change it"));
+    chown(&key, Some(0), None).unwrap();
+    assert!(!says("belongs to user"));
+
+    let warning = || keys::Folder::read(&folder).unwrap().warning();
+    chown(&folder, Some(65_532), None).unwrap();
+    assert_eq!(warning(), None);
+    chown(&key, Some(65_532), None).unwrap();
+    assert_eq!(warning(), None);
+    chown(&key, Some(65_533), None).unwrap();
+    assert!(warning().unwrap().ends_with(&format!("`chown 65532 {}`", key.display())));
 }
