@@ -103,7 +103,7 @@ settings! {
         url: Issuer | ("the issuer with the port of `listen`") | replicated | restart
             | "The URL at which clients reach `listen`, for `mtls_endpoint_aliases` in the metadata.";
         ca: PathText | ("required with `clients.tls_san_dns` or `clients.tls_san_uri`") | local | restart
-            | "CA certificates in PEM; a reload reads the file again. They verify the certificates of clients with `tls_san_dns` or `tls_san_uri`.";
+            | "CA certificates in PEM; a reload reads the file again. They verify the certificates of clients with `tls_san_dns` or `tls_san_uri`. The intermediate certificates that a client sends must have different subjects. CAs with the same subject are tried in turn, so keep those few.";
     }
 
     /// `[revocations]`.
