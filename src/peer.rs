@@ -13,6 +13,8 @@ pub struct ClientCertificate {
 impl ClientCertificate {
     /// Maximum certificates of a chain that are kept, including the client's own.
     pub const MAX_CHAIN: usize = 8;
+    /// Maximum bytes of a chain that a connection keeps.
+    pub const MAX_BYTES: usize = 16 << 10;
 
     /// Takes the certificate at the head of `chain`; `digest` computes its SHA-256 (RFC 8705 §3.1).
     /// None for an empty chain.

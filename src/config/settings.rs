@@ -99,7 +99,7 @@ settings! {
     /// `[mtls]`.
     Mtls, written as MtlsTable, at "mtls." {
         listen: Addresses as Vec<Listen> | () | local | restart
-            | "An IP address or an array of them where clients are asked for a certificate, which is optional (RFC 8705). The server's certificate is that of `[tls]`. On other addresses clients are not asked, because browsers would prompt. The certificate's SHA-256 is logged.";
+            | "An IP address or an array of them where clients are asked for a certificate, which is optional (RFC 8705). The server's certificate is that of `[tls]`. On other addresses clients are not asked, because browsers would prompt. The certificate's SHA-256 is logged. A client shows at most 8 certificates, 16 KiB in all; its RSA key has at most 4,096 bits and the exponent 65,537.";
         url: Issuer | ("the issuer with the port of `listen`") | replicated | restart
             | "The URL at which clients reach `listen`, for `mtls_endpoint_aliases` in the metadata.";
         ca: PathText | ("required with `clients.tls_san_dns` or `clients.tls_san_uri`") | local | restart

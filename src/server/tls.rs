@@ -12,13 +12,16 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_sig
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer, UnixTime,
 };
+use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, InconsistentKeys, ServerConfig, ServerConnection, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, InconsistentKeys, ServerConfig, ServerConnection,
+    SignatureScheme,
 };
 use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode as _;
+use x509_cert::spki::SubjectPublicKeyInfoRef;
 use x509_cert::{Certificate, Version};
 use zeroize::Zeroizing;
 
@@ -147,8 +150,8 @@ fn config(
     Ok(Arc::new(config))
 }
 
-/// Takes any certificate whose key the client has proved to hold, and none too: who vouches for it is asked where a
-/// client authenticates by it (RFC 8705 §2), and nowhere of one that a token is bound to.
+/// Takes any certificate of moderate size whose key the client has proved to hold, and none too: who vouches for it is
+/// asked where a client authenticates by it (RFC 8705 §2), and nowhere of one that a token is bound to.
 #[derive(Debug)]
 struct AnyCertificate(WebPkiSupportedAlgorithms);
 
@@ -163,10 +166,15 @@ impl ClientCertVerifier for AnyCertificate {
 
     fn verify_client_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        own: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        let bytes = issuers.iter().fold(own.len(), |sum, one| sum + one.len());
+        let is_small = issuers.len() < ClientCertificate::MAX_CHAIN && bytes <= ClientCertificate::MAX_BYTES;
+        if !is_small || !is_moderate(&ParsedCertificate::try_from(own)?.subject_public_key_info()) {
+            return Err(CertificateError::ApplicationVerificationFailure.into());
+        }
         Ok(ClientCertVerified::assertion())
     }
 
@@ -191,6 +199,14 @@ impl ClientCertVerifier for AnyCertificate {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_schemes()
     }
+}
+
+/// Whether a signature by this key takes little time to check: an RSA key has at most 4,096 bits and the usual exponent.
+fn is_moderate(key: &[u8]) -> bool {
+    let Ok(key) = SubjectPublicKeyInfoRef::from_der(key) else { return false };
+    let rsa = || pkcs1::RsaPublicKeyRef::from_der(key.subject_public_key.raw_bytes());
+    key.algorithm.oid != pkcs1::ALGORITHM_OID
+        || rsa().is_ok_and(|rsa| rsa.modulus.as_bytes().len() <= 512 && rsa.public_exponent.as_bytes() == [1, 0, 1])
 }
 
 /// Returns the certificate that the client of `connection` has proved to hold.
@@ -310,6 +326,7 @@ fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), TlsError> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
+    use std::time::Duration;
 
     use rustls::server::ResolvesServerCertUsingSni;
 
@@ -326,5 +343,38 @@ mod tests {
         bound_buffers(&mut connection);
         let taken: Vec<_> = (0..2).map(|_| connection.writer().write(&vec![0; 3 * AHEAD]).unwrap()).collect();
         assert_eq!(taken, [AHEAD, 0]);
+    }
+
+    #[test]
+    fn clients_certificates_are_of_moderate_size() {
+        let verifier = AnyCertificate(crypto::tls::default_provider().signature_verification_algorithms);
+        let accepts = |name: &str, issuers: &[usize]| {
+            let path = format!("{}/tests/vectors/mtls/{name}.crt", env!("CARGO_MANIFEST_DIR"));
+            let own = certificates(&std::fs::read(path).unwrap()).unwrap().swap_remove(0);
+            // An issuer of length 0 gets what the client's own certificate leaves of the maximum.
+            let left = ClientCertificate::MAX_BYTES - own.len();
+            let issuer = |length: &usize| vec![0; if *length == 0 { left } else { *length }].into();
+            let issuers: Vec<_> = issuers.iter().map(issuer).collect();
+            match verifier.verify_client_cert(&own, &issuers, UnixTime::since_unix_epoch(Duration::ZERO)) {
+                Ok(_) => true,
+                Err(error) => {
+                    assert_eq!(error, CertificateError::ApplicationVerificationFailure.into(), "{name}");
+                    false
+                }
+            }
+        };
+        for (name, issuers, expected) in [
+            ("client", &[][..], true),
+            ("client", &[1; 7], true),
+            ("client", &[1; 8], false),
+            ("client", &[0], true),
+            ("client", &[0, 1], false),
+            ("self-rsa", &[], true),
+            ("rsa-4096", &[], true),
+            ("rsa-4104", &[], false),
+            ("rsa-exponent", &[], false),
+        ] {
+            assert_eq!(accepts(name, issuers), expected, "{name} {issuers:?}");
+        }
     }
 }
