@@ -12,17 +12,22 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::time::Time;
 
 use crate::clock::Timestamp;
 #[cfg(test)]
 use crate::crypto::effort;
-use crate::crypto::tls;
+use crate::crypto::{sha256, tls};
 use crate::keys::pem;
-use crate::peer::ClientCertificate;
+use crate::peer::{ClientCertificate, SubjectName};
 
 /// The CAs of `[mtls] ca`, which issue clients' certificates.
 #[derive(Debug, Clone)]
-pub struct ClientRoots(Arc<dyn ClientCertVerifier>);
+pub struct ClientRoots {
+    verifier: Arc<dyn ClientCertVerifier>,
+    /// Of the file.
+    digest: [u8; 32],
+}
 
 impl ClientRoots {
     /// Reads certificates in PEM.
@@ -36,17 +41,29 @@ impl ClientRoots {
             roots.add(root).map_err(|_| "has a certificate that cannot be used")?;
         }
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider())).build();
-        verifier.map(Self).map_err(|_| "holds no certificate; expected -----BEGIN CERTIFICATE-----")
+        let verifier = verifier.map_err(|_| "holds no certificate; expected -----BEGIN CERTIFICATE-----")?;
+        Ok(Self { verifier, digest: sha256(text) })
     }
 
-    /// Whether the certificate is valid at `now`, may authenticate a client, and chains up to one
-    /// of these CAs (RFC 5280 §6.1).
+    /// Returns the names in `certificate`, if it is valid at `now`, may authenticate a client, and chains up to one of
+    /// these CAs (RFC 5280 §6.1). That is verified once for a connection, until a certificate of the chain becomes valid
+    /// or expires.
+    #[must_use]
+    pub fn names(&self, certificate: &ClientCertificate, now: Timestamp) -> Arc<[SubjectName]> {
+        certificate.vouched(self.digest, now, || {
+            let chain: Result<Vec<_>, _> = certificate.chain().map(Certificate::from_der).collect();
+            // What cannot be read has no names.
+            let chain = chain.unwrap_or_default();
+            let own = chain.first().filter(|_| have_own_subjects(&chain) && self.vouch_for(certificate, now));
+            (own.map(names).unwrap_or_default(), next_change(&chain, now))
+        })
+    }
+
     fn vouch_for(&self, certificate: &ClientCertificate, now: Timestamp) -> bool {
         let mut chain = certificate.chain().map(CertificateDer::from);
-        let Some(leaf) = chain.next() else { return false };
-        let issuers: Vec<_> = chain.collect();
+        let Some(own) = chain.next() else { return false };
         let now = UnixTime::since_unix_epoch(Duration::from_secs(now.unix().unsigned_abs()));
-        have_own_subjects(&issuers) && self.0.verify_client_cert(&leaf, &issuers, now).is_ok()
+        self.verifier.verify_client_cert(&own, &chain.collect::<Vec<_>>(), now).is_ok()
     }
 }
 
@@ -60,44 +77,30 @@ fn provider() -> CryptoProvider {
     provider
 }
 
-/// Whether no two of `issuers` have the same subject. Then at most one of them can have issued each certificate.
+/// Whether no two issuers in `chain` have the same subject. Then at most one of them can have issued each certificate.
 /// Otherwise webpki tries every path, and anyone can make seven certificates with the CA's name: 100 signature checks.
-fn have_own_subjects(issuers: &[CertificateDer<'_>]) -> bool {
-    let subject = |der| Certificate::from_der(der).map(|certificate| certificate.tbs_certificate().subject().clone());
-    let subjects: Result<Vec<_>, _> = issuers.iter().map(|der| subject(der)).collect();
-    subjects.is_ok_and(|subjects| {
-        subjects.iter().enumerate().all(|(place, subject)| !subjects.iter().take(place).any(|other| other == subject))
-    })
+fn have_own_subjects(chain: &[Certificate]) -> bool {
+    let subjects = || chain.iter().skip(1).map(|issuer| issuer.tbs_certificate().subject());
+    subjects().enumerate().all(|(place, subject)| !subjects().take(place).any(|other| other == subject))
 }
 
-/// The subject alternative name that identifies a client by its certificate (RFC 8705 §2.1.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SubjectName {
-    /// `tls_san_dns`: a `dNSName`, compared without case.
-    Dns(Box<str>),
-    /// `tls_san_uri`: a `uniformResourceIdentifier`, such as a SPIFFE id.
-    Uri(Box<str>),
+/// Returns when next a certificate in `chain` becomes valid or expires.
+fn next_change(chain: &[Certificate], now: Timestamp) -> Timestamp {
+    let at = |time: Time| Timestamp::from_unix(time.to_unix_duration().as_secs().try_into().unwrap_or(i64::MAX));
+    let validities = chain.iter().map(|one| one.tbs_certificate().validity());
+    let changes = validities.flat_map(|validity| [at(validity.not_before), at(validity.not_after).plus(1)]);
+    changes.filter(|change| *change > now).min().unwrap_or(Timestamp::from_unix(i64::MAX))
 }
 
-impl SubjectName {
-    fn names(&self, certificate: &ClientCertificate) -> bool {
-        let leaf = certificate.chain().next().and_then(|der| Certificate::from_der(der).ok());
-        let names = leaf.and_then(|leaf| leaf.tbs_certificate().get_extension::<SubjectAltName>().ok().flatten());
-        names.is_some_and(|(_, SubjectAltName(names))| names.iter().any(|name| self.is(name)))
-    }
-
-    fn is(&self, name: &GeneralName) -> bool {
-        match (self, name) {
-            (Self::Dns(own), GeneralName::DnsName(name)) => own.eq_ignore_ascii_case(name.as_str()),
-            (Self::Uri(own), GeneralName::UniformResourceIdentifier(name)) => **own == *name.as_str(),
-            _ => false,
-        }
-    }
-
-    /// Whether `certificate` has this name and chains up to one of `roots`.
-    pub(super) fn accepts(&self, certificate: &ClientCertificate, roots: &ClientRoots, now: Timestamp) -> bool {
-        self.names(certificate) && roots.vouch_for(certificate, now)
-    }
+fn names(certificate: &Certificate) -> Arc<[SubjectName]> {
+    let names = certificate.tbs_certificate().get_extension::<SubjectAltName>().ok().flatten();
+    let names = names.map(|(_, SubjectAltName(names))| names).unwrap_or_default();
+    let known = names.iter().filter_map(|name| match name {
+        GeneralName::DnsName(name) => Some(SubjectName::dns(name.as_str())),
+        GeneralName::UniformResourceIdentifier(name) => Some(SubjectName::Uri(name.as_str().into())),
+        _ => None,
+    });
+    known.collect()
 }
 
 #[cfg(test)]
@@ -105,7 +108,9 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::crypto::sha256;
+
+    /// 2026-06-01T12:00:00Z.
+    const NOW: i64 = 1_780_315_200;
 
     /// The certificates of files in `tests/vectors/mtls`, in PEM.
     fn pem(names: &[&str]) -> Vec<u8> {
@@ -123,7 +128,8 @@ mod tests {
         let cost = |roots: &[&str], chain: Vec<Box<[u8]>>| {
             let roots = ClientRoots::parse(&pem(roots)).unwrap();
             let certificate = ClientCertificate::new(chain, sha256).unwrap();
-            effort::of(|| roots.vouch_for(&certificate, Timestamp::from_unix(1_780_315_200)))
+            let (names, cost) = effort::of(|| roots.names(&certificate, Timestamp::from_unix(NOW)));
+            (!names.is_empty(), cost)
         };
         let namesakes = |count: usize| chain(&["namesakes"]).into_iter().take(count).collect();
         assert_eq!(cost(&["ca"], chain(&["client"])), (true, 1));
@@ -134,8 +140,35 @@ mod tests {
         assert_eq!(cost(&["ca"], namesakes(1)), (false, 1));
         assert_eq!(cost(&["ca"], namesakes(2)), (false, 2));
         assert_eq!(cost(&["ca"], namesakes(3)), (false, 0));
+        let unreadable = chain(&["namesakes"]).into_iter().take(7).chain([[0].into()]).collect();
+        assert_eq!(cost(&["ca"], unreadable), (false, 0));
         // Of CAs with the same name each is tried.
         assert_eq!(cost(&["namesakes", "ca"], chain(&["client"])), (true, 8));
         assert_eq!(cost(&["namesakes", "ca"], namesakes(8)), (false, 0));
+    }
+
+    #[test]
+    fn a_connection_is_verified_once_until_something_changes() {
+        let roots = |name: &str| ClientRoots::parse(&pem(&[name])).unwrap();
+        let (own, other) = (roots("ca"), roots("other-ca"));
+        let at = |time: &str| Timestamp::parse_rfc3339(time).unwrap();
+        let (begin, end) = (at("2026-05-01T00:00:01Z"), at("2124-11-23T00:00:00Z"));
+        let deep = ClientCertificate::new(chain(&["deep", "intermediate"]), sha256).unwrap();
+        let expected = [SubjectName::dns("orders.example.com"), SubjectName::Uri("spiffe://example.com/orders".into())];
+        for (roots, now, is_vouched, checks, what) in [
+            (&own, begin.plus(-1), false, 0, "not valid yet"),
+            (&own, begin, true, 2, "valid"),
+            (&own, end, true, 0, "the intermediate's last second"),
+            (&own, end.plus(1), false, 0, "expired"),
+            (&own, end.plus(9), false, 0, "still expired"),
+            (&own, Timestamp::from_unix(NOW), true, 2, "the clock was set back"),
+            (&own, Timestamp::from_unix(NOW), true, 0, "again"),
+            (&roots("ca"), Timestamp::from_unix(NOW), true, 0, "the same CAs, reloaded"),
+            (&other, Timestamp::from_unix(NOW), false, 0, "other CAs"),
+            (&own, Timestamp::from_unix(NOW), true, 2, "the CAs are back"),
+        ] {
+            let (names, cost) = effort::of(|| roots.names(&deep.clone(), now));
+            assert_eq!((&*names, cost), (if is_vouched { &expected[..] } else { &[] }, checks), "{what}");
+        }
     }
 }

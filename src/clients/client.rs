@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use super::certificate::ClientRoots;
 use super::credentials::Credentials;
 use super::{GrantTypes, RateLimiter};
 use crate::clock::Timestamp;
 use crate::foreign::KeySet;
 use crate::keys::Alg;
-use crate::peer::ClientCertificate;
+use crate::peer::{ClientCertificate, SubjectName};
 use crate::token::{Audience, Audiences, ClientId, Scope, Sender, Subject};
 
 pub(super) const NUL: char = '\0';
@@ -105,18 +104,13 @@ impl Client {
         self.credentials.keys.as_deref()
     }
 
-    /// Whether `certificate` authenticates it at `now`: its key set registers the certificate (RFC
-    /// 8705 §2.2), or the certificate has the client's name and chains up to one of `roots` (§2.1).
+    /// Whether `certificate`, for whose `names` a CA vouches, authenticates it: its key set registers
+    /// the certificate (RFC 8705 §2.2), or one of the names is the client's (§2.1).
     #[must_use]
-    pub fn accepts_certificate(
-        &self,
-        certificate: &ClientCertificate,
-        roots: Option<&ClientRoots>,
-        now: Timestamp,
-    ) -> bool {
+    pub fn accepts_certificate(&self, certificate: &ClientCertificate, names: &[SubjectName]) -> bool {
         let Credentials { keys, name, .. } = &self.credentials;
         let is_registered = keys.as_ref().is_some_and(|keys| keys.has_certificate(&certificate.digest()));
-        is_registered || name.as_ref().zip(roots).is_some_and(|(name, roots)| name.accepts(certificate, roots, now))
+        is_registered || name.as_ref().is_some_and(|name| names.contains(name))
     }
 
     /// Returns the number of its secrets.

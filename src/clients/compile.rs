@@ -4,13 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::certificate::SubjectName;
 use super::client::NUL;
 use super::credentials::{Credentials, MAX_SECRETS};
 use super::keysets::{KeySets, Read};
 use super::{Client, GrantType, GrantTypes, Lifetimes, NewSecret, Rate, RateLimiter, SecretDigest};
 use crate::config::{self, Config, ConfigError, List, Source, Text};
 use crate::keys::Alg;
+use crate::peer::SubjectName;
 use crate::token::{Audience, Audiences, ClientId, RESERVED, Scope, ScopeToken};
 
 const MAX_PATTERNS: usize = 64;
@@ -158,7 +158,7 @@ fn subject_name(source: &Source, written: &config::Client) -> Result<Option<Subj
             let right = (1..=MAX_NAME).contains(&text.len())
                 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             let expected = || source.error(name, "expected a host name such as \"orders.example.com\"");
-            right.then(|| Some(SubjectName::Dns(text.as_str().into()))).ok_or_else(expected)
+            right.then(|| Some(SubjectName::dns(text))).ok_or_else(expected)
         }
         (None, Some(uri)) => {
             let text = uri.get_ref();

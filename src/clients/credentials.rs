@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::certificate::SubjectName;
 use super::{AuthMethods, SecretDigest};
 use crate::foreign::KeySet;
+use crate::peer::SubjectName;
 
 /// Maximum secrets per client: two while one replaces the other.
 pub(super) const MAX_SECRETS: usize = 2;

@@ -5,8 +5,10 @@ use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::fixture::{Service, TRUSTED};
-use super::{Call, Denied, Unauthenticated};
+use super::{Call, Carried, Denied, Unauthenticated};
+use crate::clients::ClientAuth;
 use crate::foreign::Rejected;
+use crate::peer::ClientCertificate;
 use crate::token::Pair;
 
 /// Returns `token` with the signature of `other`.
@@ -48,6 +50,40 @@ fn an_assertion_of_nobody_costs_as_much_as_a_wrong_one() {
     ] {
         assert_eq!(authenticate(&text), (Err(Denied::Client(why)), 1), "{text}");
     }
+}
+
+/// "An unknown client costs the same": a certificate is verified whichever client the request names, once for a
+/// connection.
+#[test]
+fn a_certificate_costs_the_same_for_every_client() {
+    let service = Service::new();
+    let cost = |certificate: &ClientCertificate, auth: &ClientAuth| {
+        service.cost(0, |call| {
+            let carried = Carried { certificate: Some(certificate), ..Carried::default() };
+            Call { carried, ..call }.authenticate(auth).map(|client| client.id.to_string())
+        })
+    };
+    let refused = |why| Err(Denied::Client(why));
+    for (id, why) in [
+        ("nobody", Unauthenticated::UnknownClient),
+        ("orders", Unauthenticated::WrongCertificate),
+        ("signer", Unauthenticated::WrongCertificate),
+        ("certified", Unauthenticated::WrongCertificate),
+    ] {
+        let auth = ClientAuth::Certificate(id.to_owned().into());
+        let wrong = Service::certificate("namesakes", 2);
+        for checks in [2, 0] {
+            assert_eq!(cost(&wrong, &auth), (refused(why), checks), "{id}");
+        }
+        let right = Service::certificate("client", 1);
+        let answer = if id == "certified" { Ok(id.to_owned()) } else { refused(why) };
+        for checks in [1, 0] {
+            assert_eq!(cost(&right, &auth), (answer.clone(), checks), "{id}");
+        }
+    }
+    // Beside another method it is not verified.
+    let secret = ClientAuth::Secret("orders".to_owned().into(), b"secret".to_vec().into());
+    assert_eq!(cost(&Service::certificate("namesakes", 2), &secret), (Ok("orders".to_owned()), 0));
 }
 
 /// Which issuers are trusted, and their keys' ids and algorithms, are no secret: tokens that name none

@@ -7,18 +7,21 @@ use serde_json::json;
 use super::{Call, Carried, Notes, Origin, State};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Overrides};
-use crate::crypto::effort;
-use crate::keys::{self, Alg, Key, Purpose};
+use crate::crypto::{effort, sha256};
+use crate::keys::{self, Alg, Key, Purpose, pem};
+use crate::peer::ClientCertificate;
 use crate::token::{self, Dialect, Grant, Pair, Scope, Session};
 
 const ISSUER: &str = "https://tokens.example.com";
 /// A trusted issuer.
 pub(super) const TRUSTED: &str = "https://ci.example.com";
+/// Certificates: `client` is by `ca` and has the name of `certified`; those of `namesakes` pretend to.
+const MTLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/mtls");
 /// The second at which its tokens are issued.
 const NOW: i64 = 1_780_315_200;
 
-/// A service with the clients `orders` (a secret), `gate` (which serves an API) and `signer` (a key set), and
-/// the issuer [`TRUSTED`] with the same keys.
+/// A service with the clients `orders` (a secret), `gate` (which serves an API), `signer` (a key set) and
+/// `certified` (a name in its certificate), and the issuer [`TRUSTED`] with the keys of `signer`.
 pub(super) struct Service {
     pub(super) state: State,
     pub(super) clock: Clock,
@@ -39,6 +42,8 @@ impl Service {
             "issuer = \"{ISSUER}\"\n[[clients]]\nid = \"orders\"\nsecrets = [\"{secret}\"]\naudience = [\"a\"]\n\
              [[clients]]\nid = \"gate\"\nsecrets = [\"{secret}\"]\naccepts = [\"b\"]\n\
              [[clients]]\nid = \"signer\"\njwks = \"signer.json\"\n\
+             [[clients]]\nid = \"certified\"\ntls_san_dns = \"orders.example.com\"\n\
+             [mtls]\nca = \"{MTLS}/ca.crt\"\n\
              [[issuers]]\nissuer = \"{TRUSTED}\"\njwks_file = \"signer.json\"\n\
              [[issuers.rules]]\nmatch = {{ sub = \"{TRUSTED}\" }}\nclient = \"orders\"\n"
         );
@@ -83,6 +88,13 @@ impl Service {
         let payload = json!({"jti": id, "htm": "POST", "htu": url, "iat": NOW + second});
         let jwk: serde_json::Value = serde_json::from_str(self.key.jwk()).unwrap();
         self.signed(&json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": jwk}), &payload)
+    }
+
+    /// The first `count` certificates of a file in `tests/vectors/mtls`, as a new connection shows them.
+    pub(super) fn certificate(name: &str, count: usize) -> ClientCertificate {
+        let text = std::fs::read(format!("{MTLS}/{name}.crt")).unwrap();
+        let blocks = pem::blocks(&text).unwrap();
+        ClientCertificate::new(blocks.iter().take(count).map(|block| block.der().into()), sha256).unwrap()
     }
 
     /// A session of `orders`.
