@@ -1,8 +1,10 @@
 //! The addresses that it listens on.
 
 use std::io::Write as _;
-use std::net::{Ipv6Addr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
+
+use socket2::{Domain, Socket, Type};
 
 use super::over_unix;
 use crate::app::{read_answer, standard};
@@ -44,10 +46,29 @@ fn an_address_stands_once() {
     }
 }
 
-/// A port on which nobody listens, outside of those that the kernel gives to clients.
-fn free_port() -> u16 {
-    let ports = (20_000..30_000).cycle().skip(std::process::id() as usize % 10_000);
-    ports.take(10_000).find(|port| TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok()).unwrap()
+/// A port that nobody else has until this is dropped, outside of those that the kernel gives to clients.
+struct Port {
+    number: u16,
+    _held: Socket,
+}
+
+impl Port {
+    fn reserve() -> Self {
+        let held = |number: u16| {
+            let (domain, every) = if has_ipv6() {
+                (Domain::IPV6, IpAddr::from(Ipv6Addr::UNSPECIFIED))
+            } else {
+                (Domain::IPV4, Ipv4Addr::UNSPECIFIED.into())
+            };
+            let socket = Socket::new(domain, Type::STREAM, None).ok()?;
+            socket.bind(&SocketAddr::from((every, number)).into()).ok()?;
+            // Only from now on, so that it was bound by nobody; and this socket does not listen, so a server may.
+            socket.set_reuse_address(true).ok()?;
+            Some(Self { number, _held: socket })
+        };
+        let ports = (20_000..30_000).cycle().skip(std::process::id() as usize % 10_000);
+        ports.take(10_000).find_map(held).unwrap()
+    }
 }
 
 fn has_ipv6() -> bool {
@@ -69,7 +90,8 @@ fn ipv4_and_ipv6_at_one_port() {
         return;
     }
     let home = Home::standard();
-    let port = free_port();
+    let reserved = Port::reserve();
+    let port = reserved.number;
     let (v4, v6) = (format!("127.0.0.1:{port}"), format!("[::1]:{port}"));
     let both = [format!("0.0.0.0:{port}"), format!("[::]:{port}")];
     for listen in [&both[..], &both[1..]] {
@@ -115,7 +137,8 @@ fn localhost_is_both_loopbacks_and_a_port_alone_is_every_address() {
         assert_serves(home.serve_in(&["serve", "--listen", address], &[]), loopback);
         assert_serves(home.serve_in(&["serve"], &[("LINGPAI_LISTEN", address)]), loopback);
     }
-    let port = free_port();
+    let reserved = Port::reserve();
+    let port = reserved.number;
     for address in [format!("localhost:{port}"), format!(":{port}")] {
         let server = home.serve_in(&["serve", "--listen", &address], &[]);
         assert_eq!(home.run(&["healthcheck", "--at", &address]).assert(0).out, format!("ready: {address}\n"));
