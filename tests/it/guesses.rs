@@ -18,14 +18,15 @@ fn a_failed_assertion_counts() {
             app.send("POST", "/oauth2/token", &[&[FORM], headers].concat(), &body)
         };
         let guess = || form(&[], &format!("&client_assertion_type={JWT_BEARER}&client_assertion={assertion}"));
-        let statuses: Vec<_> = (0..8).map(|_| guess().status).collect();
-        assert_eq!(statuses.first(), Some(&401), "{assertion}");
-        assert_eq!(statuses.last(), Some(&429), "{assertion} {statuses:?}");
-        let limited = guess();
+        // One more may fail each second, and on a busy machine that second may come at any time.
+        let until_limited = || (0..100).map(|_| guess()).find(|answer| answer.status == 429).unwrap();
+        assert_eq!(guess().status, 401, "{assertion}");
+        let limited = until_limited();
         assert_eq!(limited.json()["error"], "temporarily_unavailable");
         assert!(limited.header("retry-after").is_some(), "{limited:?}");
-        // The limit is the address's, whatever the method.
-        assert_eq!(form(&[&basic("orders", "wrong")], "").status, 429);
+        // The limit is the address's, whatever the method: a limit of its own would let three pass.
+        let by_secret = || (until_limited(), form(&[&basic("orders", "wrong")], "")).1.status;
+        assert!((0..3).any(|_| by_secret() == 429), "{assertion}");
         assert_eq!(form(&[&basic("orders", SECRET)], "").status, 200);
     }
 }

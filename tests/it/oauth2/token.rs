@@ -193,12 +193,12 @@ fn limits_and_metrics() {
     assert_eq!(app.token_as("orders", CLIENT_CREDENTIALS).status, 200);
     assert_eq!(app.create("").status, 200);
     let limited =
-        (0..20).map(|_| app.token_as("orders", CLIENT_CREDENTIALS)).find(|answer| answer.status == 429).unwrap();
+        (0..1_000).map(|_| app.token_as("orders", CLIENT_CREDENTIALS)).find(|answer| answer.status == 429).unwrap();
     limited.assert_oauth(429, "temporarily_unavailable");
     assert!(limited.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     assert!(app.metric("lingpai_tokens_total{dialect=\"oauth2\",event=\"issued\"}") >= 1);
     assert_eq!(app.metric("lingpai_tokens_total{dialect=\"native\",event=\"issued\"}"), 1);
-    let failed = (0..20).map(|_| app.form("/oauth2/token", &[&basic("billing", "x")], CLIENT_CREDENTIALS));
+    let failed = (0..1_000).map(|_| app.form("/oauth2/token", &[&basic("billing", "x")], CLIENT_CREDENTIALS));
     let limited = failed.into_iter().find(|answer| answer.status == 429).unwrap();
     limited.assert_oauth(429, "temporarily_unavailable");
     assert_eq!(app.token_as("billing", CLIENT_CREDENTIALS).status, 200);

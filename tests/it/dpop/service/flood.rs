@@ -14,14 +14,12 @@ fn a_client_over_its_rate_gets_a_nonce() {
     let app = start();
     let prover = Prover::es256();
     app.reconfigure(&configuration("").replacen("id = \"bound\"", "id = \"bound\"\nrate = 1", 1));
-    let answers = [(); 3].map(|()| ask_proved(&app, "bound", CLIENT_CREDENTIALS, &prover));
-    let limited: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
-    assert!(!limited.is_empty());
-    for answer in limited {
-        assert_eq!(answer.text("error"), "temporarily_unavailable");
-        assert_eq!(answer.header("retry-after"), Some("1"));
-        answer.nonce();
-    }
+    // Another is allowed each second, so on a busy machine more than the second.
+    let mut answers = (0..100).map(|_| ask_proved(&app, "bound", CLIENT_CREDENTIALS, &prover));
+    let limited = answers.find(|answer| answer.status == 429).unwrap();
+    assert_eq!(limited.text("error"), "temporarily_unavailable");
+    assert_eq!(limited.header("retry-after"), Some("1"));
+    limited.nonce();
 }
 
 /// "Tokens over 8192 bytes are neither issued … nor read": a longer proof is one that is not good; a head over 16 KiB is
