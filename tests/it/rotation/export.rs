@@ -80,7 +80,7 @@ fn what_is_not_exported() {
     copy_key(other, &home.path("others").join(other));
     std::os::unix::fs::symlink("keys", home.path("link")).unwrap();
     for folder in ["keys", "link", "others"] {
-        let expected = ["holds private keys, such as 202", "no server starts with", "expected another folder"];
+        let expected = ["holds private keys, such as 20", "no server starts with", "expected another folder"];
         export(&home, &["--out", folder]).assert_refused(2, &expected);
     }
     home.run(&["check"]).assert(0);
