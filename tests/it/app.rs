@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,6 +83,8 @@ pub struct TestApp {
     pub clock: Clock,
     reloader: Mutex<Reloader>,
     runtime: Option<tokio::runtime::Runtime>,
+    /// How many requests were refused for overload, as far as is known here.
+    shed: AtomicI64,
 }
 
 impl TestApp {
@@ -131,7 +134,7 @@ impl TestApp {
             std::future::pending(),
         ));
         let reloader = Mutex::new(Reloader::new(config, Overrides::default(), Arc::clone(&state), tls.clone()));
-        Self { address, ops, folder, tls, clock, state, reloader, runtime: Some(runtime) }
+        Self { address, ops, folder, tls, clock, state, reloader, runtime: Some(runtime), shed: AtomicI64::new(0) }
     }
 
     /// Moves the clock to `seconds` after the start of the test.
@@ -208,11 +211,24 @@ impl TestApp {
 
     /// Sends bytes on a new connection, and reads until the server closes it or
     /// the answer is complete.
+    ///
+    /// What is refused because the machine is busy with something else is asked again.
     pub fn raw(&self, bytes: &[u8]) -> Answer {
-        let mut stream = self.connect();
-        // A server that has answered already may have closed its side.
-        let _ = stream.write_all(bytes);
-        read_answer(&mut stream)
+        loop {
+            let mut stream = self.connect();
+            // A server that has answered already may have closed its side.
+            let _ = stream.write_all(bytes);
+            let answer = read_answer(&mut stream);
+            if answer.status != 503 || !self.has_shed() {
+                return answer;
+            }
+        }
+    }
+
+    /// Whether requests were refused for overload since this was asked last.
+    fn has_shed(&self) -> bool {
+        let all = self.metric("lingpai_requests_shed_total");
+        self.shed.swap(all, Ordering::Relaxed) < all
     }
 
     /// Sends a request with these header lines and this body.
