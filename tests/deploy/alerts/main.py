@@ -274,6 +274,24 @@ def rotate(binary, replica, secret):
     return kid
 
 
+# Where the causes of refusals stand.
+CAUSES = ("service/denied.rs", "service/carried.rs", "foreign/rejected.rs", "token/verify.rs", "clients/policy.rs",
+          "http/credentials.rs", "telemetry/mod.rs")
+
+
+def check_causes():
+    """logs.md explains every cause, and no other."""
+    text = "".join((DEPLOY.parent / "src" / path).read_text() for path in CAUSES)
+    known = set(re.findall(r'(?:=> |Challenge::\w+(?:\(None\))?, |DRAINING: &str = )"([a-z_]+)"', text))
+    kinds = (DEPLOY.parent / "src/revocation/entry.rs").read_text()
+    known |= set(re.findall(r'"(revoked_[a-z]+)"', kinds)) | {"overload"}
+    rows = (DEPLOY / "logs.md").read_text().partition("## The causes")[2]
+    told = {word for row in re.findall(r"^\| (`[^|]+)\|", rows, re.M) for word in re.findall(r"`([a-z_]+)`", row)} - {"cause"}
+    if known ^ told:
+        fail(f"logs.md: {known ^ told} are causes, or are explained, and not both")
+    say(f"{len(known)} causes are explained")
+
+
 def check_log(replica, jti, kids):
     """Each command of logs.md says what its question asks for."""
     old, new = kids
@@ -325,6 +343,7 @@ def check_log(replica, jti, kids):
 
 def main(binary, folder):
     check_rules()
+    check_causes()
     said = run(binary, "init", folder / "a").stdout
     toml = folder / "a/lingpai.toml"
     said = run(binary, "client", "add", "shop", "--config", toml, "--scope", "orders:read", "--scope", "orders:write",
