@@ -255,7 +255,7 @@ def check_explain(world):
     right = github(service.url)
     said = explain(right, code=0)
     expect(f"token of {GITHUB}\n  not verified" in said, said)
-    for words in ['subject ci:github:74, scope "deploy:run"\n', "granted, if the token is good: client deploy\n"]:
+    for words in ['subject ci:github:74, scope "deploy:run"\n', "granted, if the token is good: client deploy, by client_credentials"]:
         expect(words in said, said)
     expect(f"token of {GITHUB}\n  verified" in explain(right, "--jwks", keys, code=0), said)
     evil = github(service.url, "repo:acme/shop-evil:ref:refs/heads/main")

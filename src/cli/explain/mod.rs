@@ -9,9 +9,9 @@ use serde_json::json;
 
 use super::{Answer, NO_FILE, Settings, complain, say, say_json};
 use crate::app::StartError;
-use crate::clients::{Client, Finding, Question, Registry, explain};
+use crate::clients::{Client, Finding, GrantType, Question, Registry, explain};
 use crate::clock::{Clock, Timestamp};
-use crate::token::ClientId;
+use crate::token::{ClientId, Sender};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -74,11 +74,17 @@ pub(super) fn run(settings: &Settings, arguments: &Arguments) -> Answer {
         lifetimes.session,
         client.algorithm.name()
     ))?;
+    let grants: Vec<_> = client.grants.iter().map(GrantType::name).collect();
+    if !client.id.is_anonymous() {
+        let native = if client.sender.is_some() { "no tokens (because of `sender`)" } else { "a pair of tokens" };
+        let listed = if grants.is_empty() { "nothing".to_owned() } else { grants.join(", ") };
+        say(&format!("it gets {native} at /token; by grant_type at /oauth2/token: {listed}"))?;
+    }
     if let Some(not_before) = client.not_before {
         say(&format!("not_before: tokens and sessions that began before {not_before} are refused"))?;
     }
     if !granted {
-        say("a request is granted in full or not at all: 403 names the first part that is refused")?;
+        say("a request is granted in full or not at all: the answer names the first part that is refused")?;
     }
     Ok(granted)
 }
@@ -94,6 +100,8 @@ fn in_json(client: &Client, granted: bool, findings: &[Finding]) -> serde_json::
         "client_id": client.id.as_str(), "granted": granted, "parts": findings.iter().map(part).collect::<Vec<_>>(),
         "access_lifetime": client.lifetimes.access, "refresh_lifetime": client.lifetimes.refresh,
         "session_lifetime": client.lifetimes.session, "algorithm": client.algorithm.name(),
+        "grants": client.grants.iter().map(GrantType::name).collect::<Vec<_>>(),
+        "sender": client.sender.map(Sender::name),
         "not_before": client.not_before.map(Timestamp::rfc3339),
     })
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::app::StartError;
 use crate::cli::{Answer, Settings, complain, read, say, say_json};
-use crate::clients::{GrantRequest, Registry, decide};
+use crate::clients::{GrantRequest, GrantType, Registry, decide};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::federation::{Issuer, Issuers, Rule, Untrusted, Verdict};
@@ -80,6 +80,7 @@ impl Case {
             client: rule.client().to_string(),
             word,
             granted: false,
+            grants: Vec::new(),
             difference: None,
             why: String::new(),
             more: json!({}),
@@ -98,9 +99,18 @@ impl Case {
             }
             Verdict::Speaks(rule, subject) => {
                 let (granted, why, subject) = self.outcome(rule, subject);
-                Said { granted, why, more: json!({ "subject": subject }), ..base(rule, "speaks") }
+                let grants = self.grants(rule);
+                let more = json!({ "subject": subject, "grants": grants });
+                Said { granted, grants, why, more, ..base(rule, "speaks") }
             }
         }
+    }
+
+    /// Returns the grants of the rule's client that take a trusted issuer's token.
+    fn grants(&self, rule: &Rule) -> Vec<&'static str> {
+        let client = self.registry.named(rule.client().as_str());
+        let grants = client.into_iter().flat_map(|client| client.grants.iter());
+        grants.filter(|grant| *grant != GrantType::RefreshToken).map(GrantType::name).collect()
     }
 
     /// Returns whether the client's policy grants the rule's outcome, why, and the subject.
@@ -117,6 +127,9 @@ impl Case {
             return (false, "REFUSED: there is no such client".to_owned(), subject);
         };
         match decide(&self.registry, client, order, self.now) {
+            Ok(_) if self.grants(rule).is_empty() => {
+                (false, "REFUSED: the client's `grants` list none that takes the token".to_owned(), subject)
+            }
             Ok(session) => {
                 let about = session.subject.as_str().to_owned();
                 (true, format!("subject {about}, scope {:?}", session.scope.as_str()), Some(about))
@@ -135,6 +148,8 @@ struct Said {
     client: String,
     word: &'static str,
     granted: bool,
+    /// The grants with which the token may be presented.
+    grants: Vec<&'static str>,
     /// The claim that differs; what the rule has, and what the token has.
     difference: Option<(String, [String; 2])>,
     why: String,
@@ -208,9 +223,9 @@ fn outcome(itself: Option<Result<(), Rejected>>, said: &[Said]) -> String {
         (Some(Err(rejected)), _) => format!("REFUSED: the token itself is not valid ({})", rejected.word()),
         (_, None) => "REFUSED: no rule matches, so there is no token".to_owned(),
         (None, Some(one)) if one.granted => {
-            format!("granted, if the token is good: client {}", one.client)
+            format!("granted, if the token is good: client {}, by {}", one.client, one.grants.join(" or "))
         }
-        (_, Some(one)) if one.granted => format!("granted: client {}", one.client),
+        (_, Some(one)) if one.granted => format!("granted: client {}, by {}", one.client, one.grants.join(" or ")),
         (_, Some(one)) => one.why.clone(),
     }
 }

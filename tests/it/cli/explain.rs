@@ -15,6 +15,7 @@ fn what_is_granted_and_which_line_says_so() {
         "granted scope    orders:read: all that it may request, by default (lingpai.toml:10:10)",
         "granted audience https://stock.example.com: all that it may request, by default (lingpai.toml:11:43)",
         "granted subject  orders: its own id, by default (lingpai.toml:8:6)",
+        "it gets a pair of tokens at /token; by grant_type at /oauth2/token: client_credentials\n",
     ] {
         assert!(ran.assert(0).out.contains(line), "{line} is not in\n{}", ran.out);
     }
@@ -41,7 +42,7 @@ fn what_is_granted_and_which_line_says_so() {
         "granted subject  user:7: the pattern \"user:*\" allows it (lingpai.toml:12:13)",
         "REFUSED subject  billing: the id of another client, which patterns never allow (lingpai.toml:15:6)",
         "REFUSED subject  root: no pattern of its subjects allows it (lingpai.toml:12:13)",
-        "403 names the first part",
+        "the answer names the first part",
     ] {
         assert!(ran.assert(1).out.contains(line), "{line} is not in\n{}", ran.out);
     }
@@ -61,6 +62,19 @@ fn what_is_granted_and_which_line_says_so() {
         "{}",
         ran.out
     );
+    assert!(!ran.out.contains("/oauth2/token"), "{}", ran.out);
+    for (lines, told) in [
+        ("grants = []", "a pair of tokens at /token; by grant_type at /oauth2/token: nothing\n"),
+        (
+            "sender = \"dpop\"",
+            "no tokens (because of `sender`) at /token; by grant_type at /oauth2/token: client_credentials\n",
+        ),
+    ] {
+        home.write("lingpai.toml", &standard().replacen("id = \"orders\"", &format!("id = \"orders\"\n{lines}"), 1));
+        let ran = explain(&["orders"]);
+        assert!(ran.assert(0).out.contains(&format!("\nit gets {told}")), "{}", ran.out);
+    }
+    home.write("lingpai.toml", &standard());
     explain(&["nobody"]).assert_refused(1, &["there is no client \"nobody\""]);
     Home::new().run(&["explain", "orders"]).assert_refused(1, &["there is no lingpai.toml here"]);
     home.write("lingpai.toml", &standard().replace("[anonymous]\nscope = [\"guest\"]\n", ""));

@@ -61,7 +61,7 @@ fn each_rule_says_why() {
          differs  lingpai.toml:{second}:9, client deploy: kubernetes.io.namespace\n           rule   \"prod\"\n\
          {indent}token  \"dev\"\n\
          later    lingpai.toml:{third}:9, client deploy\n{indent}it matches too, but an earlier rule decides\n\n\
-         granted: client deploy\n",
+         granted: client deploy, by client_credentials\n",
         indent = " ".repeat(11),
     );
     assert_eq!(ran.assert(0).out, expected);
@@ -82,6 +82,11 @@ fn each_rule_says_why() {
     assert!(none.assert(1).out.ends_with("\n\nREFUSED: no rule matches, so there is no token\n"), "{}", none.out);
     let refused = explain(&token(&forges[0], &json!({"repository_id": "7", "owner": "root"})), &[]);
     assert!(refused.assert(1).out.ends_with("\n\nREFUSED: subject_not_allowed (root)\n"), "{}", refused.out);
+    home.write("lingpai.toml", &config.replace("id = \"deploy\"", "id = \"deploy\"\ngrants = [\"refresh_token\"]"));
+    let by_nothing = explain(&token(&forges[0], &json!({})), &[]);
+    let told = "\n\nREFUSED: the client's `grants` list none that takes the token\n";
+    assert!(by_nothing.assert(1).out.ends_with(told), "{}", by_nothing.out);
+    home.write("lingpai.toml", &config);
     // What is wrong with the token itself.
     let ended = "expired: it ended at 1970-01-01T00:00:01Z";
     let audience = format!("its aud is \"urn:x\", expected \"{ISSUER}\"");
@@ -114,7 +119,7 @@ fn keys_are_not_fetched() {
     home.write("wrong.json", &json!({"keys": [jwk(&forges[1])]}).to_string());
     let ran = home.run(&["explain", "--token", "token"]);
     assert!(ran.assert(0).out.contains("not verified, because nothing is fetched here; --jwks FILE"), "{}", ran.out);
-    assert!(ran.out.contains("\ngranted, if the token is good: client deploy\n"), "{}", ran.out);
+    assert!(ran.out.contains("\ngranted, if the token is good: client deploy, by client_credentials\n"), "{}", ran.out);
     // The claims need no key.
     for (changes, told) in [
         (json!({"aud": "urn:x"}), "its aud is \"urn:x\", expected "),
