@@ -44,7 +44,7 @@ UNSAID = re.compile(
     # They come together, and are said in words: a pattern would give each generated client types of its own for them.
     r"|htm must be .*|htu must be .*|htm and htu .*"
     # What a schema may not say of parameters without a name in it: an array is sent as one that is repeated.
-    r"|a parameter is repeated"
+    r"|(a parameter|[a-z_]+) is repeated(; it is one value, .*)?"
 )
 
 

@@ -54,8 +54,8 @@ impl Form {
         names.sort_unstable();
         let mut pairs = names.iter().zip(names.iter().skip(1));
         if let Some((repeated, _)) = pairs.find(|(one, next)| one == next) {
-            let is_word =
-                repeated.len() <= 32 && repeated.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let is_word = (1..=32).contains(&repeated.len())
+                && repeated.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
             return Err(OAuthFailure::invalid_request(match &**repeated {
                 "scope" => "scope is repeated; it is one value, with a space between scope tokens".to_owned(),
                 name if is_word => format!("{name} is repeated"),

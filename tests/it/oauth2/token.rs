@@ -128,6 +128,7 @@ fn forms() {
         ("scope=a&scope=b", "scope is repeated; it is one value, with a space between scope tokens"),
         ("client_id=&client_id=", "client_id is repeated"),
         ("%22=&%22=", "a parameter is repeated"),
+        ("=x&=x", "a parameter is repeated"),
     ] {
         let said = send(&[FORM], &format!("{CLIENT_CREDENTIALS}&{more}")).assert_oauth(400, "invalid_request");
         assert_eq!(said, expected);
