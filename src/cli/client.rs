@@ -263,7 +263,8 @@ impl<'a> Place<'a> {
                 words(client).join(" "),
                 audience(client).join(" "),
                 client.subjects().collect::<Vec<_>>().join(" "),
-                grants(client).join(" "),
+                // `token-exchange` and `jwt-bearer` without what is before them in a URN.
+                client.grants.iter().filter_map(|grant| grant.name().rsplit(':').next()).collect::<Vec<_>>().join(" "),
             ]);
         }
         let width = if arguments.wide { None } else { terminal_width() };
