@@ -51,7 +51,7 @@ impl PublicKey {
     /// (RFC 9449 §4.3).
     pub(super) fn of_proof(jwk: &Value) -> Option<(Self, [u8; 32])> {
         let jwk = jwk.as_object()?;
-        if jwk.keys().any(|member| PRIVATE.contains(&member.as_str())) {
+        if private_member(jwk).is_some() {
             return None;
         }
         let key = Self::read(jwk, Owner::Client).ok()?;

@@ -103,7 +103,7 @@ impl<'s> Call<'s> {
     /// [`Denied::Unproven`], [`Denied::BoundClient`], [`Denied::Limited`], [`Denied::Mint`].
     pub fn issue(&self, mut decision: Decision<'s>) -> Result<Issued<'s>, Denied> {
         if let Decision::Begin(_, session, _) = &mut decision {
-            self.name(session)?;
+            self.assign_id(session)?;
         }
         let confirmation = self.confirmation(decision.client(), decision.session())?;
         let sender = confirmation.map(|confirmation| confirmation.sender);
@@ -132,7 +132,7 @@ impl<'s> Call<'s> {
     }
 
     /// Gives a new session its id, if ids are enabled and it did not inherit one.
-    fn name(&self, session: &mut Session) -> Result<(), MintError> {
+    fn assign_id(&self, session: &mut Session) -> Result<(), MintError> {
         if self.snapshot.has_session_ids && session.id.is_none() {
             session.id = Some(SessionId::new(session.start)?);
         }

@@ -128,8 +128,8 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
         "dpop_signing_alg_values_supported": CLIENT_ALGORITHMS,
         "service_documentation": format!("{issuer}/docs"),
     });
-    let members = document.as_object_mut();
-    if let (true, Some(members)) = (by_assertion, members) {
+    let Some(members) = document.as_object_mut() else { return document };
+    if by_assertion {
         for endpoint in ["token", "introspection"] {
             let name = format!("{endpoint}_endpoint_auth_signing_alg_values_supported");
             let of_issuers = (!snapshot.issuers.is_empty()).then_some("ES384");
@@ -137,15 +137,13 @@ fn document(kind: Kind, snapshot: &Snapshot) -> Value {
             members.insert(name, json!(names));
         }
     }
-    if let Some(members) = document.as_object_mut() {
-        if binds {
-            members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
-        }
-        if let Some(url) = snapshot.mtls_url.as_ref().filter(|_| binds || by_name || by_registered) {
-            members.insert("mtls_endpoint_aliases".to_owned(), aliases(url));
-        }
+    if binds {
+        members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(true));
     }
-    if let (true, Some(members)) = (kind == Kind::OpenId, document.as_object_mut()) {
+    if let Some(url) = snapshot.mtls_url.as_ref().filter(|_| binds || by_name || by_registered) {
+        members.insert("mtls_endpoint_aliases".to_owned(), aliases(url));
+    }
+    if kind == Kind::OpenId {
         let algorithms: Vec<_> = snapshot.registry.algorithms().iter().map(|alg| alg.name()).collect();
         members.insert("subject_types_supported".to_owned(), json!(["public"]));
         members.insert("id_token_signing_alg_values_supported".to_owned(), json!(algorithms));
