@@ -147,7 +147,7 @@ impl<'r> Call<'r> {
     fn by_certificate(&self, id: &str) -> Result<&'r Client, Unauthenticated> {
         let Snapshot { registry, client_roots, .. } = self.snapshot;
         let certificate = self.carried.certificate.ok_or(Unauthenticated::NoCredentials)?;
-        // Whoever the client is, so that the time does not tell whether there is one.
+        // Before the client is looked up: the time must not tell whether it exists.
         let names = client_roots.as_ref().map(|roots| roots.names(certificate, self.now)).unwrap_or_default();
         let client = registry.named(id).ok_or(Unauthenticated::UnknownClient)?;
         self.note_client(&client.id);
